@@ -1,0 +1,168 @@
+// Package objstore is the seam to object storage: seven verbs over keys and
+// immutable bodies, and the errors that they give. It knows nothing of files,
+// encryption or FUSE, and no type of it comes from an SDK.
+//
+// Implementations: objstore/s3 (S3 and what speaks its protocol),
+// objstore/mem (in memory, for tests), objstore/faulty (a decorator that
+// counts requests and injects faults and latency). All of them pass
+// objstore/objtest, which also runs against real servers: what it asserts is
+// what the layers above may rely on.
+package objstore
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"time"
+)
+
+// MaxKeyLen is the longest key in bytes (AWS S3 User Guide, "Object key names").
+const MaxKeyLen = 1024
+
+// Limits of multipart uploads and copies (AWS S3 User Guide, "Amazon S3
+// multipart upload limits"), in bytes.
+const (
+	MinPartSize = 5 << 20 // every part but the last
+	MaxPartSize = 5 << 30 // a part, and a single PUT or COPY
+	MaxParts    = 10000
+)
+
+// ID names one immutable body. VersionID is empty where the bucket keeps no
+// versions; ETag holds its quotes off.
+type ID struct{ Key, ETag, VersionID string }
+
+// Info is what a request tells about an object.
+type Info struct {
+	ID
+	Size         int64
+	Modified     time.Time // seconds resolution from most servers
+	StorageClass string    // "" is STANDARD
+
+	// Metadata is the user metadata, names in lower case without the
+	// x-amz-meta- prefix; values of a header that was sent twice are joined by
+	// ", " (RFC 9110, 5.3). Nil from List.
+	Metadata map[string]string
+}
+
+// Entry is one line of a listing: an object (without metadata), or a common
+// prefix, which ends in the delimiter.
+type Entry struct {
+	Info
+	Prefix string // a common prefix; then Info is zero
+}
+
+// Range selects bytes of a body. The zero Range is the whole body.
+type Range struct {
+	Off int64 // first byte; with Len == 0 up to the end
+	Len int64 // bytes wanted; fewer come only where the body ends
+
+	// Suffix, if positive, asks for the last Suffix bytes instead (all of a
+	// shorter body); Off and Len are zero then.
+	Suffix int64
+}
+
+// Condition guards a write. The zero Condition guards nothing.
+type Condition struct {
+	IfMatch string // ETag that the key must hold now, else ErrChanged (ErrChanged also where nothing is there)
+	IfNone  bool   // the key must hold nothing (If-None-Match: *), else ErrExist
+}
+
+// PutOptions go with an object as it is written, by Put, Upload or Copy.
+type PutOptions struct {
+	Condition    Condition
+	Metadata     map[string]string
+	ContentType  string // "" is application/octet-stream
+	StorageClass string // "" is the bucket's default
+}
+
+// ListOptions choose the keys of a listing.
+type ListOptions struct {
+	Prefix    string
+	Delimiter string // "" lists every key below Prefix
+	After     string // only keys (and common prefixes) greater than this, bytewise
+	Limit     int    // stop after so many entries; 0 is no limit. A small Limit makes a small request.
+}
+
+// Store is one bucket. Methods are safe for concurrent use, bounded by ctx,
+// and retry what can be retried themselves, within the time they were
+// configured with. Every error wraps one of this package's sentinels where one
+// fits, and names the verb and the key.
+type Store interface {
+	// Head tells what is at key. Errors: ErrNotExist, ErrAccess, ErrBucket.
+	Head(ctx context.Context, key string) (Info, error)
+
+	// Get opens a range of the body id. With an ETag it is fetched only if
+	// that is still the key's body, or with a VersionID from that version;
+	// else ErrChanged. Info is of the whole object, Info.Size its full length;
+	// off is where the delivered bytes begin in it. The reader gives exactly
+	// the bytes promised or io.ErrUnexpectedEOF. A range that begins at or
+	// after the end, or a suffix of an empty body, gives an empty reader, not
+	// an error. The caller closes the reader.
+	Get(ctx context.Context, id ID, r Range) (info Info, off int64, body io.ReadCloser, err error)
+
+	// List gives the entries in bytewise order of key, fetching page by page
+	// as the caller goes on. An error ends the sequence.
+	List(ctx context.Context, opt ListOptions) iter.Seq2[Entry, error]
+
+	// Put writes a whole object. body is read from its start again at every
+	// retry; size is its length. A Put that failed for anything but a
+	// Condition, ErrAccess or an invalid request may have been done
+	// nonetheless: see ErrUnknown. Put never gives ErrNotExist.
+	Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt PutOptions) (ID, error)
+
+	// Copy makes dst from the body src inside the store, with the metadata
+	// and storage class of opt instead of the source's; src.ETag, if set, must
+	// still be the source's (else ErrChanged). At most MaxPartSize bytes.
+	// opt.Condition guards dst, on servers that honour it there. The ID
+	// returned is parsed from the answer; an answer without one is an error.
+	// ErrNotExist means that the source is not there.
+	Copy(ctx context.Context, src ID, dst string, opt PutOptions) (ID, error)
+
+	// Delete removes key. What is not there is no error. cond.IfMatch is
+	// sent where given; servers may ignore it.
+	Delete(ctx context.Context, key string, cond Condition) error
+
+	// Upload begins a multipart upload to key. Metadata is fixed now, the
+	// condition is sent by Complete.
+	Upload(ctx context.Context, key string, opt PutOptions) (Uploader, error)
+}
+
+// Uploader is one multipart upload. Parts may go up in parallel and in any
+// order; each number at most once at a time, a number sent again replaces the
+// part. Numbers count from 1.
+type Uploader interface {
+	// Part sends part number n; body and size as for Store.Put.
+	Part(ctx context.Context, n int, body io.ReadSeeker, size int64) error
+
+	// CopyPart fills part number n with a range of an object of the same
+	// bucket; src.ETag, if set, must still be the source's.
+	CopyPart(ctx context.Context, n int, src ID, r Range) error
+
+	// Complete makes the object out of the parts sent, in order of number.
+	// ErrNoUpload: the upload is not known (any more), perhaps because it was
+	// completed and the answer was lost.
+	Complete(ctx context.Context, cond Condition) (ID, error)
+
+	// Abort drops the upload and its parts. Aborting twice is no error.
+	Abort(ctx context.Context) error
+}
+
+// Sentinel errors. They are matched with errors.Is, never by text.
+var (
+	ErrNotExist    = errors.New("object does not exist")
+	ErrExist       = errors.New("object exists already")            // Condition.IfNone did not hold
+	ErrChanged     = errors.New("object was changed meanwhile")     // an If-Match did not hold
+	ErrAccess      = errors.New("access denied")                    // 403, with the action in the text
+	ErrBadAuth     = errors.New("credentials are missing or wrong") // InvalidAccessKeyId, SignatureDoesNotMatch, ExpiredToken, none found
+	ErrBucket      = errors.New("bucket does not exist")            // NoSuchBucket; never ErrNotExist
+	ErrArchived    = errors.New("object is archived")               // InvalidObjectState
+	ErrThrottled   = errors.New("server asks to slow down")         // after all retries
+	ErrUnreachable = errors.New("server cannot be reached")         // DNS, connect, TLS: nothing was sent
+	ErrUnknown     = errors.New("outcome is unknown")               // sent, and no clean answer came
+	ErrQuota       = errors.New("storage quota exceeded")           // QuotaExceeded, 507 and their like
+	ErrTooLong     = errors.New("key is too long")                  // KeyTooLongError
+	ErrTooLarge    = errors.New("object is too large")              // EntityTooLarge
+	ErrNoUpload    = errors.New("multipart upload does not exist")  // NoSuchUpload
+	ErrUnsupported = errors.New("server does not support this")     // 501 NotImplemented
+)
