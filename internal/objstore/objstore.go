@@ -97,18 +97,20 @@ type Store interface {
 	// else ErrChanged. Info is of the whole object, Info.Size its full length;
 	// off is where the delivered bytes begin in it. The reader gives exactly
 	// the bytes promised or io.ErrUnexpectedEOF. A range that begins at or
-	// after the end, or a suffix of an empty body, gives an empty reader, not
-	// an error. The caller closes the reader.
+	// after the end, or a suffix of an empty body, gives an empty reader at
+	// off == Size, not an error. The caller closes the reader. Errors as of
+	// Head, and ErrArchived.
 	Get(ctx context.Context, id ID, r Range) (info Info, off int64, body io.ReadCloser, err error)
 
 	// List gives the entries in bytewise order of key, fetching page by page
 	// as the caller goes on. An error ends the sequence.
 	List(ctx context.Context, opt ListOptions) iter.Seq2[Entry, error]
 
-	// Put writes a whole object. body is read from its start again at every
-	// retry; size is its length. A Put that failed for anything but a
-	// Condition, ErrAccess or an invalid request may have been done
-	// nonetheless: see ErrUnknown. Put never gives ErrNotExist.
+	// Put writes a whole object. body is read from its offset 0, again at
+	// every retry; size is its length, anything else is ErrInvalid. A Put that
+	// failed may have been done nonetheless where the error wraps ErrUnknown,
+	// and only then; the same goes for Copy, Delete and all of Uploader. Put
+	// never gives ErrNotExist.
 	Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt PutOptions) (ID, error)
 
 	// Copy makes dst from the body src inside the store, with the metadata
@@ -119,29 +121,45 @@ type Store interface {
 	// ErrNotExist means that the source is not there.
 	Copy(ctx context.Context, src ID, dst string, opt PutOptions) (ID, error)
 
-	// Delete removes key. What is not there is no error. cond.IfMatch is
-	// sent where given; servers may ignore it.
+	// Delete removes key. What is not there is no error, with cond.IfMatch
+	// too; that is sent where given, and servers may ignore it. cond.IfNone
+	// is ErrInvalid.
 	Delete(ctx context.Context, key string, cond Condition) error
 
-	// Upload begins a multipart upload to key. Metadata is fixed now, the
-	// condition is sent by Complete.
+	// Upload begins a multipart upload to key. Metadata is fixed now; the
+	// condition is an argument of Complete, here it is ErrInvalid.
 	Upload(ctx context.Context, key string, opt PutOptions) (Uploader, error)
+}
+
+// Resumer is what a Store also is that can take up an upload by the id which
+// a journal recorded, to abort it. It sends no request: an id that the server
+// does not know shows at the first use, as ErrNoUpload. Parts that another
+// process sent are not part of what its Complete makes.
+type Resumer interface {
+	Resume(key, uploadID string) Uploader
 }
 
 // Uploader is one multipart upload. Parts may go up in parallel and in any
 // order; each number at most once at a time, a number sent again replaces the
-// part. Numbers count from 1.
+// part. Numbers count from 1 to MaxParts, others are ErrInvalid. It is safe
+// for concurrent use, but nothing may run beside Complete or Abort.
 type Uploader interface {
+	// UploadID names the upload to the server, for Resumer.
+	UploadID() string
+
 	// Part sends part number n; body and size as for Store.Put.
 	Part(ctx context.Context, n int, body io.ReadSeeker, size int64) error
 
 	// CopyPart fills part number n with a range of an object of the same
-	// bucket; src.ETag, if set, must still be the source's.
+	// bucket; src.ETag, if set, must still be the source's, else ErrChanged.
+	// ErrNotExist: no source. ErrInvalid: the range goes beyond its end.
 	CopyPart(ctx context.Context, n int, src ID, r Range) error
 
-	// Complete makes the object out of the parts sent, in order of number.
+	// Complete makes the object out of the parts sent, in order of number; of
+	// none is ErrInvalid, and so is a part under MinPartSize but the last.
 	// ErrNoUpload: the upload is not known (any more), perhaps because it was
-	// completed and the answer was lost.
+	// completed and the answer was lost. After ErrExist or ErrChanged the
+	// upload may stand: Abort it.
 	Complete(ctx context.Context, cond Condition) (ID, error)
 
 	// Abort drops the upload and its parts. Aborting twice is no error.
@@ -149,6 +167,11 @@ type Uploader interface {
 }
 
 // Sentinel errors. They are matched with errors.Is, never by text.
+//
+// One error may wrap two of them: a conditional write whose first answer was
+// lost and whose retry then met its own success gives ErrExist (ErrChanged,
+// ErrNoUpload) and ErrUnknown. The caller compares what is there with what it
+// wrote.
 var (
 	ErrNotExist    = errors.New("object does not exist")
 	ErrExist       = errors.New("object exists already")            // Condition.IfNone did not hold
@@ -165,4 +188,5 @@ var (
 	ErrTooLarge    = errors.New("object is too large")              // EntityTooLarge
 	ErrNoUpload    = errors.New("multipart upload does not exist")  // NoSuchUpload
 	ErrUnsupported = errors.New("server does not support this")     // 501 NotImplemented
+	ErrInvalid     = errors.New("invalid request")                  // refused here or by the server (400) as it stands
 )

@@ -1,0 +1,188 @@
+package faulty
+
+import (
+	"context"
+	"io"
+	"iter"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+)
+
+// Head is objstore.Store's.
+func (s *Store) Head(ctx context.Context, key string) (info objstore.Info, err error) {
+	err = s.do(ctx, Op{Verb: Head, Key: key}, func(Fault) (err error) {
+		info, err = s.inner.Head(ctx, key)
+		return err
+	})
+	if err != nil {
+		info = objstore.Info{}
+	}
+	return info, err
+}
+
+// Get is objstore.Store's.
+func (s *Store) Get(ctx context.Context, id objstore.ID, r objstore.Range) (info objstore.Info, off int64, body io.ReadCloser, err error) {
+	err = s.do(ctx, Op{Verb: Get, Key: id.Key}, func(f Fault) (err error) {
+		info, off, body, err = s.inner.Get(ctx, id, r)
+		if err == nil {
+			body = s.bend(body, f.Body)
+		}
+		return err
+	})
+	if err != nil {
+		if body != nil {
+			_ = body.Close()
+		}
+		return objstore.Info{}, 0, nil, err
+	}
+	return info, off, body, nil
+}
+
+// List is objstore.Store's.
+func (s *Store) List(ctx context.Context, opt objstore.ListOptions) iter.Seq2[objstore.Entry, error] {
+	return func(yield func(objstore.Entry, error) bool) {
+		next, stop := iter.Pull2(s.inner.List(ctx, opt))
+		defer stop()
+		p := pages{next: next}
+		for {
+			entries, hide, err := s.page(ctx, opt, &p)
+			if err != nil {
+				yield(objstore.Entry{}, err)
+				return
+			}
+			for _, e := range entries {
+				if hide != nil && hide(e.Key+e.Prefix) {
+					continue
+				}
+				if !yield(e, nil) {
+					return
+				}
+			}
+			if len(entries) < s.opt.PageSize || !p.more() {
+				return
+			}
+		}
+	}
+}
+
+// pages cuts a listing into pages again. A full page that is the last one is
+// known as such without a request, as the server marks it: more looks ahead.
+type pages struct {
+	next   func() (objstore.Entry, error, bool)
+	number int
+	ahead  bool // the three below are the next entry
+	entry  objstore.Entry
+	err    error
+	ok     bool
+}
+
+func (p *pages) more() bool {
+	if !p.ahead {
+		p.entry, p.err, p.ok = p.next()
+		p.ahead = true
+	}
+	return p.ok
+}
+
+// page gives what one request brings.
+func (s *Store) page(ctx context.Context, opt objstore.ListOptions, p *pages) (entries []objstore.Entry, hide func(string) bool, err error) {
+	p.number++
+	err = s.do(ctx, Op{Verb: List, Key: opt.Prefix, Part: p.number}, func(f Fault) error {
+		hide = f.Hide
+		for len(entries) < s.opt.PageSize && p.more() {
+			if p.err != nil {
+				return p.err
+			}
+			entries = append(entries, p.entry)
+			p.ahead = false
+		}
+		return nil
+	})
+	return entries, hide, err
+}
+
+// Put is objstore.Store's.
+func (s *Store) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt objstore.PutOptions) (id objstore.ID, err error) {
+	err = s.do(ctx, Op{Verb: Put, Key: key}, func(Fault) (err error) {
+		s.sent(size)
+		id, err = s.inner.Put(ctx, key, body, size, opt)
+		return err
+	})
+	return known(id, err)
+}
+
+// known keeps an ID from those who were told of an error.
+func known(id objstore.ID, err error) (objstore.ID, error) {
+	if err != nil {
+		return objstore.ID{}, err
+	}
+	return id, nil
+}
+
+// Copy is objstore.Store's.
+func (s *Store) Copy(ctx context.Context, src objstore.ID, dst string, opt objstore.PutOptions) (id objstore.ID, err error) {
+	err = s.do(ctx, Op{Verb: Copy, Key: dst, Src: src.Key}, func(Fault) (err error) {
+		id, err = s.inner.Copy(ctx, src, dst, opt)
+		return err
+	})
+	return known(id, err)
+}
+
+// Delete is objstore.Store's.
+func (s *Store) Delete(ctx context.Context, key string, cond objstore.Condition) error {
+	return s.do(ctx, Op{Verb: Delete, Key: key}, func(Fault) error {
+		return s.inner.Delete(ctx, key, cond)
+	})
+}
+
+// Upload is objstore.Store's.
+func (s *Store) Upload(ctx context.Context, key string, opt objstore.PutOptions) (up objstore.Uploader, err error) {
+	err = s.do(ctx, Op{Verb: Upload, Key: key}, func(Fault) (err error) {
+		up, err = s.inner.Upload(ctx, key, opt)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &uploader{s: s, key: key, inner: up}, nil
+}
+
+// Resume is objstore.Resumer's; the store inside must be one.
+func (s *Store) Resume(key, uploadID string) objstore.Uploader {
+	return &uploader{s: s, key: key, inner: s.inner.(objstore.Resumer).Resume(key, uploadID)}
+}
+
+type uploader struct {
+	s     *Store
+	key   string
+	inner objstore.Uploader
+}
+
+func (u *uploader) UploadID() string { return u.inner.UploadID() }
+
+func (u *uploader) Part(ctx context.Context, n int, body io.ReadSeeker, size int64) error {
+	return u.s.do(ctx, Op{Verb: Part, Key: u.key, Part: n}, func(Fault) error {
+		u.s.sent(size)
+		return u.inner.Part(ctx, n, body, size)
+	})
+}
+
+func (u *uploader) CopyPart(ctx context.Context, n int, src objstore.ID, r objstore.Range) error {
+	return u.s.do(ctx, Op{Verb: CopyPart, Key: u.key, Src: src.Key, Part: n}, func(Fault) error {
+		return u.inner.CopyPart(ctx, n, src, r)
+	})
+}
+
+func (u *uploader) Complete(ctx context.Context, cond objstore.Condition) (id objstore.ID, err error) {
+	err = u.s.do(ctx, Op{Verb: Complete, Key: u.key}, func(Fault) (err error) {
+		id, err = u.inner.Complete(ctx, cond)
+		return err
+	})
+	return known(id, err)
+}
+
+func (u *uploader) Abort(ctx context.Context) error {
+	return u.s.do(ctx, Op{Verb: Abort, Key: u.key}, func(Fault) error {
+		return u.inner.Abort(ctx)
+	})
+}

@@ -1,0 +1,108 @@
+package mem
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+)
+
+// Object is a stored object as tests see it, past all requests.
+type Object struct {
+	Info objstore.Info
+	Body []byte
+}
+
+// Keys gives the keys that hold an object, in bytewise order.
+func (s *Store) Keys() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.keys)
+}
+
+// Snapshot gives every current object by key, as copies.
+func (s *Store) Snapshot() map[string]Object {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[string]Object, len(s.keys))
+	for _, key := range s.keys {
+		o := s.current(key)
+		all[key] = Object{Info: o.tell(), Body: bytes.Clone(o.body)}
+	}
+	return all
+}
+
+// Object gives a copy of what is at key.
+func (s *Store) Object(key string) (Object, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.current(key)
+	if o == nil {
+		return Object{}, false
+	}
+	return Object{Info: o.tell(), Body: bytes.Clone(o.body)}, true
+}
+
+// Tamper lets change rewrite what is at key, as an attacker with access to the
+// bucket would; Size and ETag follow the body. It reports whether there was
+// something at key.
+func (s *Store) Tamper(key string, change func(*Object)) bool {
+	o, found := s.Object(key)
+	if !found {
+		return false
+	}
+	change(&o)
+	s.Plant(key, o)
+	return true
+}
+
+// Plant puts an object at key as it is, unchecked, with a new version where
+// the bucket keeps them. Key, Size, ETag and VersionID of Info are made up
+// here, Modified only if it is zero.
+func (s *Store) Plant(key string, o Object) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	body := bytes.Clone(o.Body)
+	s.store(key, body, etag(body), objstore.PutOptions{Metadata: o.Info.Metadata, StorageClass: o.Info.StorageClass})
+	if !o.Info.Modified.IsZero() {
+		s.current(key).info.Modified = o.Info.Modified
+	}
+}
+
+// Uploads gives the multipart uploads that stand, key by upload id.
+func (s *Store) Uploads() map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := map[string]string{}
+	for id, up := range s.uploads {
+		all[id] = up.key
+	}
+	return all
+}
+
+// Clone makes an independent bucket of the same state, uploads included: what
+// a crash harness starts from again and again.
+func (s *Store) Clone() *Store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := New(s.opt)
+	c.keys, c.serial, c.gone = slices.Clone(s.keys), s.serial, s.gone
+	for key, versions := range s.objects {
+		for _, o := range versions { // bodies are never written to
+			o := *o
+			c.objects[key] = append(c.objects[key], &o)
+		}
+	}
+	for id, up := range s.uploads {
+		c.uploads[id] = &upload{key: up.key, opt: up.opt, parts: maps.Clone(up.parts)}
+	}
+	return c
+}
+
+// Drop deletes the bucket itself: every request is ErrBucket from now on.
+func (s *Store) Drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = true
+}

@@ -1,0 +1,168 @@
+package mem
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"iter"
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+)
+
+// Head is objstore.Store's.
+func (s *Store) Head(ctx context.Context, key string) (objstore.Info, error) {
+	info, err := s.head(ctx, key)
+	return info, wrap("head", key, err)
+}
+
+func (s *Store) head(ctx context.Context, key string) (objstore.Info, error) {
+	if err := ctx.Err(); err != nil {
+		return objstore.Info{}, err
+	}
+	if err := objstore.CheckKey(key); err != nil {
+		return objstore.Info{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o, err := s.find(objstore.ID{Key: key})
+	if err != nil {
+		return objstore.Info{}, err
+	}
+	return o.tell(), nil
+}
+
+// tell copies the info, so that nobody writes to the bucket's own map.
+func (o *object) tell() objstore.Info {
+	info := o.info
+	info.Metadata = maps.Clone(info.Metadata)
+	return info
+}
+
+// Get is objstore.Store's.
+func (s *Store) Get(ctx context.Context, id objstore.ID, r objstore.Range) (objstore.Info, int64, io.ReadCloser, error) {
+	info, off, body, err := s.get(ctx, id, r)
+	if err != nil {
+		return objstore.Info{}, 0, nil, wrap("get", id.Key, err)
+	}
+	return info, off, io.NopCloser(bytes.NewReader(body)), nil
+}
+
+func (s *Store) get(ctx context.Context, id objstore.ID, r objstore.Range) (objstore.Info, int64, []byte, error) {
+	if err := ctx.Err(); err != nil {
+		return objstore.Info{}, 0, nil, err
+	}
+	if err := objstore.CheckKey(id.Key); err != nil {
+		return objstore.Info{}, 0, nil, err
+	}
+	if err := r.Check(); err != nil {
+		return objstore.Info{}, 0, nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o, err := s.find(id)
+	if err != nil {
+		return objstore.Info{}, 0, nil, err
+	}
+	off, n := r.Of(int64(len(o.body)))
+	return o.tell(), off, o.body[off : off+n : off+n], nil
+}
+
+// List is objstore.Store's. Each page is one state of the bucket; writes
+// between pages show or do not, as on S3.
+func (s *Store) List(ctx context.Context, opt objstore.ListOptions) iter.Seq2[objstore.Entry, error] {
+	return func(yield func(objstore.Entry, error) bool) {
+		after, left := opt.After, opt.Limit
+		for {
+			size := s.opt.PageSize
+			if opt.Limit > 0 {
+				size = min(size, left)
+			}
+			page, more, err := s.page(ctx, opt, after, size)
+			if err != nil {
+				yield(objstore.Entry{}, wrap("list", opt.Prefix, err))
+				return
+			}
+			for _, e := range page {
+				if !yield(e, nil) {
+					return
+				}
+				after = name(e)
+			}
+			left -= len(page)
+			if !more || opt.Limit > 0 && left == 0 {
+				return
+			}
+		}
+	}
+}
+
+func name(e objstore.Entry) string {
+	if e.Prefix != "" {
+		return e.Prefix
+	}
+	return e.Key
+}
+
+// page gives up to size entries after the name given, and whether more follow.
+func (s *Store) page(ctx context.Context, opt objstore.ListOptions, after string, size int) (page []objstore.Entry, more bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone {
+		return nil, false, objstore.ErrBucket
+	}
+	for i := sort.SearchStrings(s.keys, max(opt.Prefix, after)); i < len(s.keys); {
+		key := s.keys[i]
+		if !strings.HasPrefix(key, opt.Prefix) {
+			return page, false, nil
+		}
+		e, next := s.entry(i, opt)
+		if name(e) > after {
+			if len(page) == size {
+				return page, true, nil
+			}
+			page = append(page, e)
+		}
+		i = next
+	}
+	return page, false, nil
+}
+
+// entry makes the entry that begins at key i, and finds the key behind it.
+func (s *Store) entry(i int, opt objstore.ListOptions) (objstore.Entry, int) {
+	key := s.keys[i]
+	if opt.Delimiter != "" {
+		rest := key[len(opt.Prefix):]
+		if at := strings.Index(rest, opt.Delimiter); at >= 0 {
+			prefix := opt.Prefix + rest[:at+len(opt.Delimiter)]
+			next := i + sort.Search(len(s.keys)-i, func(j int) bool {
+				k := s.keys[i+j]
+				return k > prefix && !strings.HasPrefix(k, prefix)
+			})
+			return objstore.Entry{Prefix: prefix}, next
+		}
+	}
+	info := s.current(key).info
+	info.Metadata, info.VersionID = nil, "" // as ListObjectsV2 has it
+	return objstore.Entry{Info: info}, i + 1
+}
+
+// insert notes that key holds an object now. s.mu is held.
+func (s *Store) insert(key string) {
+	if i, found := slices.BinarySearch(s.keys, key); !found {
+		s.keys = slices.Insert(s.keys, i, key)
+	}
+}
+
+// remove notes that key holds nothing now. s.mu is held.
+func (s *Store) remove(key string) {
+	if i, found := slices.BinarySearch(s.keys, key); found {
+		s.keys = slices.Delete(s.keys, i, i+1)
+	}
+}

@@ -1,0 +1,194 @@
+package mem
+
+import (
+	"context"
+	"crypto/md5" //nolint:gosec // the ETag that S3 gives, no security rests on it
+	"encoding/hex"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+)
+
+// upload is what the bucket knows of a multipart upload.
+type upload struct {
+	key   string
+	opt   objstore.PutOptions
+	parts map[int][]byte
+}
+
+// uploader is a client's handle on one; it knows it by name only.
+type uploader struct {
+	s       *Store
+	key, id string
+}
+
+// Upload is objstore.Store's.
+func (s *Store) Upload(ctx context.Context, key string, opt objstore.PutOptions) (objstore.Uploader, error) {
+	if err := check(ctx, key, opt); err != nil {
+		return nil, wrap("upload", key, err)
+	}
+	if opt.Condition != (objstore.Condition{}) {
+		return nil, wrap("upload", key, objstore.ErrInvalid)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone {
+		return nil, wrap("upload", key, objstore.ErrBucket)
+	}
+	s.serial++
+	id := "u" + strconv.Itoa(s.serial)
+	opt.Metadata = maps.Clone(opt.Metadata)
+	s.uploads[id] = &upload{key: key, opt: opt, parts: map[int][]byte{}}
+	return &uploader{s: s, key: key, id: id}, nil
+}
+
+// Resume is objstore.Resumer's.
+func (s *Store) Resume(key, uploadID string) objstore.Uploader {
+	return &uploader{s: s, key: key, id: uploadID}
+}
+
+func (u *uploader) UploadID() string { return u.id }
+
+// find looks the upload up. u.s.mu is held.
+func (u *uploader) find() (*upload, error) {
+	if u.s.gone {
+		return nil, objstore.ErrBucket
+	}
+	up := u.s.uploads[u.id]
+	if up == nil || up.key != u.key {
+		return nil, objstore.ErrNoUpload
+	}
+	return up, nil
+}
+
+func (u *uploader) Part(ctx context.Context, n int, body io.ReadSeeker, size int64) error {
+	return wrap("part of", u.key, u.part(ctx, n, body, size))
+}
+
+func (u *uploader) part(ctx context.Context, n int, body io.ReadSeeker, size int64) error {
+	if err := u.check(ctx, n); err != nil {
+		return err
+	}
+	data, err := u.s.read(body, size)
+	if err != nil {
+		return err
+	}
+	u.s.mu.Lock()
+	defer u.s.mu.Unlock()
+	up, err := u.find()
+	if err != nil {
+		return err
+	}
+	up.parts[n] = data
+	return nil
+}
+
+func (u *uploader) check(ctx context.Context, n int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if n < 1 || n > u.s.opt.MaxParts {
+		return fmt.Errorf("part number %d: %w", n, objstore.ErrInvalid)
+	}
+	return nil
+}
+
+func (u *uploader) CopyPart(ctx context.Context, n int, src objstore.ID, r objstore.Range) error {
+	return wrap("copy part of", u.key, u.copyPart(ctx, n, src, r))
+}
+
+func (u *uploader) copyPart(ctx context.Context, n int, src objstore.ID, r objstore.Range) error {
+	if err := u.check(ctx, n); err != nil {
+		return err
+	}
+	if err := r.Check(); err != nil {
+		return err
+	}
+	u.s.mu.Lock()
+	defer u.s.mu.Unlock()
+	up, err := u.find()
+	if err != nil {
+		return err
+	}
+	o, err := u.s.find(src)
+	if err != nil {
+		return err
+	}
+	off, length := r.Of(o.info.Size)
+	if off != r.Off && r.Suffix == 0 || r.Len != 0 && length != r.Len || r.Suffix > o.info.Size || length == 0 && r != (objstore.Range{}) {
+		return fmt.Errorf("range %+v of %d bytes: %w", r, o.info.Size, objstore.ErrInvalid)
+	}
+	if length > u.s.opt.MaxPartSize {
+		return objstore.ErrTooLarge
+	}
+	up.parts[n] = slices.Clone(o.body[off : off+length])
+	return nil
+}
+
+func (u *uploader) Complete(ctx context.Context, cond objstore.Condition) (objstore.ID, error) {
+	id, err := u.complete(ctx, cond)
+	return id, wrap("complete", u.key, err)
+}
+
+func (u *uploader) complete(ctx context.Context, cond objstore.Condition) (objstore.ID, error) {
+	if err := ctx.Err(); err != nil {
+		return objstore.ID{}, err
+	}
+	u.s.mu.Lock()
+	defer u.s.mu.Unlock()
+	up, err := u.find()
+	if err != nil {
+		return objstore.ID{}, err
+	}
+	body, etag, err := up.join(u.s.opt.MinPartSize)
+	if err != nil {
+		return objstore.ID{}, err
+	}
+	if !u.s.opt.IgnorePutConditions {
+		if err := u.s.allow(u.key, cond); err != nil {
+			return objstore.ID{}, err
+		}
+	}
+	delete(u.s.uploads, u.id)
+	return u.s.store(u.key, body, etag, up.opt), nil
+}
+
+// join puts the parts together. The ETag is the MD5 of the parts' MD5s, with
+// their number.
+func (up *upload) join(least int64) (body []byte, etag string, err error) {
+	if len(up.parts) == 0 {
+		return nil, "", fmt.Errorf("no parts: %w", objstore.ErrInvalid)
+	}
+	numbers := slices.Sorted(maps.Keys(up.parts))
+	sums := md5.New() //nolint:gosec // see the import
+	for i, n := range numbers {
+		part := up.parts[n]
+		if int64(len(part)) < least && i < len(numbers)-1 {
+			return nil, "", fmt.Errorf("part %d of %d bytes is too small: %w", n, len(part), objstore.ErrInvalid)
+		}
+		sum := md5.Sum(part) //nolint:gosec // see the import
+		sums.Write(sum[:])
+		body = append(body, part...)
+	}
+	return body, fmt.Sprintf("%s-%d", hex.EncodeToString(sums.Sum(nil)), len(numbers)), nil
+}
+
+func (u *uploader) Abort(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return wrap("abort", u.key, err)
+	}
+	u.s.mu.Lock()
+	defer u.s.mu.Unlock()
+	_, err := u.find()
+	if err == nil {
+		delete(u.s.uploads, u.id)
+	}
+	if u.s.gone {
+		return wrap("abort", u.key, err)
+	}
+	return nil
+}
