@@ -1,0 +1,146 @@
+// Package daemon drives a built sigilfs binary from outside, as an operator
+// would: it starts `sigilfs mount -f`, waits for the line that says mounted,
+// unmounts, kills, and reads what /proc tells of it. It knows command lines and
+// exit codes, nothing of what is inside.
+//
+// Lifecycle: Start → (Unmount | Kill → Detach). A Daemon owns its process and
+// the goroutine that copies its output; both have ended when Unmount or Kill
+// returns.
+package daemon
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// Exit codes of mount(8), which sigilfs keeps to.
+const (
+	ExitUsage  = 1
+	ExitSystem = 2
+	ExitMount  = 32
+)
+
+// ErrExited is wrapped by Start when the process ended before it mounted.
+var ErrExited = errors.New("sigilfs ended before it mounted")
+
+// Config is one mount. Bin, Target and Dir are required.
+type Config struct {
+	Bin    string   // the binary
+	Args   []string // flags of mount, without -f
+	Target string   // s3://bucket/prefix
+	Dir    string   // mountpoint
+	Env    []string // the whole environment
+	Log    io.Writer
+}
+
+// A Daemon is one running `sigilfs mount -f`. Methods are not safe for
+// concurrent use, but Log is.
+type Daemon struct {
+	cfg    Config
+	cmd    *exec.Cmd
+	log    lockedBuffer
+	ready  chan struct{} // closed at the line "mounted …"
+	exited chan struct{} // closed when the process is reaped; err is set then
+	err    error
+}
+
+// Start runs the binary and returns when the mount answers, or when ctx ends
+// (the process is then killed). A process that ends first gives an error that
+// wraps ErrExited and *exec.ExitError; its output is in the text.
+func Start(ctx context.Context, cfg Config) (*Daemon, error) {
+	args := append([]string{"mount", "-f"}, cfg.Args...)
+	d := &Daemon{
+		cfg:    cfg,
+		cmd:    exec.Command(cfg.Bin, append(args, cfg.Target, cfg.Dir)...), //nolint:noctx // it outlives ctx, which bounds the start only
+		ready:  make(chan struct{}),
+		exited: make(chan struct{}),
+	}
+	d.cmd.Env = cfg.Env
+	// Its own group: a Ctrl-C on the terminal is the caller's to pass on.
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("pipe for the log: %w", err)
+	}
+	d.cmd.Stdout, d.cmd.Stderr = w, w
+	if err := d.cmd.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("start %s: %w", cfg.Bin, err), r.Close(), w.Close())
+	}
+	_ = w.Close() // the child has its own
+	go d.watch(r)
+
+	select {
+	case <-d.ready:
+		return d, nil
+	case <-d.exited:
+		return nil, fmt.Errorf("%w: %w: %s", ErrExited, d.err, strings.TrimSpace(d.Log()))
+	case <-ctx.Done():
+		d.Kill()
+		return nil, fmt.Errorf("waiting for the mount: %w; its log:\n%s", ctx.Err(), d.Log())
+	}
+}
+
+// watch copies the output line by line until the process closed it, then
+// reaps the process.
+func (d *Daemon) watch(r io.ReadCloser) {
+	defer close(d.exited)
+	mounted := "mounted " + d.cfg.Target
+	seen := false
+	for lines := bufio.NewReader(r); ; {
+		line, err := lines.ReadString('\n')
+		d.log.add(line)
+		if d.cfg.Log != nil {
+			_, _ = io.WriteString(d.cfg.Log, line)
+		}
+		if !seen && strings.Contains(line, mounted) {
+			seen = true
+			close(d.ready)
+		}
+		if err != nil {
+			break
+		}
+	}
+	_ = r.Close()
+	d.err = d.cmd.Wait()
+	if d.err == nil && !seen {
+		d.err = errors.New("exit status 0")
+	}
+}
+
+// PID is the process's id.
+func (d *Daemon) PID() int { return d.cmd.Process.Pid }
+
+// Dir is the mountpoint.
+func (d *Daemon) Dir() string { return d.cfg.Dir }
+
+// Log is everything the process has printed so far.
+func (d *Daemon) Log() string { return d.log.String() }
+
+// Exited is closed once the process is gone.
+func (d *Daemon) Exited() <-chan struct{} { return d.exited }
+
+// lockedBuffer is a log that is read while it grows.
+type lockedBuffer struct {
+	mu sync.Mutex // guards b
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) add(s string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.WriteString(s)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

@@ -1,0 +1,95 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+)
+
+// Unmount runs `sigilfs umount` and waits until the daemon has ended. An exit
+// code other than 0 of either is an error, and so is a mount that is left.
+func (d *Daemon) Unmount(ctx context.Context) error {
+	out, err := d.run(ctx, "umount", d.cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("sigilfs umount: %w: %s", err, out)
+	}
+	select {
+	case <-d.exited:
+	case <-ctx.Done():
+		return fmt.Errorf("daemon %d still runs after sigilfs umount: %w", d.PID(), ctx.Err())
+	}
+	if d.err != nil {
+		return fmt.Errorf("daemon ended badly: %w; its log:\n%s", d.err, d.Log())
+	}
+	if Mounted(d.cfg.Dir) {
+		return fmt.Errorf("%s is still mounted", d.cfg.Dir)
+	}
+	return nil
+}
+
+// Interrupt sends SIGINT, as Ctrl-C does, and waits for a clean end.
+func (d *Daemon) Interrupt(ctx context.Context) error {
+	if err := d.cmd.Process.Signal(os.Interrupt); err != nil {
+		return fmt.Errorf("interrupt: %w", err)
+	}
+	select {
+	case <-d.exited:
+		return d.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Kill is kill -9; the dead mount stays. It returns when the process is
+// reaped, and does nothing to one that has ended.
+func (d *Daemon) Kill() {
+	_ = d.cmd.Process.Kill()
+	<-d.exited
+}
+
+// Detach takes a dead mount away, as `umount -l` does. What is not mounted is
+// no error.
+func Detach(dir string) error {
+	const noFollow = 8 // UMOUNT_NOFOLLOW
+	err := syscall.Unmount(dir, syscall.MNT_DETACH|noFollow)
+	if err == nil || errors.Is(err, syscall.EINVAL) {
+		return nil
+	}
+	if out, err := exec.Command("fusermount3", "-u", "-z", dir).CombinedOutput(); err != nil { //nolint:noctx // ends by itself
+		return fmt.Errorf("fusermount3 -u -z %s: %w: %s", dir, err, out)
+	}
+	return nil
+}
+
+// Mounted tells whether dir is a mountpoint, without touching what is mounted
+// there: a dead mount counts.
+func Mounted(dir string) bool {
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return false
+	}
+	escaped := strings.ReplaceAll(dir, " ", `\040`)
+	for line := range strings.Lines(string(table)) {
+		// proc_pid_mountinfo(5): the fifth field is the mountpoint.
+		if f := strings.Fields(line); len(f) > 4 && f[4] == escaped {
+			return true
+		}
+	}
+	return false
+}
+
+// Run runs one other subcommand to its end and gives stdout and stderr together.
+func Run(ctx context.Context, bin string, env []string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, bin, args...)
+	cmd.Env = env
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func (d *Daemon) run(ctx context.Context, args ...string) (string, error) {
+	return Run(ctx, d.cfg.Bin, d.cfg.Env, args...)
+}

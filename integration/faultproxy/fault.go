@@ -1,0 +1,108 @@
+package faultproxy
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// A Match chooses requests.
+type Match func(r *http.Request) bool
+
+// Mutating chooses what may change the bucket.
+func Mutating(r *http.Request) bool {
+	return r.Method == http.MethodPut || r.Method == http.MethodPost || r.Method == http.MethodDelete
+}
+
+// Writing chooses what writes the body of the object whose path ends in suffix.
+func Writing(suffix string) Match {
+	return func(r *http.Request) bool {
+		return (r.Method == http.MethodPut || r.Method == http.MethodPost) && strings.HasSuffix(r.URL.Path, suffix)
+	}
+}
+
+// Reply answers matching requests with an S3 error and does not forward them.
+// Bodies are read to their end, as servers do.
+func Reply(match Match, status int, code string) Fault {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if !match(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "application/xml")
+		w.WriteHeader(status)
+		if r.Method != http.MethodHead {
+			_, _ = fmt.Fprintf(w, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code><Message>injected</Message></Error>", code)
+		}
+	}
+}
+
+// Count counts matching requests into n.
+func Count(match Match, n *atomic.Int64) Fault {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if match(r) {
+			n.Add(1)
+		}
+		next.ServeHTTP(w, r)
+	}
+}
+
+// A Side is the moment at which a Gate stops a request.
+type Side string
+
+// Sides of the server behind the proxy.
+const (
+	Before Side = "before" // the request was not carried out
+	After  Side = "after"  // it was carried out, and its answer is lost
+)
+
+// A Gate lets the first matching requests pass and stops the world at the next
+// one: that request, at the Side asked for, and every matching request after
+// it, before it is carried out. None of those is ever answered.
+type Gate struct {
+	match Match
+	pass  int64
+	side  Side
+
+	seen    atomic.Int64
+	arrived chan struct{}
+	drop    chan struct{}
+	once    sync.Once
+}
+
+// NewGate stops at the request after the first pass ones.
+func NewGate(match Match, pass int, side Side) *Gate {
+	return &Gate{match: match, pass: int64(pass), side: side, arrived: make(chan struct{}), drop: make(chan struct{})}
+}
+
+// Arrived is closed when the world stands still.
+func (g *Gate) Arrived() <-chan struct{} { return g.arrived }
+
+// Drop cuts the connections of what the gate holds, and of what still comes.
+func (g *Gate) Drop() { g.once.Do(func() { close(g.drop) }) }
+
+// Fault is the gate as a Fault.
+func (g *Gate) Fault(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	if !g.match(r) {
+		next.ServeHTTP(w, r)
+		return
+	}
+	n := g.seen.Add(1)
+	if n <= g.pass {
+		next.ServeHTTP(w, r)
+		return
+	}
+	if n == g.pass+1 {
+		if g.side == After {
+			next.ServeHTTP(httptest.NewRecorder(), r)
+		}
+		close(g.arrived)
+	}
+	<-g.drop
+	panic(http.ErrAbortHandler)
+}

@@ -1,0 +1,97 @@
+// Package faultproxy is an S3 endpoint in front of another one, which tests
+// use to see, stop, fail and cut requests. It speaks TLS with a certificate of
+// its own and keeps the Host header, which the signature covers.
+//
+// Lifecycle: Start → Set a Fault, any number of times → Close.
+package faultproxy
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"sync"
+)
+
+// A Fault stands between a request and the server behind: it calls next, or
+// not, or later. It is called by many requests at once.
+type Fault func(w http.ResponseWriter, r *http.Request, next http.Handler)
+
+// Pass is the Fault that is none.
+func Pass(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) }
+
+// A Proxy forwards to one upstream. Safe for concurrent use.
+type Proxy struct {
+	server *httptest.Server
+	next   http.Handler
+
+	mu    sync.Mutex // guards fault
+	fault Fault
+}
+
+// Start listens on a free loopback port. upstream is a URL; roots are the CA
+// certificates (PEM) to trust there.
+func Start(upstream string, roots []byte) (*Proxy, error) {
+	target, err := url.Parse(upstream)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(roots) {
+		return nil, errors.New("no CA certificate for " + upstream)
+	}
+	quiet := log.New(io.Discard, "", 0) // killed clients are the point
+	p := &Proxy{fault: Pass}
+	p.next = &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Host = r.In.Host
+		},
+		Transport: &http.Transport{
+			TLSClientConfig:     &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+			MaxIdleConnsPerHost: 64,
+			DisableCompression:  true, // bodies are passed on as they are
+		},
+		ErrorLog: quiet,
+	}
+	p.server = httptest.NewUnstartedServer(p)
+	p.server.Config.ErrorLog = quiet
+	p.server.StartTLS()
+	return p, nil
+}
+
+// URL is the endpoint.
+func (p *Proxy) URL() string { return p.server.URL }
+
+// CA is the certificate to trust, in PEM.
+func (p *Proxy) CA() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.server.Certificate().Raw})
+}
+
+// Set puts f in the way of every request that arrives from now on.
+func (p *Proxy) Set(f Fault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fault = f
+}
+
+// ServeHTTP implements http.Handler.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	f := p.fault
+	p.mu.Unlock()
+	f(w, r, p.next)
+}
+
+// Close ends the listener and waits for the requests under way. A Gate that
+// holds one must be dropped first.
+func (p *Proxy) Close() {
+	p.server.CloseClientConnections()
+	p.server.Close()
+}

@@ -1,0 +1,104 @@
+package faultproxy
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// origin is a server that counts what it carried out.
+func origin(t *testing.T, done *atomic.Int64) *Proxy {
+	t.Helper()
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		done.Add(1)
+		_, _ = io.WriteString(w, r.Host)
+	}))
+	t.Cleanup(s.Close)
+	p, err := Start(s.URL, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+func send(t *testing.T, p *Proxy, method string) (int, string, error) {
+	t.Helper()
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(p.CA())
+	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
+	defer tr.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(t.Context(), method, p.URL()+"/bucket/key", strings.NewReader("body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its end
+	body, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(body), err
+}
+
+func TestProxyKeepsTheSignedHost(t *testing.T) {
+	var done atomic.Int64
+	p := origin(t, &done)
+	_, host, err := send(t, p, http.MethodPut)
+	if err != nil || "https://"+host != p.URL() {
+		t.Fatalf("the server saw host %q of %s: %v", host, p.URL(), err)
+	}
+}
+
+func TestReplyAnswersInsteadOfTheServer(t *testing.T) {
+	var done atomic.Int64
+	p := origin(t, &done)
+	p.Set(Reply(Writing("/key"), http.StatusServiceUnavailable, "SlowDown"))
+	status, body, err := send(t, p, http.MethodPut)
+	if err != nil || status != http.StatusServiceUnavailable || !strings.Contains(body, "<Code>SlowDown</Code>") {
+		t.Fatalf("got %d %q, %v", status, body, err)
+	}
+	if status, _, err := send(t, p, http.MethodGet); err != nil || status != http.StatusOK || done.Load() != 1 {
+		t.Fatalf("a request that does not match: %d, %v; %d carried out", status, err, done.Load())
+	}
+}
+
+func TestGateStopsTheWorldAtTheRequest(t *testing.T) {
+	for _, tt := range []struct {
+		side Side
+		want int64 // carried out
+	}{{Before, 1}, {After, 2}} {
+		t.Run(string(tt.side), func(t *testing.T) {
+			var done atomic.Int64
+			p := origin(t, &done)
+			g := NewGate(Mutating, 1, tt.side)
+			p.Set(g.Fault)
+			if _, _, err := send(t, p, http.MethodPut); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() {
+				_, _, err := send(t, p, http.MethodPut)
+				ended <- err
+			}()
+			<-g.Arrived()
+			g.Drop()
+			if err := <-ended; err == nil {
+				t.Error("the request at the gate was answered")
+			}
+			if _, _, err := send(t, p, http.MethodDelete); err == nil {
+				t.Error("a request after the gate was answered")
+			}
+			if done.Load() != tt.want {
+				t.Errorf("%d requests carried out, want %d", done.Load(), tt.want)
+			}
+		})
+	}
+}
