@@ -1,0 +1,166 @@
+package keyring
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// enter waits until nobody else works on name (an epoch id, or "current"), or
+// ctx ends. leave lets the next one in.
+func (r *Ring) enter(ctx context.Context, name string) (leave func(), err error) {
+	for {
+		r.mu.Lock()
+		wait, taken := r.busy[name]
+		if !taken {
+			done := make(chan struct{})
+			r.busy[name] = done
+			r.mu.Unlock()
+			return func() {
+				r.mu.Lock()
+				delete(r.busy, name)
+				r.mu.Unlock()
+				close(done)
+			}, nil
+		}
+		r.mu.Unlock()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for epoch %s: %w", name, ctx.Err())
+		}
+	}
+}
+
+// keep makes e what is known of its epoch, in memory and, where it tells more
+// than rec, on disk. A disk that fails costs memory across mounts, no access.
+func (r *Ring) keep(e *entry, rec *record) {
+	r.mu.Lock()
+	r.epochs[e.epoch.ID] = e
+	r.mu.Unlock()
+	now := e.record()
+	if rec != nil && rec.State == now.State && rec.Own == now.Own && bytes.Equal(rec.Object, now.Object) {
+		return
+	}
+	if err := r.dir.setRecord(e.epoch.ID, now); err != nil {
+		r.report(e.epoch.ID, "the epoch is not remembered: "+err.Error())
+	}
+}
+
+// record is what is remembered of an entry.
+func (e *entry) record() record {
+	return record{Sum: e.sum(), State: e.state, Own: e.own, Object: e.epoch.stored}
+}
+
+// entry gives what a record says of the epoch of e, whose key it is. A nil
+// record says nothing more than e.
+func (rec *record) entry(e *entry) *entry {
+	mine := *e
+	if rec == nil {
+		return &mine
+	}
+	mine.own = rec.Own
+	mine.state = max(mine.state, rec.State)
+	epoch, err := ParseEpoch(e.epoch.ID, rec.Object)
+	if err == nil && epoch.Verify(e.key) == nil {
+		mine.epoch = epoch
+		mine.state = max(mine.state, epoch.State)
+	}
+	return &mine
+}
+
+// join gives, of what the bucket shows and what we know, the higher revision
+// and the further state.
+func (r *Ring) join(theirs, mine *entry) *entry {
+	joined := *theirs
+	joined.own = mine.own
+	joined.state = max(theirs.state, mine.state)
+	switch {
+	case mine.epoch.Revision == theirs.epoch.Revision && !bytes.Equal(mine.epoch.stored, theirs.epoch.stored):
+		joined.epoch = mine.epoch
+		r.report(mine.epoch.ID, "the bucket shows another content of the same revision than was seen before; the one seen before is used")
+	case mine.epoch.Revision > theirs.epoch.Revision:
+		joined.epoch = mine.epoch
+		r.report(mine.epoch.ID, fmt.Sprintf("the bucket shows revision %d of this epoch and revision %d was seen before; the newer one is used",
+			theirs.epoch.Revision, mine.epoch.Revision))
+	}
+	return &joined
+}
+
+// repair puts a missing epoch object back at the volume root, or our newer
+// revision over an older one there. What fails is reported and tried again
+// when the epoch is next read.
+func (r *Ring) repair(ctx context.Context, f found) {
+	if r.readOnly {
+		return
+	}
+	id, key := f.epoch.ID, epochPath(r.root, f.epoch.ID)
+	switch {
+	case f.shown == 0:
+		err := r.bucket.Create(ctx, key, f.epoch.stored)
+		if err == nil {
+			r.report(id, "the epoch was missing from the bucket and was put back at "+key)
+		} else if !errors.Is(err, ErrExist) {
+			r.report(id, "the epoch is missing from the bucket and could not be put back: "+err.Error())
+		}
+	case f.at == r.root && f.shown < f.epoch.Revision:
+		err := r.bucket.Replace(ctx, key, f.epoch.stored, f.etag)
+		if err != nil && !errors.Is(err, ErrChanged) {
+			r.report(id, "the older revision in the bucket could not be replaced: "+err.Error())
+		}
+	}
+}
+
+// Recheck reads every epoch in use again, for what other hosts did to it. An
+// own epoch that may not be sealed under any more is left, and Current makes
+// the next. Missing epoch objects are put back. It gives the first error of
+// the bucket, and goes on past it.
+func (r *Ring) Recheck(ctx context.Context) error {
+	r.mu.Lock()
+	ids := slices.Collect(maps.Keys(r.epochs))
+	clear(r.misses)
+	r.mu.Unlock()
+	var first error
+	for _, id := range ids {
+		if err := r.recheck(ctx, id); err != nil && first == nil {
+			first = fmt.Errorf("recheck epoch %s: %w", id, err)
+		}
+	}
+	return first
+}
+
+func (r *Ring) recheck(ctx context.Context, id EpochID) error {
+	leave, err := r.enter(ctx, id.String())
+	if err != nil {
+		return err
+	}
+	defer leave()
+	e := r.known(id)
+	data, etag, err := r.bucket.Get(ctx, epochPath(e.at, id))
+	if errors.Is(err, ErrNotExist) {
+		r.repair(ctx, found{entry: e})
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	epoch, err := ParseEpoch(id, data)
+	if err == nil {
+		err = epoch.Verify(e.key) // no wrap is opened: this host may hold recipients only
+	}
+	if err != nil {
+		r.report(id, "something else lies in the place of this epoch; what was seen before is used: "+err.Error())
+		return nil
+	}
+	shown := &entry{key: e.key, epoch: epoch, state: epoch.State, at: e.at}
+	now, rec := r.join(shown, e), e.record()
+	r.repair(ctx, found{entry: now, etag: etag, shown: epoch.Revision})
+	r.keep(now, &rec)
+	if why := r.unsealable(now); now.own && why != "" && r.unsealable(e) == "" {
+		r.report(id, "the own epoch "+why+" and is left")
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+package keyring
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// Open reads a master key from the place that spec names:
+//
+//	file:PATH env:NAME credential:NAME command:COMMAND
+//	    an AES-256 key: 32 raw bytes, hex or base64. A file must have mode
+//	    0600 or stricter and belong to the caller or root. An age identity
+//	    there is recognised and taken as age:.
+//	age:RECIPIENT[,RECIPIENT…][,SOURCE]
+//	    age recipients to wrap for, and a source (as above; before it stands
+//	    identity: or recipients: where that is to be demanded) with age
+//	    identities or recipients, one a line. The source goes to the end of
+//	    spec, commas too. Without recipients, those of the identities are used.
+//
+// Every error wraps ErrKeySource and is one sentence for the user; a secret
+// given in spec itself is refused without being repeated.
+func Open(ctx context.Context, spec string, via Sources) (Master, error) {
+	scheme, rest, _ := strings.Cut(spec, ":")
+	switch {
+	case hasSecret(spec):
+		return nil, fmt.Errorf("%w: a secret key was given on the command line, where others can read it; put it in a file and write file:PATH", ErrKeySource)
+	case scheme == "age":
+		return openAge(ctx, rest, via)
+	case scheme == "kms":
+		return nil, fmt.Errorf("%w: KMS keys are not supported by this version: %w", ErrKeySource, ErrUnsupported)
+	}
+	c, err := via.read(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(c.data)
+	if looksLikeAge(c.data) {
+		return ageFromContent(ctx, c, "", nil, via)
+	}
+	data, err := c.secret()
+	if err != nil {
+		return nil, err
+	}
+	key, err := parseKey(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s %w", ErrKeySource, c.name, err)
+	}
+	defer clear(key[:])
+	return newAES(key), nil
+}
+
+// hasSecret recognises what age calls a secret key or a plugin identity.
+func hasSecret(spec string) bool {
+	upper := strings.ToUpper(spec)
+	return strings.Contains(upper, "AGE-SECRET-KEY-") || strings.Contains(upper, "AGE-PLUGIN-")
+}
+
+// openAge reads what follows "age:".
+func openAge(ctx context.Context, list string, via Sources) (Master, error) {
+	var recipients []recipient
+	for list != "" {
+		if isSource(list) {
+			want, source := splitWant(list)
+			c, err := via.read(ctx, source)
+			if err != nil {
+				return nil, err
+			}
+			defer clear(c.data)
+			return ageFromContent(ctx, c, want, recipients, via)
+		}
+		var item string
+		item, list, _ = strings.Cut(list, ",")
+		r, err := parseRecipient(strings.TrimSpace(item))
+		if err != nil {
+			return nil, fmt.Errorf("%w: age recipient %d: %w", ErrKeySource, len(recipients)+1, err)
+		}
+		recipients = append(recipients, r)
+	}
+	if len(recipients) == 0 {
+		return nil, fmt.Errorf("%w: age: needs a recipient (age1…, ssh-…) or the file of an identity (age:file:PATH)", ErrKeySource)
+	}
+	return newAge(recipients, nil)
+}
+
+// What an age source may be asked to hold.
+const (
+	wantIdentity   = "identity"
+	wantRecipients = "recipients"
+)
+
+// isSource tells a source in an age: list from a recipient.
+func isSource(s string) bool {
+	scheme, _, ok := strings.Cut(s, ":")
+	switch scheme {
+	case "file", "env", "credential", "command", wantIdentity, wantRecipients:
+		return ok
+	}
+	return false
+}
+
+func splitWant(s string) (want, source string) {
+	scheme, rest, _ := strings.Cut(s, ":")
+	if scheme == wantIdentity || scheme == wantRecipients {
+		return scheme, rest
+	}
+	return "", s
+}
+
+// ageFromContent makes an age key of a source's identities and recipients, and
+// of recipients named before it.
+func ageFromContent(ctx context.Context, c content, want string, named []recipient, via Sources) (Master, error) {
+	ids, listed, err := parseAgeContent(ctx, c, via)
+	switch {
+	case len(ids) > 0 && c.loose != nil: // recipients are no secret
+		return nil, c.loose
+	case err != nil:
+		return nil, fmt.Errorf("%w: %s: %w", ErrKeySource, c.name, err)
+	case want == wantIdentity && len(ids) == 0:
+		return nil, fmt.Errorf("%w: %s holds no age identity", ErrKeySource, c.name)
+	case want == wantRecipients && len(ids) > 0:
+		return nil, fmt.Errorf("%w: %s holds an age identity, and recipients were asked for", ErrKeySource, c.name)
+	}
+	return newAge(append(named, listed...), ids)
+}
