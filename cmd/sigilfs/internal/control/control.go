@@ -1,0 +1,175 @@
+// Package control is how `sigilfs umount` finds the process that serves a
+// mountpoint, sees how far it is, and knows when it has ended: one small file
+// for each mountpoint, in a directory that only its owner can write to.
+//
+// The file is locked by flock for as long as the process lives, so that a dead
+// one is never waited for and the pid in it never believed alone. A new
+// process on the same mountpoint renames a file of its own into the place:
+// who watched the old one goes on seeing the old one.
+package control
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Record is what the serving process tells.
+type Record struct {
+	PID     int    `json:"pid"`
+	Dir     string `json:"dir"`
+	Spec    string `json:"spec"`
+	Ending  bool   `json:"ending"`  // it commits what is left, and ends
+	Pending int64  `json:"pending"` // bytes that are not committed yet
+	Failed  string `json:"failed"`  // why it ends without having committed all; "" if it did
+}
+
+// maxRecord bounds a file.
+const maxRecord = 64 << 10
+
+// Places are the directories in which the processes of uid leave their files,
+// in the order of preference. They do not depend on the environment, which
+// mount and umount need not share.
+func Places(uid int) []string {
+	run := fmt.Sprintf("/run/user/%d/sigilfs", uid)
+	if uid == 0 {
+		run = "/run/sigilfs"
+	}
+	return []string{run, fmt.Sprintf("/tmp/sigilfs-%d", uid)}
+}
+
+// name is the file of a mountpoint.
+func name(dir string) string {
+	sum := sha256.Sum256([]byte(dir))
+	return hex.EncodeToString(sum[:16]) + ".json"
+}
+
+// File is a process's own. It belongs to one goroutine.
+type File struct {
+	f    *os.File
+	path string
+	rec  Record
+}
+
+// Create writes rec, in the first of places that can be used.
+func Create(places []string, rec Record) (*File, error) {
+	var errs []error
+	for _, place := range places {
+		f, err := create(place, rec)
+		if err == nil {
+			return f, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, fmt.Errorf("control file: %w", errors.Join(errs...))
+}
+
+func create(place string, rec Record) (*File, error) {
+	if err := os.Mkdir(place, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, err
+	}
+	if err := safe(place, os.Geteuid()); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(place, ".new-*")
+	if err != nil {
+		return nil, err
+	}
+	c := &File{f: f, path: filepath.Join(place, name(rec.Dir))}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		err = c.Update(func(r *Record) { *r = rec })
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), c.path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(f.Name()), f.Close())
+	}
+	return c, nil
+}
+
+// safe refuses a place that another user made, /tmp being everybody's.
+func safe(place string, uid int) error {
+	var st unix.Stat_t
+	if err := unix.Lstat(place, &st); err != nil {
+		return &os.PathError{Op: "lstat", Path: place, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != uid || st.Mode&0o022 != 0 {
+		return fmt.Errorf("%s is not a directory of uid %d alone", place, uid)
+	}
+	return nil
+}
+
+// Update changes the record. A reader may meet it half written and asks again.
+func (c *File) Update(change func(*Record)) error {
+	change(&c.rec)
+	text, err := json.Marshal(c.rec)
+	if err != nil {
+		return err
+	}
+	if err := c.f.Truncate(0); err != nil {
+		return err
+	}
+	_, err = c.f.WriteAt(text, 0)
+	return err
+}
+
+// Remove takes the file away. The lock stays until the process ends, for
+// those who wait for that.
+func (c *File) Remove() error { return os.Remove(c.path) }
+
+// Peer is the file of another process.
+type Peer struct {
+	f   *os.File
+	rec Record
+}
+
+// Find gives the process of uid that serves dir, nil where none is known.
+func Find(places []string, uid int, dir string) *Peer {
+	for _, place := range places {
+		if safe(place, uid) != nil {
+			continue
+		}
+		f, err := os.OpenFile(filepath.Join(place, name(dir)), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		if err != nil {
+			continue
+		}
+		p := &Peer{f: f}
+		if p.Alive() && p.Record().Dir == dir {
+			return p
+		}
+		_ = p.Close()
+	}
+	return nil
+}
+
+// Alive tells whether the process still runs.
+func (p *Peer) Alive() bool {
+	fd := int(p.f.Fd())
+	if unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB) == nil {
+		_ = unix.Flock(fd, unix.LOCK_UN)
+		return false
+	}
+	return true
+}
+
+// Record gives what the process told last.
+func (p *Peer) Record() Record {
+	var rec Record
+	text, err := io.ReadAll(io.NewSectionReader(p.f, 0, maxRecord))
+	if err == nil && json.Unmarshal(text, &rec) == nil {
+		p.rec = rec
+	}
+	return p.rec
+}
+
+// Close forgets the process.
+func (p *Peer) Close() error { return p.f.Close() }

@@ -1,0 +1,91 @@
+package control
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestFindAndWatch(t *testing.T) {
+	places := []string{"/proc/no-such-place", filepath.Join(t.TempDir(), "run")}
+	uid := os.Geteuid()
+	rec := Record{PID: os.Getpid(), Dir: "/mnt/a", Spec: "s3://acme"}
+	c, err := Create(places, rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := Find(places, uid, "/mnt/b"); p != nil {
+		t.Error("found a process for another mountpoint")
+	}
+	if p := Find(places, uid+1, "/mnt/a"); p != nil {
+		t.Error("believed a directory of another user")
+	}
+	p := Find(places, uid, "/mnt/a")
+	if p == nil {
+		t.Fatal("not found")
+	}
+	defer p.Close()
+	if got := p.Record(); got != rec {
+		t.Errorf("%+v", got)
+	}
+	if err := c.Update(func(r *Record) { r.Ending, r.Pending = true, 7 }); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Record(); !got.Ending || got.Pending != 7 || got.PID != rec.PID {
+		t.Errorf("%+v", got)
+	}
+
+	// Another process takes the mountpoint over; who watched the first one
+	// goes on watching that.
+	other, err := Create(places, Record{PID: 1, Dir: "/mnt/a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Record(); got.PID != rec.PID || !p.Alive() {
+		t.Errorf("%+v", got)
+	}
+	_ = c.f.Close() // as its end does
+	if p.Alive() {
+		t.Error("a dead process counts as alive")
+	}
+	if err := other.Remove(); err != nil {
+		t.Error(err)
+	}
+	if p := Find(places, uid, "/mnt/a"); p != nil {
+		t.Error("found after Remove")
+	}
+	_ = other.f.Close()
+}
+
+func TestHalfWritten(t *testing.T) {
+	places := []string{filepath.Join(t.TempDir(), "run")}
+	c, err := Create(places, Record{PID: 5, Dir: "/mnt/a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.f.Close()
+	p := Find(places, os.Geteuid(), "/mnt/a")
+	if p == nil {
+		t.Fatal("not found")
+	}
+	defer p.Close()
+	if err := c.f.Truncate(3); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Record(); got.PID != 5 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestUnsafePlace(t *testing.T) {
+	place := filepath.Join(t.TempDir(), "run")
+	if err := os.Mkdir(place, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(place, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Create([]string{place}, Record{Dir: "/mnt/a"}); err == nil {
+		t.Error("a directory that others may write to was used")
+	}
+}

@@ -1,0 +1,133 @@
+package mountpoint
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Errors of Prepare, apart from those of the disk.
+var (
+	ErrMounted = errors.New("already mounted")
+	ErrNotDir  = errors.New("is not a directory")
+	ErrDead    = errors.New("is a dead mount of another program")
+)
+
+// Canonical gives dir as the table of mounts has it: absolute and without
+// symbolic links. What is mounted on it need not answer.
+func Canonical(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	path, err := filepath.EvalSymlinks(abs)
+	if err == nil {
+		return path, nil
+	}
+	parent, parentErr := filepath.EvalSymlinks(filepath.Dir(abs))
+	if parentErr != nil {
+		return "", fmt.Errorf("%s: %w", dir, reason(err))
+	}
+	path = filepath.Join(parent, filepath.Base(abs))
+	if _, mounted, findErr := Find(path); findErr == nil && mounted {
+		return path, nil
+	}
+	return "", fmt.Errorf("%s: %w", dir, reason(err))
+}
+
+// Prepare sees that dir can be mounted on and gives its canonical form. A dead
+// mount of ours is taken away first (cleaned is true then). Errors:
+// ErrMounted, ErrNotDir, ErrDead, fs.ErrNotExist, those of the system.
+func Prepare(ctx context.Context, dir string) (path string, cleaned bool, err error) {
+	for {
+		if path, err = Canonical(dir); err != nil {
+			return "", cleaned, err
+		}
+		m, mounted, err := Find(path)
+		if err != nil {
+			return "", cleaned, err
+		}
+		info, err := os.Stat(path)
+		switch {
+		case errors.Is(err, unix.ENOTCONN) && m.Ours():
+			if err := Detach(ctx, path); err != nil {
+				return "", cleaned, err
+			}
+			cleaned = true
+			continue // another may lie below it
+		case errors.Is(err, unix.ENOTCONN):
+			return "", cleaned, fmt.Errorf("%s %w", path, ErrDead)
+		case mounted && m.Ours():
+			return "", cleaned, fmt.Errorf("%s: %w: %s", path, ErrMounted, m.Source)
+		case err != nil:
+			return "", cleaned, fmt.Errorf("%s: %w", path, reason(err))
+		case !info.IsDir():
+			return "", cleaned, fmt.Errorf("%s %w", path, ErrNotDir)
+		}
+		return path, cleaned, nil
+	}
+}
+
+// reason drops the path of an os error: the message has it already.
+func reason(err error) error {
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// Device says why FUSE cannot be used on this host, nil if it can. allowOther
+// is the option of that name.
+func Device(allowOther bool) error {
+	if os.Geteuid() != 0 {
+		return userDevice(allowOther)
+	}
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err == nil {
+		return unix.Close(fd)
+	}
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+		return fmt.Errorf("/dev/fuse may not be opened: %w; give the container the device (--device /dev/fuse --cap-add SYS_ADMIN)", err)
+	}
+	return noDevice(err)
+}
+
+func userDevice(allowOther bool) error {
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		return noDevice(reason(err))
+	}
+	if _, err := Fusermount(); err != nil {
+		return err
+	}
+	if allowOther && !userAllowOther("/etc/fuse.conf") {
+		return errors.New("allow_other is for root unless /etc/fuse.conf has a line user_allow_other")
+	}
+	return nil
+}
+
+func noDevice(err error) error {
+	return fmt.Errorf("/dev/fuse: %w; load the module (modprobe fuse), or give the container the device", err)
+}
+
+// userAllowOther reads fuse.conf as fusermount3 does (fusermount3(1)).
+func userAllowOther(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		line, _, _ := strings.Cut(lines.Text(), "#")
+		if strings.TrimSpace(line) == "user_allow_other" {
+			return true
+		}
+	}
+	return false
+}

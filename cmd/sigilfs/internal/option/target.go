@@ -1,0 +1,70 @@
+package option
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+)
+
+// Target is what is mounted.
+type Target struct {
+	Spec   string // as it was typed
+	Bucket string
+	Prefix string // of every key: "" or ending in "/"
+}
+
+// maxPrefix leaves room for a name in the 1,024 bytes of a key.
+const maxPrefix = 1024 - 2
+
+// bucketName is wider than AWS's rules of today: old buckets and other servers
+// know upper case and "_".
+var bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$`)
+
+// ParseTarget reads s3://bucket[/prefix].
+func ParseTarget(spec string) (Target, error) {
+	rest, ok := strings.CutPrefix(spec, "s3://")
+	switch {
+	case ok:
+	case strings.HasSuffix(spec, ".yaml"), strings.HasSuffix(spec, ".yml"):
+		return Target{}, fmt.Errorf("%q: configuration files are not supported by this version; write s3://bucket/prefix and flags", spec)
+	default:
+		return Target{}, fmt.Errorf("%q is not a bucket; write s3://bucket or s3://bucket/prefix", spec)
+	}
+	bucket, prefix, _ := strings.Cut(rest, "/")
+	if !bucketName.MatchString(bucket) {
+		return Target{}, fmt.Errorf("%q: %q cannot be the name of a bucket", spec, bucket)
+	}
+	prefix, err := Prefix(prefix)
+	if err != nil {
+		return Target{}, fmt.Errorf("%q: %w", spec, err)
+	}
+	return Target{Spec: spec, Bucket: bucket, Prefix: prefix}, nil
+}
+
+// Prefix gives s as the prefix of keys, "" or ending in one "/". Components
+// that no path can express are refused.
+func Prefix(s string) (string, error) {
+	s = strings.TrimSuffix(s, "/")
+	if s == "" {
+		return "", nil
+	}
+	if !utf8.ValidString(s) {
+		return "", errors.New("the prefix is not UTF-8")
+	}
+	if len(s) > maxPrefix {
+		return "", fmt.Errorf("the prefix is longer than %d bytes", maxPrefix)
+	}
+	for name := range strings.SplitSeq(s, "/") {
+		switch {
+		case name == "":
+			return "", errors.New("the prefix begins with a slash or has two in a row")
+		case name == "." || name == ".." || name == ".sigil":
+			return "", fmt.Errorf("the prefix has the reserved component %q", name)
+		case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
+			return "", errors.New("the prefix has a control character")
+		}
+	}
+	return s + "/", nil
+}

@@ -1,0 +1,149 @@
+package state
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Options of Open.
+type Options struct {
+	Root  string // "" is DefaultRoot
+	ID    ID
+	Owner Owner
+
+	// Wait tells whether an owner of the lock is about to end, so that it is
+	// worth waiting for; ctx ends the waiting. Nil never waits.
+	Wait func(Owner) bool
+}
+
+// Dir is the state of one volume, held until Close.
+type Dir struct {
+	path string
+	host string
+	lock *os.File
+}
+
+// Open makes the volume's directory where it is missing, and takes it.
+// Errors: ErrLocked (as *LockedError), ErrUnsafe, those of the disk.
+func Open(ctx context.Context, opt Options) (*Dir, error) {
+	path, host, err := prepare(opt.Root, opt.ID)
+	if err != nil {
+		return nil, err
+	}
+	wait := opt.Wait
+	if wait == nil {
+		wait = func(Owner) bool { return false }
+	}
+	lock, err := waitLock(ctx, path, opt.Owner, wait)
+	if err != nil {
+		return nil, err
+	}
+	return &Dir{path: path, host: host, lock: lock}, nil
+}
+
+func prepare(root string, id ID) (path, host string, err error) {
+	if root == "" {
+		if root, err = DefaultRoot(); err != nil {
+			return "", "", err
+		}
+	}
+	if root, err = filepath.Abs(root); err != nil {
+		return "", "", fmt.Errorf("state directory: %w", err)
+	}
+	if err := makePrivate(root, false); err != nil {
+		return "", "", fmt.Errorf("state directory: %w", err)
+	}
+	if host, err = loadHost(root); err != nil {
+		return "", "", fmt.Errorf("state directory: %w", err)
+	}
+	path = filepath.Join(root, id.name())
+	if err := makePrivate(path, true); err != nil {
+		return "", "", fmt.Errorf("state directory: %w", err)
+	}
+	return path, host, nil
+}
+
+// Path is the volume's directory.
+func (d *Dir) Path() string { return d.path }
+
+// Host names this host.
+func (d *Dir) Host() string { return d.host }
+
+// Epochs is where the key ring keeps its memory.
+func (d *Dir) Epochs() string { return filepath.Join(d.path, "epochs") }
+
+// SpoolKeyFile is where a key for the spool lies if nothing better is there.
+func (d *Dir) SpoolKeyFile() string { return filepath.Join(d.path, "spool.key") }
+
+// Close gives the directory back.
+func (d *Dir) Close() error { return d.lock.Close() }
+
+// NewSpool names a spool directory that no mount has used. It is not made.
+func (d *Dir) NewSpool(now time.Time) string {
+	var random [4]byte
+	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
+	return filepath.Join(d.path, "spool", now.UTC().Format("20060102T150405Z")+"-"+hex.EncodeToString(random[:]))
+}
+
+// Leftover is a spool directory of a mount that is gone.
+type Leftover struct {
+	Path  string
+	Files int
+}
+
+// Leftovers gives the spool directories that hold data; those without any are
+// removed. The lock says that their mounts are gone.
+func (d *Dir) Leftovers() ([]Leftover, error) {
+	root := filepath.Join(d.path, "spool")
+	dirs, err := os.ReadDir(root)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("spools of earlier mounts: %w", err)
+	}
+	var all []Leftover
+	for _, e := range dirs {
+		path := filepath.Join(root, e.Name())
+		n, err := countFiles(path)
+		switch {
+		case err != nil:
+			return all, fmt.Errorf("spools of earlier mounts: %w", err)
+		case n > 0:
+			all = append(all, Leftover{path, n})
+		default:
+			if err := os.RemoveAll(path); err != nil {
+				return all, fmt.Errorf("spools of earlier mounts: %w", err)
+			}
+		}
+	}
+	return all, nil
+}
+
+// countFiles counts the dirty files in a spool directory. Names in it are
+// ID.EXTENSION; the key record has no extension and is nothing without them.
+func countFiles(path string) (int, error) {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return 0, err
+	}
+	ids := map[string]bool{}
+	for _, e := range entries {
+		id, _, dotted := strings.Cut(e.Name(), ".")
+		if id == "key" || id == "" {
+			continue
+		}
+		if !dotted { // not the spool's: whose it is, it is not ours to remove
+			id = "/" + id
+		}
+		ids[id] = true
+	}
+	return len(ids), nil
+}

@@ -1,0 +1,102 @@
+package state
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Owner says in the lock file who holds it.
+type Owner struct {
+	PID        int    `json:"pid"`
+	Mountpoint string `json:"mountpoint"`
+	Spec       string `json:"spec"`
+}
+
+// LockedError is ErrLocked with its owner, zero where the file does not tell.
+type LockedError struct {
+	Path  string
+	Owner Owner
+}
+
+func (e *LockedError) Error() string {
+	if e.Owner.PID == 0 {
+		return fmt.Sprintf("%v: %s", ErrLocked, e.Path)
+	}
+	return fmt.Sprintf("%v: process %d serves %s on %s", ErrLocked, e.Owner.PID, e.Owner.Spec, e.Owner.Mountpoint)
+}
+
+// Unwrap gives ErrLocked.
+func (e *LockedError) Unwrap() error { return ErrLocked }
+
+// maxOwner bounds the lock file's content.
+const maxOwner = 16 << 10
+
+// lockFile takes the lock of dir, or gives a *LockedError.
+func lockFile(dir string, owner Owner) (*os.File, error) {
+	path := filepath.Join(dir, "lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, errors.Join(&LockedError{Path: path, Owner: readOwner(path)}, f.Close())
+	}
+	if err == nil {
+		err = writeOwner(f, owner)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+	}
+	return f, nil
+}
+
+func readOwner(path string) Owner {
+	var owner Owner
+	content, err := readSmall(path, maxOwner)
+	if err != nil || json.Unmarshal(content, &owner) != nil {
+		return Owner{} // being written at this moment: the caller asks again or does without
+	}
+	return owner
+}
+
+func writeOwner(f *os.File, owner Owner) error {
+	content, err := json.Marshal(owner)
+	if err != nil {
+		return err
+	}
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err = f.WriteAt(append(content, '\n'), 0)
+	return err
+}
+
+// retryLock is how often a lock is asked for again.
+const retryLock = 100 * time.Millisecond
+
+// waitLock takes the lock as soon as wait tells, of a lock's owner, that it is
+// worth waiting for. ctx ends the waiting.
+func waitLock(ctx context.Context, dir string, owner Owner, wait func(Owner) bool) (*os.File, error) {
+	tick := time.NewTicker(retryLock)
+	defer tick.Stop()
+	for {
+		f, err := lockFile(dir, owner)
+		locked := (*LockedError)(nil)
+		if !errors.As(err, &locked) || !wait(locked.Owner) {
+			return f, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", err, ctx.Err())
+		}
+	}
+}
