@@ -1,0 +1,173 @@
+package integration
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sigilfs/sigilfs/integration/daemon"
+	"github.com/sigilfs/sigilfs/integration/faultproxy"
+)
+
+// daemonTime bounds a mount and an unmount.
+const daemonTime = 2 * time.Minute
+
+// mountOptions changes what newMount does; the zero value is a mount of
+// s3://bucket/prefix straight on MinIO.
+type mountOptions struct {
+	Proxy bool     // put a fault proxy between
+	Args  []string // more flags
+}
+
+// A mount is one volume in a bucket of its own on MinIO, with a key, a state
+// directory and a mountpoint that stay the same through remounts.
+type mount struct {
+	s3     s3Server // as the daemon reaches it
+	proxy  *faultproxy.Proxy
+	bucket string
+	prefix string
+	key    string // key file
+	state  string
+	dir    string
+	args   []string
+	daemon *daemon.Daemon // nil while unmounted
+}
+
+func newMount(t *testing.T, opt mountOptions) *mount {
+	t.Helper()
+	onMount(t)
+	base := t.TempDir()
+	m := &mount{
+		s3:     minioServer(t),
+		bucket: newBucket(t),
+		prefix: "pre/fix",
+		key:    filepath.Join(base, "main.key"),
+		state:  filepath.Join(base, "state"),
+		dir:    filepath.Join(base, "mnt"),
+		args:   opt.Args,
+	}
+	must(t, os.Mkdir(m.dir, 0o755))
+	must(t, os.Mkdir(m.state, 0o700))
+	m.sigilfs(t, "keygen", "-o", m.key)
+	if opt.Proxy {
+		m.proxy = newProxy(t, &m.s3)
+	}
+	t.Cleanup(func() { m.cleanup(t) })
+	m.Start(t)
+	return m
+}
+
+// newProxy puts a fault proxy in front of s3 and changes s3 to reach it.
+func newProxy(t *testing.T, s3 *s3Server) *faultproxy.Proxy {
+	t.Helper()
+	roots, err := os.ReadFile(s3.CAFile)
+	must(t, err)
+	p, err := faultproxy.Start(s3.URL, roots)
+	must(t, err)
+	t.Cleanup(p.Close)
+	s3.URL, s3.CAFile = p.URL(), filepath.Join(t.TempDir(), "proxy.crt")
+	must(t, os.WriteFile(s3.CAFile, p.CA(), 0o644))
+	return p
+}
+
+// sigilfs runs another subcommand and fails the test when it fails.
+func (m *mount) sigilfs(t *testing.T, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
+	defer cancel()
+	out, err := daemon.Run(ctx, binary(t), m.env(t), args...)
+	if err != nil {
+		t.Fatalf("sigilfs %v: %v\n%s", args, err, out)
+	}
+	return out
+}
+
+func (m *mount) env(t *testing.T) []string {
+	t.Helper()
+	return append(baseEnv(t), m.s3.env()...)
+}
+
+func (m *mount) target() string { return "s3://" + m.bucket + "/" + m.prefix }
+
+// config is the command line of the mount.
+func (m *mount) config(t *testing.T) daemon.Config {
+	t.Helper()
+	args := []string{
+		"--encryption", "client", "--key", "file:" + m.key,
+		"--endpoint-url", m.s3.URL, "--ca-bundle", m.s3.CAFile, "--state-dir", m.state,
+	}
+	return daemon.Config{Bin: binary(t), Args: append(args, m.args...), Target: m.target(), Dir: m.dir, Env: m.env(t)}
+}
+
+// Dir implements disk.
+func (m *mount) Dir() string { return m.dir }
+
+// Path is a file or directory below the mountpoint.
+func (m *mount) Path(name string) string { return filepath.Join(m.dir, name) }
+
+// Key is the object's key of a file.
+func (m *mount) Key(name string) string { return m.prefix + "/" + name }
+
+// Start mounts.
+func (m *mount) Start(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
+	defer cancel()
+	d, err := daemon.Start(ctx, m.config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.daemon = d
+}
+
+// Unmount ends the daemon cleanly, and fails the test if anything is left of
+// it.
+func (m *mount) Unmount(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
+	defer cancel()
+	if err := m.daemon.Unmount(ctx); err != nil {
+		t.Fatal(err)
+	}
+	m.daemon = nil
+}
+
+// Remount implements disk.
+func (m *mount) Remount(t *testing.T) {
+	t.Helper()
+	m.Unmount(t)
+	m.Start(t)
+}
+
+// Crash is kill -9 and `umount -l`. Start mounts again.
+func (m *mount) Crash(t *testing.T) {
+	t.Helper()
+	m.daemon.Kill()
+	must(t, daemon.Detach(m.dir))
+	m.daemon = nil
+}
+
+// cleanup takes away whatever a test left, and shows the log of one that
+// failed.
+func (m *mount) cleanup(t *testing.T) {
+	if m.daemon == nil {
+		_ = daemon.Detach(m.dir)
+		return
+	}
+	if t.Failed() {
+		t.Logf("log of the daemon:\n%s", m.daemon.Log())
+		m.daemon.Kill()
+		_ = daemon.Detach(m.dir)
+		return
+	}
+	// The test's own context has ended.
+	ctx, cancel := context.WithTimeout(context.Background(), daemonTime)
+	defer cancel()
+	if err := m.daemon.Unmount(ctx); err != nil {
+		t.Error(err)
+		m.daemon.Kill()
+		_ = daemon.Detach(m.dir)
+	}
+}
