@@ -31,7 +31,13 @@
 package spool
 
 import (
+	"crypto/rand"
 	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 )
 
 // BlockSize is the unit of dirty data in bytes.
@@ -56,6 +62,10 @@ var (
 	// ErrLeftover: the directory holds data of an earlier process, sealed
 	// under another key. It is for Recover.
 	ErrLeftover = errors.New("spool holds data of an earlier mount")
+
+	// ErrSent: the end of the truncated file would be inside a sent block,
+	// which is not here any more. Commit first.
+	ErrSent = errors.New("block was sent and is not in the spool any more")
 
 	// ErrUnsafe: the directory or a file in it is a symbolic link, belongs to
 	// somebody else or is open to others.
@@ -96,3 +106,165 @@ const (
 // use the base that is current when it is called, and is never asked for
 // bytes beyond the base's end as truncations left it. A nil Fill gives zeros.
 type Fill func(off int64, p []byte) error
+
+// hotMax bounds the blocks held in memory for all files together: 16 MiB.
+const hotMax = 256
+
+// Spool is one directory of dirty data. Its methods are safe for concurrent use.
+type Spool struct {
+	dir     *dir
+	key     [32]byte
+	limit   int64
+	reserve int64
+	buffers sync.Pool // *[slotSize]byte
+
+	used atomic.Int64
+	hot  atomic.Int64
+
+	mu     sync.Mutex // guards what follows; taken last
+	closed bool
+	files  map[*File]struct{}
+	left   bool // a closed file's data is on disk
+}
+
+// Open makes a spool in dir, which is created (0700) where it is missing.
+// Every mount uses a directory of its own: one that holds files of an earlier
+// process is refused with ErrLeftover, one in use with ErrBusy.
+func Open(dir string, opt Options) (*Spool, error) {
+	if opt.Key == nil {
+		return nil, errors.New("open spool: no key given")
+	}
+	if len(opt.KeyRecord) > keyMax {
+		return nil, fmt.Errorf("open spool: key record of %d bytes", len(opt.KeyRecord))
+	}
+	d, err := openDir(dir, true)
+	if err != nil {
+		return nil, err
+	}
+	s := &Spool{dir: d, key: *opt.Key, limit: opt.Limit, reserve: opt.Reserve, files: map[*File]struct{}{}}
+	s.buffers.New = func() any { return new([slotSize]byte) }
+	if err := s.begin(opt.KeyRecord); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return s, nil
+}
+
+func (s *Spool) begin(record []byte) error {
+	ids, err := s.dir.files()
+	if err != nil {
+		return err
+	}
+	if len(ids) > 0 {
+		return fmt.Errorf("%w: %s, %d files", ErrLeftover, s.dir.path, len(ids))
+	}
+	if err := s.bounds(); err != nil {
+		return err
+	}
+	return s.dir.write(keyName, record)
+}
+
+// bounds fills in the defaults of limit and reserve.
+func (s *Spool) bounds() error {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(s.dir.f.Fd()), &st); err != nil {
+		return pathError("statfs", s.dir.path, err)
+	}
+	if s.limit <= 0 {
+		s.limit = int64(st.Bavail) * st.Bsize / 2
+	}
+	if s.reserve == 0 {
+		s.reserve = min(int64(st.Blocks)*st.Bsize/64, 64<<20)
+	}
+	return nil
+}
+
+// Close lets go of the directory. Files that were not removed are closed and
+// stay on disk, for Recover; where none are left the key record is removed too.
+func (s *Spool) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	open := make([]*File, 0, len(s.files))
+	for f := range s.files {
+		open = append(open, f)
+	}
+	s.mu.Unlock()
+
+	var errs []error
+	for _, f := range open {
+		errs = append(errs, f.Close())
+	}
+	s.mu.Lock()
+	left := s.left
+	s.mu.Unlock()
+	if !left {
+		errs = append(errs, s.dir.remove(keyName))
+	}
+	clear(s.key[:])
+	return errors.Join(append(errs, s.dir.close())...)
+}
+
+// Used is the disk space in bytes taken by blocks now.
+func (s *Spool) Used() int64 { return s.used.Load() }
+
+// Limit is the most that Used can become.
+func (s *Spool) Limit() int64 { return s.limit }
+
+// NewFile begins an overlay over a base of size bytes; 0 for a new file.
+// Nothing is on disk before the first change.
+func (s *Spool) NewFile(size int64) (*File, error) {
+	if size < 0 || size > MaxSize {
+		return nil, fmt.Errorf("new spool file: size %d", size)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	var id fileID
+	rand.Read(id[:]) // never fails (crypto/rand)
+	seal, err := newSealer(&s.key, id)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{spool: s, seal: seal, view: view{size: size, baseEnd: size}, snaps: map[*Snapshot]struct{}{}}
+	f.slots.spool = s
+	s.files[f] = struct{}{}
+	return f, nil
+}
+
+func (s *Spool) forget(f *File, left bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.files, f)
+	s.left = s.left || left
+}
+
+// take accounts for one more slot, or gives ErrFull.
+func (s *Spool) take() error {
+	if used := s.used.Add(slotSize); used > s.limit {
+		s.used.Add(-slotSize)
+		return fmt.Errorf("%w: limit of %d bytes reached", ErrFull, s.limit)
+	}
+	var st unix.Statfs_t
+	err := unix.Fstatfs(int(s.dir.f.Fd()), &st)
+	if err == nil && int64(st.Bavail)*st.Bsize-slotSize < s.reserve {
+		s.used.Add(-slotSize)
+		return fmt.Errorf("%w: less than %d bytes would be left free in %s", ErrFull, s.reserve, s.dir.path)
+	}
+	return nil
+}
+
+func (s *Spool) give(slots int) { s.used.Add(-slotSize * int64(slots)) }
+
+func (s *Spool) buffer() *[slotSize]byte { return s.buffers.Get().(*[slotSize]byte) }
+func (s *Spool) put(b *[slotSize]byte)   { s.buffers.Put(b) }
+
+// String keeps the key out of what is printed.
+func (s *Spool) String() string { return "spool " + s.dir.path }
+
+// GoString is as String.
+func (s *Spool) GoString() string { return s.String() }

@@ -1,0 +1,100 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// journalMin is how many events a log may hold before it is written anew.
+const journalMin = 1024
+
+// journal is the log file of one File: events of one size, appended.
+type journal struct {
+	f       *os.File
+	records int64
+	limit   int64 // rewrite beyond so many; 0 is journalMin
+}
+
+// append adds one event. What a failed write left is overwritten by the next.
+func (j *journal) append(b []byte) error {
+	if _, err := j.f.WriteAt(b, j.records*eventSize); err != nil {
+		return full(fmt.Errorf("write %s: %w", j.f.Name(), err))
+	}
+	j.records++
+	return nil
+}
+
+// record appends an event, and sees to it that the log stays in proportion to
+// what there is to say.
+func (f *File) record(e event) error {
+	// Never below a snapshot: a Settle of it tells by sequence what it held.
+	if len(f.snaps) == 0 && f.log.records > max(f.log.limit, journalMin) {
+		if err := f.compact(); err != nil {
+			f.log.limit = 2 * f.log.records // an optimisation: try again later
+		}
+	}
+	return f.log.append(f.seal.event(e, f.next()))
+}
+
+// compact writes the log anew: a beginning, then what is there.
+func (f *File) compact() error {
+	// The log is what tells a hot block's slot on disk from its past.
+	if err := f.cool(); err != nil {
+		return err
+	}
+	temp, name := f.ID()+logExt+tempExt, f.ID()+logExt
+	if err := f.spool.dir.remove(temp); err != nil {
+		return err
+	}
+	file, err := f.spool.dir.open(temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
+	if err != nil {
+		return err
+	}
+	j := journal{f: file}
+	err = f.describe(&j)
+	if err == nil {
+		err = syncFiles(f.slots.f, file)
+	}
+	if err == nil {
+		err = f.spool.dir.rename(temp, name)
+	}
+	if err != nil {
+		return errors.Join(err, file.Close(), f.spool.dir.remove(temp))
+	}
+	j.limit = 2 * j.records
+	old := f.log.f
+	f.log = j
+	return old.Close()
+}
+
+// describe writes events that make the present state out of the slots.
+func (f *File) describe(j *journal) error {
+	put := func(e event) error {
+		e.size, e.baseEnd = f.size, f.baseEnd
+		return j.append(f.seal.event(e, f.next()))
+	}
+	if err := put(event{op: opBegin}); err != nil {
+		return err
+	}
+	for _, s := range f.table.spans {
+		for i, e := range s.page.entries {
+			block := s.index*pageLen + int64(i)
+			var err error
+			switch slot, data := e.slot(); {
+			case data:
+				err = put(event{op: opKeep, a: block, c: f.slots.seqs[slot]})
+			case e == isZero:
+				err = put(event{op: opZero, a: block, b: block + 1})
+			case e == isSent:
+				err = put(event{op: opSent, a: block, b: block + 1})
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

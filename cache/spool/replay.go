@@ -1,0 +1,162 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+)
+
+func isEOF(err error) bool { return errors.Is(err, io.EOF) }
+
+// replay puts slots and events together again, by sequence. The table's slots
+// are indexes of versions.
+type replay struct {
+	l     *Left
+	found int              // versions that are slots; later ones stand for lost slots
+	sent  map[int64]uint64 // sequence of sent blocks
+	begun bool
+}
+
+func newReplay(l *Left) *replay {
+	return &replay{l: l, found: len(l.versions), sent: map[int64]uint64{}}
+}
+
+// Nothing is freed in a replay.
+func (*replay) ref(uint32)   {}
+func (*replay) unref(uint32) {}
+
+// run applies the log b and the versions. A last record that is cut short
+// was never acknowledged.
+func (r *replay) run(b []byte) {
+	next, last := 0, uint64(0)
+	for i := 0; len(b) >= eventSize; i, b = i+1, b[eventSize:] {
+		e, seq, err := r.l.seal.openEvent(b[:eventSize])
+		if err != nil {
+			r.l.damaged(-1, fmt.Errorf("log record %d: %w", i, err))
+			continue
+		}
+		if seq <= last {
+			r.l.damaged(-1, fmt.Errorf("%w: log record %d is out of order", ErrDamaged, i))
+			continue
+		}
+		last = seq
+		next = r.versions(next, seq)
+		r.apply(e, seq)
+	}
+	r.versions(next, ^uint64(0))
+	r.lost()
+	if !r.begun {
+		r.l.damaged(-1, fmt.Errorf("%w: the log has no beginning", ErrDamaged))
+	}
+}
+
+// versions applies those below seq, from place i on.
+func (r *replay) versions(i int, seq uint64) int {
+	for ; i < r.found && r.l.versions[i].seq < seq; i++ {
+		v := &r.l.versions[i]
+		r.put(v.block, i)
+		if v.size >= 0 {
+			r.l.size = v.size
+		}
+	}
+	return i
+}
+
+func (r *replay) put(block int64, i int) {
+	delete(r.sent, block)
+	r.l.table.set(block, slot0+entry(i), r)
+}
+
+func (r *replay) apply(e event, seq uint64) {
+	l := r.l
+	switch e.op {
+	case opTruncate:
+		r.truncate(e)
+	case opZero:
+		l.table.setRange(e.a, min(e.b, maxBlock), isZero, r)
+	case opSent:
+		r.markSent(e, seq)
+	case opSettle:
+		r.settle(e.c)
+	case opBegin:
+		r.begun = true
+		l.table.drop(r)
+		clear(r.sent)
+	case opKeep:
+		r.keep(e)
+	}
+	l.size, l.baseEnd = e.size, e.baseEnd
+}
+
+func (r *replay) truncate(e event) {
+	r.l.table.cut(e.a, r)
+	if in := e.size % BlockSize; in != 0 {
+		if i, ok := r.l.table.get(e.size / BlockSize).slot(); ok {
+			v := &r.l.versions[i]
+			v.clip = min(v.clip, in)
+		}
+	}
+}
+
+func (r *replay) markSent(e event, seq uint64) {
+	for b := e.a; b < e.b; b++ {
+		i, data := r.l.table.get(b).slot()
+		switch {
+		case e.c == 0:
+			r.sent[b] = seq
+		case data && r.l.versions[i].seq <= e.c:
+			r.sent[b] = r.l.versions[i].seq
+		default:
+			continue
+		}
+		r.l.table.set(b, isSent, r)
+	}
+}
+
+func (r *replay) settle(seq uint64) {
+	t := &r.l.table
+	var gone []int64
+	for _, s := range t.spans {
+		for k, e := range s.page.entries {
+			block := s.index*pageLen + int64(k)
+			i, data := e.slot()
+			if data && r.l.versions[i].seq <= seq || e == isSent && r.sent[block] <= seq {
+				gone = append(gone, block)
+			}
+		}
+	}
+	for _, block := range gone {
+		t.set(block, inBase, r)
+		delete(r.sent, block)
+	}
+	t.prune(r)
+}
+
+// keep takes an older slot into a log that was written anew.
+func (r *replay) keep(e event) {
+	all := r.l.versions[:r.found]
+	i := sort.Search(len(all), func(i int) bool { return all[i].seq >= e.c })
+	if i < len(all) && all[i].seq == e.c && all[i].block == e.a {
+		r.put(e.a, i)
+		return
+	}
+	// Freed since, or lost: what comes later tells.
+	r.l.versions = append(r.l.versions, version{block: e.a, seq: e.c, size: -1})
+	r.put(e.a, len(r.l.versions)-1)
+}
+
+// lost reports blocks that should be there and are not.
+func (r *replay) lost() {
+	if len(r.l.versions) == r.found {
+		return
+	}
+	for _, s := range r.l.table.spans {
+		for _, e := range s.page.entries {
+			if i, ok := e.slot(); ok && int(i) >= r.found {
+				block := r.l.versions[i].block
+				r.l.damaged(block, fmt.Errorf("%w: block %d is missing", ErrDamaged, block))
+			}
+		}
+	}
+}
