@@ -112,10 +112,9 @@ func ageKeyID(recipients []recipient) string {
 func (m *ageMaster) ID() string      { return m.id }
 func (m *ageMaster) Kind() string    { return KindAge }
 func (m *ageMaster) CanUnwrap() bool { return len(m.identities) > 0 }
-func (m *ageMaster) String() string  { return m.id }
 
 // Format keeps identities, which print themselves whole, out of every verb.
-func (m *ageMaster) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, m.id) }
+func (m ageMaster) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, m.id) }
 
 func (m *ageMaster) Wrap(_ context.Context, _ EpochID, key *[KeySize]byte) (Wrap, error) {
 	var blob bytes.Buffer

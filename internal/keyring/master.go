@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"io"
 )
 
 // Kinds of master keys, as in a wrap's "type".
@@ -41,7 +42,7 @@ type Master interface {
 var _ Master = (*aesMaster)(nil)
 
 // aesMaster is a 32-byte AES-256 master key. It holds the key by pointer, so
-// that printing one shows no key.
+// that printing what holds an aesMaster shows no key.
 type aesMaster struct {
 	key *[KeySize]byte
 	id  string
@@ -55,7 +56,9 @@ func newAES(key [KeySize]byte) *aesMaster {
 func (m *aesMaster) ID() string      { return m.id }
 func (m *aesMaster) Kind() string    { return KindAES }
 func (m *aesMaster) CanUnwrap() bool { return true }
-func (m *aesMaster) String() string  { return m.id }
+
+// Format keeps the key out of every verb.
+func (m aesMaster) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, m.id) }
 
 // Wrap gives nonce(12) || AES-256-GCM(key).
 func (m *aesMaster) Wrap(_ context.Context, id EpochID, key *[KeySize]byte) (Wrap, error) {

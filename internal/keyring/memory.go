@@ -91,27 +91,29 @@ func (r *Ring) join(theirs, mine *entry) *entry {
 }
 
 // repair puts a missing epoch object back at the volume root, or our newer
-// revision over an older one there. What fails is reported and tried again
-// when the epoch is next read.
-func (r *Ring) repair(ctx context.Context, f found) {
+// revision over an older one there, and gives the entry as it is then. What
+// fails is reported and tried again when the epoch is next read.
+func (r *Ring) repair(ctx context.Context, f found) *entry {
 	if r.readOnly {
-		return
+		return f.entry
 	}
 	id, key := f.epoch.ID, epochPath(r.root, f.epoch.ID)
 	switch {
 	case f.shown == 0:
-		err := r.bucket.Create(ctx, key, f.epoch.stored)
-		if err == nil {
-			r.report(id, "the epoch was missing from the bucket and was put back at "+key)
-		} else if !errors.Is(err, ErrExist) {
-			r.report(id, "the epoch is missing from the bucket and could not be put back: "+err.Error())
+		if err := r.bucket.Create(ctx, key, f.epoch.stored); err != nil {
+			r.report(id, "the epoch is not in the bucket any more and could not be put back: "+err.Error())
+			e := *f.entry
+			e.lost = true
+			return &e
 		}
+		r.report(id, "the epoch was missing from the bucket and was put back at "+key)
 	case f.at == r.root && f.shown < f.epoch.Revision:
 		err := r.bucket.Replace(ctx, key, f.epoch.stored, f.etag)
 		if err != nil && !errors.Is(err, ErrChanged) {
 			r.report(id, "the older revision in the bucket could not be replaced: "+err.Error())
 		}
 	}
+	return f.entry
 }
 
 // Recheck reads every epoch in use again, for what other hosts did to it. An
@@ -122,6 +124,7 @@ func (r *Ring) Recheck(ctx context.Context) error {
 	r.mu.Lock()
 	ids := slices.Collect(maps.Keys(r.epochs))
 	clear(r.misses)
+	clear(r.weighed)
 	r.mu.Unlock()
 	var first error
 	for _, id := range ids {
@@ -138,29 +141,37 @@ func (r *Ring) recheck(ctx context.Context, id EpochID) error {
 		return err
 	}
 	defer leave()
-	e := r.known(id)
-	data, etag, err := r.bucket.Get(ctx, epochPath(e.at, id))
-	if errors.Is(err, ErrNotExist) {
-		r.repair(ctx, found{entry: e})
-		return nil
-	}
+	before := r.known(id)
+	f, err := r.look(ctx, before)
 	if err != nil {
 		return err
 	}
-	epoch, err := ParseEpoch(id, data)
-	if err == nil {
-		err = epoch.Verify(e.key) // no wrap is opened: this host may hold recipients only
-	}
-	if err != nil {
-		r.report(id, "something else lies in the place of this epoch; what was seen before is used: "+err.Error())
-		return nil
-	}
-	shown := &entry{key: e.key, epoch: epoch, state: epoch.State, at: e.at}
-	now, rec := r.join(shown, e), e.record()
-	r.repair(ctx, found{entry: now, etag: etag, shown: epoch.Revision})
+	now, rec := r.repair(ctx, f), before.record()
 	r.keep(now, &rec)
-	if why := r.unsealable(now); now.own && why != "" && r.unsealable(e) == "" {
+	if why := r.unsealable(now); now.own && why != "" && r.unsealable(before) == "" {
 		r.report(id, "the own epoch "+why+" and is left")
 	}
 	return nil
+}
+
+// look reads a known epoch again where it lies. Only its MAC is checked and no
+// wrap is opened: this host may hold recipients only.
+func (r *Ring) look(ctx context.Context, e *entry) (found, error) {
+	data, etag, err := r.bucket.Get(ctx, epochPath(e.at, e.epoch.ID))
+	if errors.Is(err, ErrNotExist) {
+		return found{entry: e}, nil
+	}
+	if err != nil {
+		return found{}, err
+	}
+	epoch, err := ParseEpoch(e.epoch.ID, data)
+	if err == nil {
+		err = epoch.Verify(e.key)
+	}
+	if err != nil {
+		r.report(e.epoch.ID, "something else lies in the place of this epoch; what was seen before is used: "+err.Error())
+		return found{entry: e}, nil
+	}
+	shown := &entry{key: e.key, epoch: epoch, state: epoch.State, at: e.at}
+	return found{entry: r.join(shown, e), etag: etag, shown: epoch.Revision}, nil
 }

@@ -50,10 +50,18 @@ func Open(ctx context.Context, spec string, via Sources) (Master, error) {
 	return newAES(key), nil
 }
 
-// hasSecret recognises what age calls a secret key or a plugin identity.
+// hasSecret recognises a key in the place of its source: what age calls a
+// secret key or a plugin identity, or an AES key in hex or base64.
 func hasSecret(spec string) bool {
-	upper := strings.ToUpper(spec)
-	return strings.Contains(upper, "AGE-SECRET-KEY-") || strings.Contains(upper, "AGE-PLUGIN-")
+	if strings.Contains(strings.ToUpper(spec), "AGE-SECRET-KEY-") || strings.Contains(spec, "AGE-PLUGIN-") {
+		return true
+	}
+	for _, s := range []string{spec, spec[strings.IndexByte(spec, ':')+1:]} {
+		if _, err := parseKey([]byte(s)); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // openAge reads what follows "age:".

@@ -56,7 +56,7 @@ type Options struct {
 const (
 	ownEpochLife = 30 * 24 * time.Hour // a host makes a new epoch after this
 	maxClockSkew = 24 * time.Hour      // an own epoch from further ahead is not used
-	missLife     = 10 * time.Second    // how long a failed search is not repeated
+	missLife     = 10 * time.Second    // how long a failed search, or one without a seal, is not repeated
 	maxMisses    = 1024
 )
 
@@ -74,24 +74,29 @@ type Ring struct {
 	now      func() time.Time
 	report   func(EpochID, string)
 
-	mu     sync.Mutex // guards what follows; never held across bucket or disk
-	epochs map[EpochID]*entry
-	own    EpochID // sealed under at present; zero: none yet
-	misses map[miss]missed
-	busy   map[string]chan struct{} // one search or change of an epoch at a time; closed at its end
+	mu      sync.Mutex // guards what follows; never held across bucket or disk
+	epochs  map[EpochID]*entry
+	own     EpochID // sealed under at present; zero: none yet
+	misses  map[miss]missed
+	weighed map[EpochID]weighed
+	busy    map[string]chan struct{} // one search or change of an epoch at a time; closed at its end
 }
 
 // entry is an epoch whose key is known. It is never changed, only replaced.
 type entry struct {
-	key   *[KeySize]byte // by pointer, so that printing an entry shows no key
+	key   *[KeySize]byte // by pointer, so that printing what holds an entry shows no key
 	epoch *Epoch         // of the highest revision seen
 	state Phase          // the furthest seen, perhaps beyond epoch.State
 	own   bool           // made by this host
 	at    string         // the prefix under which it lies
+	lost  bool           // the bucket does not have it: only this host could read what it seals
 }
 
 // sum is how a key is remembered.
 func (e *entry) sum() [sha256.Size]byte { return sha256.Sum256(e.key[:]) }
+
+// Format keeps the key out of every verb.
+func (e entry) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "epoch "+e.epoch.ID.String()) }
 
 // New makes a ring. It touches neither bucket nor disk.
 func New(opt Options) (*Ring, error) {
@@ -109,7 +114,7 @@ func New(opt Options) (*Ring, error) {
 		bucket: opt.Bucket, dir: opt.Dir, root: opt.VolumeRoot, host: opt.Host, readOnly: opt.ReadOnly,
 		now: opt.Now, report: opt.Report,
 		masters: map[string]Master{}, epochs: map[EpochID]*entry{},
-		misses: map[miss]missed{}, busy: map[string]chan struct{}{},
+		misses: map[miss]missed{}, weighed: map[EpochID]weighed{}, busy: map[string]chan struct{}{},
 	}
 	if r.now == nil {
 		r.now = time.Now
@@ -182,6 +187,8 @@ func (r *Ring) unsealable(e *entry) string {
 		return "was not made by this host"
 	case e.state != Live:
 		return "is " + e.state.String()
+	case e.lost:
+		return "is lost from the bucket"
 	case !e.epoch.wrappedFor(r.writeIDs):
 		return "is wrapped for other keys than configured"
 	case age >= ownEpochLife:

@@ -20,6 +20,12 @@ type missed struct {
 	until time.Time
 }
 
+// weighed is an answer of MayKeep.
+type weighed struct {
+	keep  bool
+	until time.Time
+}
+
 // found is an epoch that opens, and what the bucket shows of it.
 type found struct {
 	*entry
@@ -54,7 +60,7 @@ func prefixes(objectKey string) []string {
 // seal (one of them was tampered with), or is malformed. ErrVersion. Any other
 // error is the bucket's or a Master's and may pass.
 func (r *Ring) Open(ctx context.Context, objectKey string, id EpochID, check func(key *[KeySize]byte) bool) ([KeySize]byte, error) {
-	if e := r.known(id); e != nil { // no allocation, no search: the usual case
+	if e := r.known(id); e != nil { // no request: the usual case
 		return keyOf(e, check)
 	}
 	name := miss{id, objectKey[:strings.LastIndexByte(objectKey, '/')+1]}
@@ -70,19 +76,33 @@ func (r *Ring) Open(ctx context.Context, objectKey string, id EpochID, check fun
 }
 
 // MayKeep tells whether a data key sealed under id may carry changed content of
-// objectKey: the epoch is open and wrapped for exactly the key set. Errors as
-// of Open.
+// objectKey: the epoch opens here, is open, and is wrapped for exactly the key
+// set. An error is the bucket's or a Master's and may pass.
 func (r *Ring) MayKeep(ctx context.Context, objectKey string, id EpochID) (bool, error) {
-	e := r.known(id)
-	if e == nil {
-		f, err := r.find(ctx, id, prefixes(objectKey), func(*[KeySize]byte) bool { return true })
-		if err != nil {
-			return false, err
-		}
-		e = f.entry // not kept: nothing has shown yet that an object fits it
+	if e := r.known(id); e != nil {
+		return r.mayKeep(e), nil
 	}
-	return e.state == Live && e.epoch.wrappedFor(r.writeIDs), nil
+	r.mu.Lock()
+	w, ok := r.weighed[id]
+	r.mu.Unlock()
+	if ok && !r.now().After(w.until) {
+		return w.keep, nil
+	}
+	f, err := r.find(ctx, id, prefixes(objectKey), func(*[KeySize]byte) bool { return true })
+	if err != nil && !final(err) {
+		return false, err
+	}
+	keep := err == nil && r.mayKeep(f.entry) // f is not kept: no object has shown yet that it fits
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.weighed) >= maxMisses {
+		clear(r.weighed)
+	}
+	r.weighed[id] = weighed{keep, r.now().Add(missLife)}
+	return keep, nil
 }
+
+func (r *Ring) mayKeep(e *entry) bool { return e.state == Live && e.epoch.wrappedFor(r.writeIDs) }
 
 func (r *Ring) known(id EpochID) *entry {
 	r.mu.Lock()
@@ -119,9 +139,8 @@ func (r *Ring) open(ctx context.Context, id EpochID, prefixes []string, check fu
 		if err != nil {
 			return nil, err
 		}
-		r.repair(ctx, f)
-		r.keep(f.entry, f.rec)
-		e = f.entry
+		e = r.repair(ctx, f)
+		r.keep(e, f.rec)
 	}
 	_, err = keyOf(e, check)
 	return e, err
