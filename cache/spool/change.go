@@ -150,7 +150,7 @@ func (f *File) Settle(snap *Snapshot) error {
 		// Durable blocks may go only when their end is durable too.
 		err = syncFiles(f.log.f)
 	}
-	f.table.settle(&snap.table, &f.slots)
+	f.table.settle(&snap.table, f.lastSent <= snap.seq, &f.slots)
 	f.baseEnd = snap.kept
 	f.slots.floor = max(f.slots.floor, snap.seq)
 	f.slots.release()
@@ -183,15 +183,35 @@ func (f *File) MarkSent(snap *Snapshot, off, n int64) error {
 	if from >= to || !f.onDisk {
 		return nil
 	}
-	if err := f.record(event{op: opSent, a: from, b: to, c: snap.seq, size: f.size, baseEnd: f.baseEnd}); err != nil {
+	unchanged := func(b int64) bool {
+		e := f.table.get(b)
+		return e >= slot0 && e == snap.table.get(b)
+	}
+	for from < to {
+		if !unchanged(from) {
+			from++
+			continue
+		}
+		end := from + 1
+		for end < to && unchanged(end) {
+			end++
+		}
+		if err := f.sent(from, end, snap.seq); err != nil {
+			return err
+		}
+		from = end
+	}
+	return nil
+}
+
+// sent drops the blocks [from, to) of the snapshot with sequence seq.
+func (f *File) sent(from, to int64, seq uint64) error {
+	e := event{op: opSent, a: from, b: to, c: seq, size: f.size, baseEnd: f.baseEnd}
+	if err := f.record(e); err != nil {
 		return err
 	}
-	for b := from; b < to; b++ {
-		e := f.table.get(b)
-		if _, data := e.slot(); data && e == snap.table.get(b) {
-			f.table.set(b, isSent, &f.slots)
-		}
-	}
+	f.table.setRange(from, to, isSent, &f.slots)
+	f.lastSent = max(f.lastSent, seq)
 	f.slots.reap()
 	f.epoch++
 	return nil

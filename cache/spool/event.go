@@ -11,7 +11,7 @@ type op uint64
 const (
 	opTruncate op = 1 // blocks from a on are gone
 	opZero     op = 2 // blocks [a, b) are zeros
-	opSent     op = 3 // blocks [a, b) with a sequence up to c are sent; all, if c is 0
+	opSent     op = 3 // blocks [a, b) are sent, of the snapshot with sequence c
 	opSettle   op = 4 // whatever has a sequence up to c is in the base
 	opBegin    op = 5 // the overlay begins here, empty: first record of every log
 	opKeep     op = 6 // after a begin: the older slot with sequence c is block a

@@ -23,11 +23,15 @@ type File struct {
 
 	changes uint64 // counts changes of content
 	settled uint64 // value of changes that the base has
-	epoch   uint64 // counts changes of what a base block reads as
-	named   bool   // the directory entries are durable
-	onDisk  bool   // there is something to find after a crash
-	closed  bool
-	broken  error // a sync failed: what is durable is not known any more
+	// lastSent is the latest snapshot that blocks were sent of. A commit of an
+	// older one does not contain them.
+	lastSent uint64
+
+	epoch  uint64 // counts changes of what a base block reads as
+	named  bool   // the directory entries are durable
+	onDisk bool   // there is something to find after a crash
+	closed bool
+	broken error // a sync failed: what is durable is not known any more
 }
 
 // ID names the file in the directory, in hex.

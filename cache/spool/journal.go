@@ -89,7 +89,7 @@ func (f *File) describe(j *journal) error {
 			case e == isZero:
 				err = put(event{op: opZero, a: block, b: block + 1})
 			case e == isSent:
-				err = put(event{op: opSent, a: block, b: block + 1})
+				err = put(event{op: opSent, a: block, b: block + 1, c: f.lastSent})
 			}
 			if err != nil {
 				return err

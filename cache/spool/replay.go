@@ -13,13 +13,14 @@ func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 // are indexes of versions.
 type replay struct {
 	l     *Left
-	found int              // versions that are slots; later ones stand for lost slots
-	sent  map[int64]uint64 // sequence of sent blocks
+	found int // versions that are slots; later ones stand for lost slots
 	begun bool
+
+	lastSent uint64 // as in File
 }
 
 func newReplay(l *Left) *replay {
-	return &replay{l: l, found: len(l.versions), sent: map[int64]uint64{}}
+	return &replay{l: l, found: len(l.versions)}
 }
 
 // Nothing is freed in a replay.
@@ -42,7 +43,7 @@ func (r *replay) run(b []byte) {
 		}
 		last = seq
 		next = r.versions(next, seq)
-		r.apply(e, seq)
+		r.apply(e)
 	}
 	r.versions(next, ^uint64(0))
 	r.lost()
@@ -64,11 +65,10 @@ func (r *replay) versions(i int, seq uint64) int {
 }
 
 func (r *replay) put(block int64, i int) {
-	delete(r.sent, block)
 	r.l.table.set(block, slot0+entry(i), r)
 }
 
-func (r *replay) apply(e event, seq uint64) {
+func (r *replay) apply(e event) {
 	l := r.l
 	switch e.op {
 	case opTruncate:
@@ -76,13 +76,13 @@ func (r *replay) apply(e event, seq uint64) {
 	case opZero:
 		l.table.setRange(e.a, min(e.b, maxBlock), isZero, r)
 	case opSent:
-		r.markSent(e, seq)
+		l.table.setRange(e.a, min(e.b, maxBlock), isSent, r)
+		r.lastSent = max(r.lastSent, e.c)
 	case opSettle:
 		r.settle(e.c)
 	case opBegin:
 		r.begun = true
 		l.table.drop(r)
-		clear(r.sent)
 	case opKeep:
 		r.keep(e)
 	}
@@ -99,36 +99,19 @@ func (r *replay) truncate(e event) {
 	}
 }
 
-func (r *replay) markSent(e event, seq uint64) {
-	for b := e.a; b < e.b; b++ {
-		i, data := r.l.table.get(b).slot()
-		switch {
-		case e.c == 0:
-			r.sent[b] = seq
-		case data && r.l.versions[i].seq <= e.c:
-			r.sent[b] = r.l.versions[i].seq
-		default:
-			continue
-		}
-		r.l.table.set(b, isSent, r)
-	}
-}
-
 func (r *replay) settle(seq uint64) {
 	t := &r.l.table
 	var gone []int64
 	for _, s := range t.spans {
 		for k, e := range s.page.entries {
-			block := s.index*pageLen + int64(k)
 			i, data := e.slot()
-			if data && r.l.versions[i].seq <= seq || e == isSent && r.sent[block] <= seq {
-				gone = append(gone, block)
+			if data && r.l.versions[i].seq <= seq || e == isSent && r.lastSent <= seq {
+				gone = append(gone, s.index*pageLen+int64(k))
 			}
 		}
 	}
 	for _, block := range gone {
 		t.set(block, inBase, r)
-		delete(r.sent, block)
 	}
 	t.prune(r)
 }

@@ -211,14 +211,14 @@ func (t *table) next(block, end int64, same func(entry) bool) int64 {
 	return end
 }
 
-// settle makes base blocks of those that are what they are in snap, or were
-// sent since.
-func (t *table) settle(snap *table, r slotRefs) {
+// settle makes base blocks of those that are what they are in snap. Sent
+// blocks stay what they are, unless sent says that snap contains them all.
+func (t *table) settle(snap *table, sent bool, r slotRefs) {
 	var gone []span
 	kept := t.spans[:0:0]
 	for _, s := range t.spans {
 		j, ok := snap.find(s.index)
-		if ok && snap.spans[j].page == s.page {
+		if ok && sent && snap.spans[j].page == s.page {
 			gone = append(gone, s)
 			continue
 		}
@@ -227,20 +227,23 @@ func (t *table) settle(snap *table, r slotRefs) {
 	t.spans = kept
 	release(gone, r)
 	for i := range t.spans {
-		j, ok := snap.find(t.spans[i].index)
-		if !ok {
-			continue
+		then := &page{}
+		if j, ok := snap.find(t.spans[i].index); ok {
+			then = snap.spans[j].page
 		}
-		then := snap.spans[j].page
-		p := t.own(i, r)
-		for k, e := range p.entries {
-			if was := then.entries[k]; e == was || e == isSent && was >= slot0 {
-				p.entries[k] = inBase
-				if slot, ok := e.slot(); ok {
-					r.unref(slot)
-				}
-			}
-		}
+		settlePage(t, i, then, sent, r)
 	}
 	t.prune(r)
+}
+
+func settlePage(t *table, i int, then *page, sent bool, r slotRefs) {
+	for k, e := range t.spans[i].page.entries {
+		if e == inBase || e == isSent && !sent || e != isSent && e != then.entries[k] {
+			continue
+		}
+		t.own(i, r).entries[k] = inBase
+		if slot, ok := e.slot(); ok {
+			r.unref(slot)
+		}
+	}
 }
