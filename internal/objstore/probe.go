@@ -20,6 +20,7 @@ type Capabilities struct {
 	UploadConditions bool // those of Complete
 	CopyConditions   bool // those of the destination of a Copy
 	DeleteConditions bool // If-Match of Delete
+	CopyParts        bool // Uploader.CopyPart works
 	Delete           bool // the credentials may delete
 	Simple           bool // Simplifier had to leave something away
 }
@@ -99,7 +100,7 @@ func (p *probe) all(ctx context.Context, full bool) error {
 	if err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
-	steps := []func(context.Context, ID) error{p.put}
+	steps := []func(context.Context, ID) error{p.put, p.copyPart}
 	if full {
 		steps = append(steps, p.copy, p.upload, p.delete)
 	}
@@ -120,15 +121,28 @@ func (p *probe) key(suffix string) string {
 // roundTrip writes and reads an object, in a simpler way if the first one
 // fails: some servers refuse checksums that they do not know, others store
 // them as if they were the body.
-func (p *probe) roundTrip(ctx context.Context) (ID, error) {
-	for {
-		id, err := p.once(ctx)
-		if err == nil || !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrUnsupported) && !errors.Is(err, ErrBadAuth) && !errors.Is(err, errMangled) {
-			return id, err
+func (p *probe) roundTrip(ctx context.Context) (id ID, err error) {
+	err = p.simplify(simplifications, func() error {
+		id, err = p.once(ctx)
+		return err
+	})
+	return id, err
+}
+
+// simplifications are more than any Simplifier has steps.
+const simplifications = 10
+
+// simplify tries again, with less in up to most steps, what the server may not
+// have understood.
+func (p *probe) simplify(most int, try func() error) error {
+	for n := 0; ; n++ {
+		err := try()
+		if n == most || !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrUnsupported) && !errors.Is(err, ErrBadAuth) && !errors.Is(err, errMangled) {
+			return err
 		}
 		simpler, ok := p.s.(Simplifier)
 		if !ok || !simpler.Simplify() {
-			return id, err
+			return err
 		}
 		p.caps.Simple = true
 	}
@@ -188,6 +202,22 @@ func (p *probe) put(ctx context.Context, id ID) (err error) {
 		_, err := p.write(ctx, id.Key, []byte("again"), c)
 		return err
 	})
+	return err
+}
+
+// copyPart tries it on an upload that is dropped again.
+func (p *probe) copyPart(ctx context.Context, id ID) error {
+	err := p.simplify(1, func() error {
+		up, err := p.s.Upload(ctx, id.Key, PutOptions{Metadata: probeMetadata})
+		if err != nil {
+			return err
+		}
+		return errors.Join(up.CopyPart(ctx, 1, ID{Key: id.Key}, Range{}), up.Abort(ctx))
+	})
+	p.caps.CopyParts = err == nil
+	if errors.Is(err, ErrInvalid) || errors.Is(err, ErrUnsupported) || errors.Is(err, ErrAccess) {
+		return nil
+	}
 	return err
 }
 

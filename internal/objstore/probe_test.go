@@ -19,10 +19,10 @@ func TestProbeFindsWhatIsHonoured(t *testing.T) {
 		full bool
 		want objstore.Capabilities
 	}{
-		{"All", mem.Options{}, true, objstore.Capabilities{PutConditions: true, UploadConditions: true, CopyConditions: true, DeleteConditions: true, Delete: true}},
-		{"Mount", mem.Options{}, false, objstore.Capabilities{PutConditions: true, Delete: true}},
-		{"None", mem.Options{IgnorePutConditions: true, IgnoreCopyConditions: true, IgnoreDeleteConditions: true}, true, objstore.Capabilities{Delete: true}},
-		{"NoCopy", mem.Options{IgnoreCopyConditions: true}, true, objstore.Capabilities{PutConditions: true, UploadConditions: true, DeleteConditions: true, Delete: true}},
+		{"All", mem.Options{}, true, objstore.Capabilities{PutConditions: true, UploadConditions: true, CopyConditions: true, DeleteConditions: true, CopyParts: true, Delete: true}},
+		{"Mount", mem.Options{}, false, objstore.Capabilities{PutConditions: true, CopyParts: true, Delete: true}},
+		{"None", mem.Options{IgnorePutConditions: true, IgnoreCopyConditions: true, IgnoreDeleteConditions: true}, true, objstore.Capabilities{CopyParts: true, Delete: true}},
+		{"NoCopy", mem.Options{IgnoreCopyConditions: true}, true, objstore.Capabilities{PutConditions: true, UploadConditions: true, DeleteConditions: true, CopyParts: true, Delete: true}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			m := mem.New(tc.opt)

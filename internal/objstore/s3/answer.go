@@ -1,0 +1,99 @@
+package s3
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+)
+
+const metaPrefix = "X-Amz-Meta-"
+
+// header gives the headers of an answer as they came: the SDK keeps only the
+// first of those that were sent twice.
+func header(md middleware.Metadata) http.Header {
+	if r, ok := awsmiddleware.GetRawResponse(md).(*smithyhttp.Response); ok {
+		return r.Header
+	}
+	return http.Header{}
+}
+
+// metadata gives the user metadata. The same header twice, which S3 never
+// sends, is joined as any proxy may join it (RFC 9110, 5.3), so that the
+// formats above see it and refuse.
+func metadata(h http.Header) map[string]string {
+	all := map[string]string{}
+	for name, values := range h {
+		if len(name) > len(metaPrefix) && strings.EqualFold(name[:len(metaPrefix)], metaPrefix) {
+			all[strings.ToLower(name[len(metaPrefix):])] = strings.Join(values, ", ")
+		}
+	}
+	return all
+}
+
+// info reads what Head and Get share.
+func info(key string, h http.Header) objstore.Info {
+	modified, _ := http.ParseTime(h.Get("Last-Modified"))
+	return objstore.Info{
+		ID:           id(key, h.Get("ETag"), h.Get("X-Amz-Version-Id")),
+		Modified:     modified,
+		StorageClass: class(h.Get("X-Amz-Storage-Class")),
+		Metadata:     metadata(h),
+	}
+}
+
+func id(key, etag, version string) objstore.ID {
+	if version == "null" { // of a bucket whose versioning is off or suspended
+		version = ""
+	}
+	return objstore.ID{Key: key, ETag: unquoted(etag), VersionID: version}
+}
+
+func unquoted(etag string) string { return strings.Trim(etag, `"`) }
+
+func class(name string) string {
+	if name == "STANDARD" {
+		return ""
+	}
+	return name
+}
+
+// contentRange reads "bytes 0-99/1000" (RFC 9110, 14.4).
+// The last bytes of an empty body are "bytes 0--1/0" to MinIO.
+func contentRange(s string) (first, last, size int64, ok bool) {
+	if s == "bytes 0--1/0" {
+		return 0, -1, 0, true
+	}
+	s, ok = strings.CutPrefix(s, "bytes ")
+	span, total, ok2 := strings.Cut(s, "/")
+	from, to, ok3 := strings.Cut(span, "-")
+	if !ok || !ok2 || !ok3 {
+		return 0, 0, 0, false
+	}
+	for _, n := range []struct {
+		text string
+		to   *int64
+	}{{from, &first}, {to, &last}, {total, &size}} {
+		v, err := strconv.ParseUint(n.text, 10, 63)
+		if err != nil {
+			return 0, 0, 0, false
+		}
+		*n.to = int64(v) //nolint:gosec // 63 bits
+	}
+	return first, last, size, first <= last && last < size
+}
+
+// status gives the HTTP status of an error's answer, 0 without one.
+func status(err error) int {
+	var r *smithyhttp.ResponseError
+	if errors.As(err, &r) {
+		return r.HTTPStatusCode()
+	}
+	return 0
+}

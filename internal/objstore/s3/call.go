@@ -1,0 +1,136 @@
+package s3
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+)
+
+// call is one request of the seam, attempted until it is answered.
+type call struct {
+	verb   string // for messages
+	key    string
+	action string        // the permission that it takes
+	write  bool          // it may change the bucket
+	slow   bool          // the server works long before it answers (Copy, Complete)
+	bound  time.Duration // no new attempt begins after so long
+
+	held   error // what 412 means here
+	absent error // what 404 means here, where the code says no more
+}
+
+func (s *Store) reading(verb, key, action string) call {
+	return call{verb: verb, key: key, action: action, bound: s.cfg.RetryTimeout, held: objstore.ErrChanged, absent: objstore.ErrNotExist}
+}
+
+// writing is a call that changes the bucket under cond.
+func (s *Store) writing(verb, key, action string, cond objstore.Condition) call {
+	c := call{verb: verb, key: key, action: action, write: true, bound: s.cfg.CommitTimeout, held: objstore.ErrChanged, absent: objstore.ErrInvalid}
+	switch {
+	case cond.IfNone:
+		c.held = objstore.ErrExist
+	case cond.IfMatch != "":
+		c.absent = objstore.ErrChanged // a condition on nothing is 404 on some servers
+	}
+	return c
+}
+
+// few bounds attempts after answers that were complete but cannot be used: a
+// checksum that does not match, a range that was not asked for.
+const few = 4
+
+// do runs attempts of c. try sends one request under the context given, and
+// reports progress to the attempt; it ends the attempt itself if it returns
+// nil (a body outlives the call).
+func (s *Store) do(ctx context.Context, c call, try func(context.Context, *attempt) error) error {
+	var (
+		begin = time.Now()
+		maybe bool // an earlier attempt may have been done
+		odd   int
+	)
+	for n := 1; ; n++ {
+		f := s.attempt(ctx, c, try)
+		if f == nil {
+			return nil
+		}
+		maybe = maybe || f.maybe && c.write
+		if f.few {
+			odd++
+		}
+		wait := backoff(n, f)
+		switch {
+		case ctx.Err() != nil:
+			return s.fail(c, f, maybe, context.Cause(ctx))
+		case !f.again, odd >= few, n == s.cfg.MaxAttempts, time.Since(begin)+wait > c.bound:
+			return s.fail(c, f, maybe, nil)
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return s.fail(c, f, maybe, err)
+		}
+	}
+}
+
+// attempt runs one, within what the server bears at once.
+func (s *Store) attempt(ctx context.Context, c call, try func(context.Context, *attempt) error) *failure {
+	if err := s.gate.enter(ctx); err != nil {
+		return &failure{is: err, cause: "not sent"}
+	}
+	a := s.begin(ctx, c)
+	err := try(a.ctx, a)
+	if err == nil {
+		s.gate.leave(true, false)
+		s.authed.Store(true)
+		s.seen.Store(time.Now().UnixNano())
+		return nil
+	}
+	a.end()
+	f := s.classify(c, a, err)
+	s.learn(f)
+	s.gate.leave(false, f.slowDown)
+	return f
+}
+
+// backoff is how long to wait after attempt n: exponential with full jitter, so
+// that clients which failed together do not come back together. A Retry-After
+// is the least.
+func backoff(n int, f *failure) time.Duration {
+	if f.now {
+		return 0
+	}
+	base := 50 * time.Millisecond
+	if f.slowDown {
+		base = 250 * time.Millisecond
+	}
+	most := min(base<<min(n, 10), 15*time.Second)
+	return f.after + base/2 + rand.N(most) //nolint:gosec // jitter
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// fail makes the error that the caller sees: what, where, why, and the
+// sentinels.
+func (s *Store) fail(c call, f *failure, maybe bool, ctxErr error) error {
+	text := fmt.Sprintf("%s %s: %s", c.verb, s.place(c.key), f.cause)
+	maybe = maybe && f.is != objstore.ErrUnknown
+	switch {
+	case ctxErr != nil && maybe:
+		return fmt.Errorf("%s: %w (%w): %w", text, f.is, ctxErr, objstore.ErrUnknown)
+	case ctxErr != nil && f.is != ctxErr:
+		return fmt.Errorf("%s: %w (%w)", text, f.is, ctxErr)
+	case maybe:
+		return fmt.Errorf("%s: %w; an earlier attempt was not answered: %w", text, f.is, objstore.ErrUnknown)
+	}
+	return fmt.Errorf("%s: %w", text, f.is)
+}

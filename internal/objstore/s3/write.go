@@ -1,0 +1,197 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+)
+
+// check refuses what no server would take.
+func check(verb, key string, opt objstore.PutOptions) error {
+	err := errors.Join(objstore.CheckKey(key), objstore.CheckMetadata(opt.Metadata))
+	if opt.Condition.IfNone && opt.Condition.IfMatch != "" {
+		err = errors.Join(err, fmt.Errorf("two conditions: %w", objstore.ErrInvalid))
+	}
+	if err != nil {
+		return fmt.Errorf("%s %.1100q: %w", verb, key, err)
+	}
+	return nil
+}
+
+func contentType(opt objstore.PutOptions) *string {
+	if opt.ContentType == "" {
+		return aws.String("application/octet-stream")
+	}
+	return &opt.ContentType
+}
+
+// star is If-None-Match: * or nothing.
+func star(cond objstore.Condition) *string {
+	if cond.IfNone {
+		return aws.String("*")
+	}
+	return nil
+}
+
+// made gives the ID of what was written. Without an ETag nobody can say what
+// is there now.
+func made(key, etag string, md middleware.Metadata) (objstore.ID, error) {
+	got := id(key, etag, header(md).Get("X-Amz-Version-Id"))
+	if got.ETag == "" {
+		return got, odd("the answer has no ETag")
+	}
+	return got, nil
+}
+
+// Put is objstore.Store's.
+func (s *Store) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt objstore.PutOptions) (got objstore.ID, err error) {
+	if err := check("put", key, opt); err != nil {
+		return objstore.ID{}, err
+	}
+	if size > objstore.MaxPartSize {
+		return objstore.ID{}, fmt.Errorf("put %s: %d bytes at once: %w", s.place(key), size, objstore.ErrTooLarge)
+	}
+	c := s.writing("put", key, "s3:PutObject", opt.Condition)
+	err = s.do(ctx, c, func(ctx context.Context, a *attempt) error {
+		data, err := a.send(body, size)
+		if err != nil {
+			return err
+		}
+		out, err := s.client.PutObject(ctx, &awss3.PutObjectInput{
+			Bucket: &s.cfg.Bucket, Key: &key, Body: data, ContentLength: &size,
+			Metadata: opt.Metadata, ContentType: contentType(opt), StorageClass: types.StorageClass(opt.StorageClass),
+			IfMatch: quoted(opt.Condition.IfMatch), IfNoneMatch: star(opt.Condition), ChecksumAlgorithm: s.algorithm(plainUploads),
+			RequestPayer: s.payer(), ExpectedBucketOwner: s.owner(),
+		}, s.options)
+		if err != nil {
+			return err
+		}
+		defer a.end()
+		got, err = made(key, aws.ToString(out.ETag), out.ResultMetadata)
+		return err
+	})
+	return got, err
+}
+
+// source is a copy's source: bucket/key, escaped to the last byte that might
+// mean something to a server, '+' among them.
+func (s *Store) source(src objstore.ID) *string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	b.WriteString(s.cfg.Bucket + "/")
+	for i := range len(src.Key) {
+		c := src.Key[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_.~/", c) >= 0 {
+			b.WriteByte(c)
+			continue
+		}
+		b.WriteString(string([]byte{'%', hex[c>>4], hex[c&15]}))
+	}
+	if src.VersionID != "" {
+		b.WriteString("?versionId=" + src.VersionID)
+	}
+	return aws.String(b.String())
+}
+
+// Copy is objstore.Store's.
+func (s *Store) Copy(ctx context.Context, src objstore.ID, dst string, opt objstore.PutOptions) (got objstore.ID, err error) {
+	if err := errors.Join(objstore.CheckKey(src.Key), check("copy", dst, opt)); err != nil {
+		return objstore.ID{}, err
+	}
+	c := s.writing("copy", dst, "s3:GetObject on the source or s3:PutObject on the destination", opt.Condition)
+	c.slow = true
+	c.absent = objstore.ErrNotExist
+	if src.VersionID != "" {
+		c.absent = objstore.ErrChanged
+	}
+	in := &awss3.CopyObjectInput{
+		Bucket: &s.cfg.Bucket, Key: &dst, CopySource: s.source(src), CopySourceIfMatch: quoted(src.ETag),
+		IfMatch: quoted(opt.Condition.IfMatch), IfNoneMatch: star(opt.Condition),
+		MetadataDirective: types.MetadataDirectiveReplace, Metadata: opt.Metadata, ContentType: contentType(opt),
+		StorageClass: types.StorageClass(opt.StorageClass), RequestPayer: s.payer(),
+		ExpectedBucketOwner: s.owner(), ExpectedSourceBucketOwner: s.owner(),
+	}
+	err = s.do(ctx, c, func(ctx context.Context, a *attempt) error {
+		out, err := s.client.CopyObject(ctx, in, s.options)
+		if err != nil {
+			return err
+		}
+		defer a.end()
+		if out.CopyObjectResult == nil {
+			return odd("the answer has no CopyObjectResult")
+		}
+		got, err = made(dst, aws.ToString(out.CopyObjectResult.ETag), out.ResultMetadata)
+		return err
+	})
+	if err != nil && opt.Condition != (objstore.Condition{}) {
+		err = s.whose(ctx, src, opt.Condition, err)
+	}
+	return got, err
+}
+
+// whose finds out whether a condition of the source or of the destination did
+// not hold: both are 412 (or 404), and only a look at the source can tell.
+func (s *Store) whose(ctx context.Context, src objstore.ID, cond objstore.Condition, err error) error {
+	held := errors.Is(err, objstore.ErrExist) || errors.Is(err, objstore.ErrChanged)
+	if !held && !errors.Is(err, objstore.ErrNotExist) {
+		return err
+	}
+	_, seen := s.head(ctx, src)
+	switch {
+	case errors.Is(seen, objstore.ErrNotExist):
+		return again(seen, err)
+	case errors.Is(seen, objstore.ErrChanged):
+		return again(seen, err)
+	case seen == nil && !held && cond.IfMatch != "":
+		return again(fmt.Errorf("copy: nothing at the destination: %w", objstore.ErrChanged), err)
+	}
+	return err
+}
+
+// again replaces err, but for its doubt.
+func again(by, err error) error {
+	if errors.Is(err, objstore.ErrUnknown) {
+		return fmt.Errorf("%w; an earlier attempt was not answered: %w", by, objstore.ErrUnknown)
+	}
+	return by
+}
+
+// Delete is objstore.Store's.
+func (s *Store) Delete(ctx context.Context, key string, cond objstore.Condition) error {
+	if err := check("delete", key, objstore.PutOptions{}); err != nil {
+		return err
+	}
+	if cond.IfNone {
+		return fmt.Errorf("delete %s: %w", s.place(key), objstore.ErrInvalid)
+	}
+	c := s.writing("delete", key, "s3:DeleteObject", cond)
+	c.absent = objstore.ErrNotExist
+	err := s.do(ctx, c, func(ctx context.Context, a *attempt) error {
+		_, err := s.client.DeleteObject(ctx, &awss3.DeleteObjectInput{
+			Bucket: &s.cfg.Bucket, Key: &key, IfMatch: quoted(cond.IfMatch), RequestPayer: s.payer(), ExpectedBucketOwner: s.owner(),
+		}, s.options)
+		if err == nil {
+			a.end()
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, objstore.ErrNotExist):
+		return nil // gone, as was asked
+	case errors.Is(err, objstore.ErrChanged):
+		// Some servers say 412 of what is not there.
+		if _, seen := s.Head(ctx, key); errors.Is(seen, objstore.ErrNotExist) {
+			return nil
+		}
+	}
+	return err
+}
