@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 )
 
@@ -17,6 +18,13 @@ type replay struct {
 	begun bool
 
 	lastSent uint64 // as in File
+	zeros    []zeroed
+}
+
+// zeroed is a range of blocks that an event of this sequence made zeros.
+type zeroed struct {
+	from, to int64
+	seq      uint64
 }
 
 func newReplay(l *Left) *replay {
@@ -43,7 +51,7 @@ func (r *replay) run(b []byte) {
 		}
 		last = seq
 		next = r.versions(next, seq)
-		r.apply(e)
+		r.apply(e, seq)
 	}
 	r.versions(next, ^uint64(0))
 	r.lost()
@@ -68,13 +76,14 @@ func (r *replay) put(block int64, i int) {
 	r.l.table.set(block, slot0+entry(i), r)
 }
 
-func (r *replay) apply(e event) {
+func (r *replay) apply(e event, seq uint64) {
 	l := r.l
 	switch e.op {
 	case opTruncate:
 		r.truncate(e)
 	case opZero:
 		l.table.setRange(e.a, min(e.b, maxBlock), isZero, r)
+		r.zeros = append(r.zeros, zeroed{e.a, e.b, seq})
 	case opSent:
 		l.table.setRange(e.a, min(e.b, maxBlock), isSent, r)
 		r.lastSent = max(r.lastSent, e.c)
@@ -83,6 +92,7 @@ func (r *replay) apply(e event) {
 	case opBegin:
 		r.begun = true
 		l.table.drop(r)
+		r.zeros = nil
 	case opKeep:
 		r.keep(e)
 	}
@@ -99,21 +109,42 @@ func (r *replay) truncate(e event) {
 	}
 }
 
+// settle makes base blocks of what the commit of the snapshot with this
+// sequence held. Versions that it superseded may be gone from the disk, so a
+// block is judged by the newest event that is left to tell of it.
 func (r *replay) settle(seq uint64) {
+	r.zeros = slices.DeleteFunc(r.zeros, func(z zeroed) bool { return z.seq <= seq })
 	t := &r.l.table
-	var gone []int64
-	for _, s := range t.spans {
-		for k, e := range s.page.entries {
-			i, data := e.slot()
-			if data && r.l.versions[i].seq <= seq || e == isSent && r.lastSent <= seq {
-				gone = append(gone, s.index*pageLen+int64(k))
+	kept := t.spans[:0:0]
+	for i, s := range t.spans {
+		after := s.page.entries
+		for k, e := range after {
+			if r.isSettled(e, s.index*pageLen+int64(k), seq) {
+				after[k] = inBase
 			}
 		}
+		if after == [pageLen]entry{} {
+			continue
+		}
+		if after != s.page.entries {
+			t.own(i, r).entries = after
+		}
+		kept = append(kept, t.spans[i])
 	}
-	for _, block := range gone {
-		t.set(block, inBase, r)
+	t.spans = kept
+}
+
+func (r *replay) isSettled(e entry, block int64, seq uint64) bool {
+	switch e {
+	case inBase:
+		return false
+	case isSent:
+		return r.lastSent <= seq
+	case isZero:
+		return !slices.ContainsFunc(r.zeros, func(z zeroed) bool { return z.from <= block && block < z.to })
 	}
-	t.prune(r)
+	i, _ := e.slot()
+	return r.l.versions[i].seq <= seq
 }
 
 // keep takes an older slot into a log that was written anew.
