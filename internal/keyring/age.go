@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"filippo.io/age"
+	"filippo.io/age/tag"
 )
 
 var _ Master = (*ageMaster)(nil)
@@ -21,6 +22,7 @@ var _ Master = (*ageMaster)(nil)
 type ageMaster struct {
 	recipients []age.Recipient
 	identities []age.Identity // none: only recipients are held
+	external   bool           // an identity asks a plugin, which may fail and later not
 	id         string
 }
 
@@ -65,6 +67,7 @@ func newAge(recipients []recipient, ids []identity) (*ageMaster, error) {
 	}
 	for _, i := range ids {
 		m.identities = append(m.identities, i.Identity)
+		m.external = m.external || i.recipient == nil
 	}
 	return m, nil
 }
@@ -90,8 +93,13 @@ func derivedRecipients(ids []identity) (derived []recipient, all bool) {
 func checkMix(recipients []recipient) error {
 	pq := 0
 	for _, r := range recipients {
-		if _, ok := r.Recipient.(*age.HybridRecipient); ok {
+		switch r := r.Recipient.(type) {
+		case *age.HybridRecipient:
 			pq++
+		case *tag.Recipient:
+			if r.Hybrid() {
+				pq++
+			}
 		}
 	}
 	if pq != 0 && pq != len(recipients) {
@@ -136,6 +144,9 @@ func (m *ageMaster) Unwrap(_ context.Context, _ EpochID, w Wrap) (*[KeySize]byte
 		return nil, fmt.Errorf("open wrap for %s: only recipients are held: %w", m.id, ErrNoKey)
 	}
 	plain, err := decryptAge(w.Blob, KeySize, m.identities...)
+	if match := (*age.NoIdentityMatchError)(nil); err != nil && m.external && !errors.As(err, &match) {
+		return nil, fmt.Errorf("open wrap for %s: %w", m.id, err)
+	}
 	if err != nil || len(plain) != KeySize {
 		clear(plain)
 		return nil, fmt.Errorf("open wrap for %s: %w", m.id, ErrWrongKey)

@@ -10,12 +10,19 @@ import (
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
+	"filippo.io/age/tag"
 )
 
 // parseRecipient reads one age recipient. Errors are clauses that do not
 // repeat it: it might be a secret in the wrong place.
 func parseRecipient(s string) (recipient, error) {
 	switch {
+	case strings.HasPrefix(s, "age1tag1"), strings.HasPrefix(s, "age1tagpq1"):
+		r, err := tag.ParseRecipient(s)
+		if err != nil {
+			return recipient{}, errors.New("is malformed")
+		}
+		return recipient{r, r.String()}, nil
 	case strings.HasPrefix(s, "age1pq1"):
 		r, err := age.ParseHybridRecipient(s)
 		if err != nil {
@@ -23,7 +30,7 @@ func parseRecipient(s string) (recipient, error) {
 		}
 		return recipient{r, r.String()}, nil
 	case strings.HasPrefix(s, "age1") && strings.Count(s, "1") > 1:
-		return recipient{}, fmt.Errorf("needs an age plugin: %w", ErrUnsupported)
+		return pluginRecipient(s)
 	case strings.HasPrefix(s, "age1"):
 		r, err := age.ParseX25519Recipient(s)
 		if err != nil {
@@ -31,7 +38,7 @@ func parseRecipient(s string) (recipient, error) {
 		}
 		return recipient{r, r.String()}, nil
 	case strings.HasPrefix(s, "ssh-"):
-		return recipient{}, fmt.Errorf("is an SSH key: %w", ErrUnsupported)
+		return sshRecipient(s)
 	}
 	return recipient{}, errors.New("is not of the form age1…, age1pq1… or ssh-…")
 }
@@ -53,7 +60,7 @@ func parseIdentity(s string) (identity, error) {
 		}
 		return identity{i, &recipient{i.Recipient(), i.Recipient().String()}}, nil
 	case strings.HasPrefix(s, "AGE-PLUGIN-"):
-		return identity{}, fmt.Errorf("needs an age plugin: %w", ErrUnsupported)
+		return pluginIdentity(s)
 	}
 	return identity{}, errors.New("holds neither an age identity nor a recipient")
 }
@@ -72,8 +79,12 @@ func parseAgeContent(ctx context.Context, c content, via Sources) ([]identity, [
 		}
 		defer clear(data)
 	}
-	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("-----BEGIN OPENSSH PRIVATE KEY-----")) {
-		return nil, nil, fmt.Errorf("it is an SSH key: %w", ErrUnsupported)
+	if bytes.HasPrefix(bytes.TrimSpace(data), []byte(sshHeader)) {
+		if c.loose != nil {
+			return nil, nil, c.loose
+		}
+		i, err := sshIdentity(ctx, c.name, data, via)
+		return []identity{i}, nil, err
 	}
 	return parseAgeLines(data)
 }

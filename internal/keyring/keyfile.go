@@ -70,7 +70,7 @@ func looksLikeAge(data []byte) bool {
 		if len(line) == 0 || line[0] == '#' {
 			continue
 		}
-		for _, mark := range []string{"AGE-SECRET-KEY-", "AGE-PLUGIN-", "age1", "ssh-", "-----BEGIN OPENSSH PRIVATE KEY-----"} {
+		for _, mark := range []string{"AGE-SECRET-KEY-", "AGE-PLUGIN-", "age1", "ssh-", sshHeader} {
 			if bytes.HasPrefix(line, []byte(mark)) {
 				return true
 			}
