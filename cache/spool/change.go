@@ -121,6 +121,7 @@ func (f *File) zeroBlocks(from, to int64) error {
 		f.dropHot()
 	}
 	f.table.setRange(from, to, isZero, &f.slots)
+	f.lastZero = f.seq
 	f.slots.reap()
 	f.changes++
 	f.epoch++
@@ -150,7 +151,7 @@ func (f *File) Settle(snap *Snapshot) error {
 		// Durable blocks may go only when their end is durable too.
 		err = syncFiles(f.log.f)
 	}
-	f.table.settle(&snap.table, f.lastSent <= snap.seq, &f.slots)
+	f.table.settle(&snap.table, f.lastSent <= snap.seq, f.lastZero <= snap.seq, &f.slots)
 	f.baseEnd = snap.kept
 	f.slots.floor = max(f.slots.floor, snap.seq)
 	f.slots.release()

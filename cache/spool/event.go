@@ -13,7 +13,7 @@ const (
 	opZero     op = 2 // blocks [a, b) are zeros
 	opSent     op = 3 // blocks [a, b) are sent, of the snapshot with sequence c
 	opSettle   op = 4 // whatever has a sequence up to c is in the base
-	opBegin    op = 5 // the overlay begins here, empty: first record of every log
+	opBegin    op = 5 // the overlay begins here, empty: first record of every log. a records that follow belong to it; b is 1 if nothing comes after them
 	opKeep     op = 6 // after a begin: the older slot with sequence c is block a
 )
 

@@ -27,6 +27,10 @@ type File struct {
 	// older one does not contain them.
 	lastSent uint64
 
+	// lastZero is when blocks were last made zeros. They look like those that
+	// an older snapshot holds, and yet a commit between may have filled them.
+	lastZero uint64
+
 	epoch  uint64 // counts changes of what a base block reads as
 	named  bool   // the directory entries are durable
 	onDisk bool   // there is something to find after a crash
@@ -197,7 +201,7 @@ func (f *File) finish() error {
 	if err := f.cool(); err != nil {
 		return err
 	}
-	if f.compact() == nil {
+	if f.compact(true) == nil {
 		return nil
 	}
 	if err := syncFiles(f.slots.f, f.log.f); err != nil {

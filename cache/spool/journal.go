@@ -32,15 +32,16 @@ func (j *journal) append(b []byte) error {
 func (f *File) record(e event) error {
 	// Never below a snapshot: a Settle of it tells by sequence what it held.
 	if len(f.snaps) == 0 && f.log.records > max(f.log.limit, journalMin) {
-		if err := f.compact(); err != nil {
+		if err := f.compact(false); err != nil {
 			f.log.limit = 2 * f.log.records // an optimisation: try again later
 		}
 	}
 	return f.log.append(f.seal.event(e, f.next()))
 }
 
-// compact writes the log anew: a beginning, then what is there.
-func (f *File) compact() error {
+// compact writes the log anew: a beginning, then what is there. A final one
+// is the last thing that happens to the file.
+func (f *File) compact(final bool) error {
 	// The log is what tells a hot block's slot on disk from its past.
 	if err := f.cool(); err != nil {
 		return err
@@ -54,7 +55,7 @@ func (f *File) compact() error {
 		return err
 	}
 	j := journal{f: file}
-	err = f.describe(&j)
+	err = f.describe(&j, final)
 	if err == nil {
 		err = syncFiles(f.slots.f, file)
 	}
@@ -71,12 +72,16 @@ func (f *File) compact() error {
 }
 
 // describe writes events that make the present state out of the slots.
-func (f *File) describe(j *journal) error {
+func (f *File) describe(j *journal, final bool) error {
 	put := func(e event) error {
 		e.size, e.baseEnd = f.size, f.baseEnd
 		return j.append(f.seal.event(e, f.next()))
 	}
-	if err := put(event{op: opBegin}); err != nil {
+	begin := event{op: opBegin, a: f.table.present()}
+	if final {
+		begin.b = 1
+	}
+	if err := put(begin); err != nil {
 		return err
 	}
 	for _, s := range f.table.spans {

@@ -74,7 +74,8 @@ type Damage struct {
 }
 
 // Left is one file that was left behind: its content as of the last block
-// that reached the disk. Its methods are safe for concurrent use.
+// that reached the disk. Its methods but
+// Salvage and Close are safe for concurrent use.
 type Left struct {
 	seal *sealer
 	data *os.File
@@ -83,6 +84,9 @@ type Left struct {
 	damage   []Damage
 	meta     []byte
 	metaErr  error
+
+	badSlots bool // there are slots that do not authenticate
+	doubt    bool // what was damaged could have been any block
 }
 
 // version is one slot that was found, in order of sequence.
@@ -171,6 +175,7 @@ func (l *Left) scan() error {
 		v.block, v.seq, v.size = h.block, h.seq, h.size
 		if err != nil {
 			// What its header claims only decides what is refused.
+			l.badSlots = true
 			claim := int64(-1)
 			if v.size = -1; h.file == l.seal.id && h.part == partBlock {
 				claim = h.block
@@ -193,9 +198,13 @@ func (l *Left) damaged(block int64, err error) {
 // there does not authenticate.
 func (l *Left) Meta() ([]byte, error) { return l.meta, l.metaErr }
 
-// Damage lists what did not authenticate, whether it mattered or not. A
-// Damage of block -1 may have mattered anywhere.
+// Damage lists what did not authenticate, whether it mattered or not.
 func (l *Left) Damage() []Damage { return l.damage }
+
+// Salvage lets ReadAt go on where damage leaves it open which blocks it
+// concerns: then a block may read as an older state of it, or as the base.
+// It is for a person who asked for that, not for a replay.
+func (l *Left) Salvage() { l.doubt = false }
 
 // Size is the file's length in bytes.
 func (l *Left) Size() int64 { return l.size }
@@ -204,8 +213,13 @@ func (l *Left) Size() int64 { return l.size }
 func (l *Left) Extent(off int64) (Kind, int64) { return l.extent(off) }
 
 // ReadAt is as File.ReadAt. A block whose newest state is damaged gives
-// ErrDamaged, never an older one.
+// ErrDamaged, never an older one; where it is not known which blocks are
+// damaged, all do. A slot whose header was wiped out is noticed only after a
+// Close, which leaves a list of what must be there.
 func (l *Left) ReadAt(p []byte, off int64, base Fill) (int, error) {
+	if l.doubt {
+		return 0, fmt.Errorf("spool file %s: %w", l.seal.id, ErrDamaged)
+	}
 	n, gaps, err := l.read(l, p, off)
 	if e := load(gaps, base); e != nil {
 		return 0, e

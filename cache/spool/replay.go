@@ -16,6 +16,8 @@ type replay struct {
 	l     *Left
 	found int // versions that are slots; later ones stand for lost slots
 	begun bool
+	due   int64 // records of the last beginning that are still to come
+	final bool  // the last beginning says that nothing but they may come
 
 	lastSent uint64 // as in File
 	zeros    []zeroed
@@ -42,22 +44,34 @@ func (r *replay) run(b []byte) {
 	for i := 0; len(b) >= eventSize; i, b = i+1, b[eventSize:] {
 		e, seq, err := r.l.seal.openEvent(b[:eventSize])
 		if err != nil {
-			r.l.damaged(-1, fmt.Errorf("log record %d: %w", i, err))
+			r.doubt(fmt.Errorf("log record %d: %w", i, err))
 			continue
 		}
 		if seq <= last {
-			r.l.damaged(-1, fmt.Errorf("%w: log record %d is out of order", ErrDamaged, i))
+			r.doubt(fmt.Errorf("%w: log record %d is out of order", ErrDamaged, i))
 			continue
 		}
 		last = seq
+		r.due--
 		next = r.versions(next, seq)
 		r.apply(e, seq)
 	}
 	r.versions(next, ^uint64(0))
 	r.lost()
-	if !r.begun {
-		r.l.damaged(-1, fmt.Errorf("%w: the log has no beginning", ErrDamaged))
+	switch {
+	case !r.begun:
+		r.doubt(fmt.Errorf("%w: the log has no beginning", ErrDamaged))
+	case r.due > 0:
+		r.doubt(fmt.Errorf("%w: the log lacks %d records", ErrDamaged, r.due))
+	case r.l.badSlots && !(r.final && r.due == 0):
+		r.l.doubt = true // there is no list of what should be there
 	}
+}
+
+// doubt reports damage that may concern every block.
+func (r *replay) doubt(err error) {
+	r.l.damaged(-1, err)
+	r.l.doubt = true
 }
 
 // versions applies those below seq, from place i on.
@@ -90,7 +104,7 @@ func (r *replay) apply(e event, seq uint64) {
 	case opSettle:
 		r.settle(e.c)
 	case opBegin:
-		r.begun = true
+		r.begun, r.due, r.final = true, e.a, e.b == 1
 		l.table.drop(r)
 		r.zeros = nil
 	case opKeep:

@@ -212,8 +212,9 @@ func (t *table) next(block, end int64, same func(entry) bool) int64 {
 }
 
 // settle makes base blocks of those that are what they are in snap. Sent
-// blocks stay what they are, unless sent says that snap contains them all.
-func (t *table) settle(snap *table, sent bool, r slotRefs) {
+// blocks stay what they are, unless sent says that snap contains them all; so
+// do zeros, unless zero says that none is newer than snap.
+func (t *table) settle(snap *table, sent, zero bool, r slotRefs) {
 	var gone []span
 	kept := t.spans[:0:0]
 	for _, s := range t.spans {
@@ -231,14 +232,14 @@ func (t *table) settle(snap *table, sent bool, r slotRefs) {
 		if j, ok := snap.find(t.spans[i].index); ok {
 			then = snap.spans[j].page
 		}
-		settlePage(t, i, then, sent, r)
+		settlePage(t, i, then, sent, zero, r)
 	}
 	t.prune(r)
 }
 
-func settlePage(t *table, i int, then *page, sent bool, r slotRefs) {
+func settlePage(t *table, i int, then *page, sent, zero bool, r slotRefs) {
 	for k, e := range t.spans[i].page.entries {
-		if e == inBase || e == isSent && !sent || e != isSent && e != then.entries[k] {
+		if e == inBase || e == isSent && !sent || e == isZero && !zero || e != isSent && e != then.entries[k] {
 			continue
 		}
 		t.own(i, r).entries[k] = inBase
@@ -246,4 +247,16 @@ func settlePage(t *table, i int, then *page, sent bool, r slotRefs) {
 			r.unref(slot)
 		}
 	}
+}
+
+// present counts the blocks that are not in the base.
+func (t *table) present() (n int64) {
+	for _, s := range t.spans {
+		for _, e := range s.page.entries {
+			if e != inBase {
+				n++
+			}
+		}
+	}
+	return n
 }
