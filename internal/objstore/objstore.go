@@ -158,7 +158,8 @@ type Uploader interface {
 	// Complete makes the object out of the parts sent, in order of number; of
 	// none is ErrInvalid, and so is a part under MinPartSize but the last.
 	// ErrNoUpload: the upload is not known (any more), perhaps because it was
-	// completed and the answer was lost. After ErrExist or ErrChanged the
+	// completed and the answer was lost (some servers then give that answer
+	// again). After ErrExist or ErrChanged the
 	// upload may stand: Abort it.
 	Complete(ctx context.Context, cond Condition) (ID, error)
 

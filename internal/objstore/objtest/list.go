@@ -25,9 +25,15 @@ func (t suite) list(opt objstore.ListOptions) []string {
 
 func (t suite) lists(opt objstore.ListOptions, want ...string) {
 	t.Helper()
-	if got := t.list(opt); !slices.Equal(got, want) {
-		t.Errorf("%+v gave %q, not %q", opt, got, want)
+	got := t.list(opt)
+	if slices.Equal(got, want) {
+		return
 	}
+	i := 0
+	for i < min(len(got), len(want)) && got[i] == want[i] {
+		i++
+	}
+	t.Errorf("%+v gave %d entries, not %d; from %d on: %q, not %q", opt, len(got), len(want), i, got[i:min(len(got), i+5)], want[i:min(len(want), i+5)])
 }
 
 func (t suite) listOrder() {

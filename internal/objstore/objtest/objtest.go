@@ -30,6 +30,7 @@ type Options struct {
 	RacesPuts               bool // two Puts at once with IfNone may both win
 
 	KeepsParts     bool                  // parts of any size are taken
+	CompletesTwice bool                  // and gives the same answer again, instead of ErrNoUpload
 	RefusesKey     func(key string) bool // odd keys that the server cannot hold
 	ListsUnordered bool                  // keys with bytes below '/' stand in another order than bytewise
 }

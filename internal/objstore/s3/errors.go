@@ -182,9 +182,7 @@ func (f *failure) name(c call) {
 		return
 	}
 	switch {
-	case f.code == "NoSuchVersion":
-		f.is = objstore.ErrChanged
-	case f.code == "NoSuchKey", f.status == http.StatusNotFound:
+	case f.code == "NoSuchKey", f.code == "NoSuchVersion", f.status == http.StatusNotFound:
 		f.is = c.absent
 	case f.status == http.StatusPreconditionFailed, f.code == "PreconditionFailed", f.code == "ConditionalRequestConflict":
 		f.is = c.held

@@ -135,7 +135,10 @@ func (u *uploader) CopyPart(ctx context.Context, n int, src objstore.ID, r objst
 	}
 	s := u.s
 	c := s.writing(fmt.Sprintf("copy part %d of", n), u.key, "s3:GetObject on the source or s3:PutObject", objstore.Condition{})
-	c.slow, c.held, c.absent = true, objstore.ErrChanged, objstore.ErrNotExist
+	c.slow, c.absent = true, objstore.ErrNotExist
+	if src.VersionID != "" {
+		c.absent = objstore.ErrChanged
+	}
 	return s.do(ctx, c, func(ctx context.Context, a *attempt) error {
 		out, err := s.client.UploadPartCopy(ctx, &awss3.UploadPartCopyInput{
 			Bucket: &s.cfg.Bucket, Key: &u.key, UploadId: &u.id, PartNumber: &number,

@@ -1,0 +1,93 @@
+package integration
+
+import (
+	"context"
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/sigilfs/sigilfs/integration/server"
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/objstore/objtest"
+	"github.com/sigilfs/sigilfs/internal/objstore/s3"
+)
+
+// TestObjectStore runs the conformance suite against the real servers. What
+// each of them lacks was found by running it, and is written down here.
+func TestObjectStore(t *testing.T) {
+	t.Run("MinIO", func(t *testing.T) {
+		srv := server.T(t, server.MinIO)
+		opt := objtest.Options{IgnoresCopyConditions: true, IgnoresDeleteConditions: true, RefusesKey: noPath}
+		t.Run("Plain", func(t *testing.T) { conforms(t, srv, opt, nil) })
+		t.Run("Versioned", func(t *testing.T) { conforms(t, srv, opt, srv.Version) })
+	})
+	// Its versioned buckets are left out: If-Match and If-None-Match see what
+	// lies under a delete marker there.
+	t.Run("Versity", func(t *testing.T) {
+		conforms(t, server.T(t, server.Versity), objtest.Options{
+			IgnoresCopyConditions: true, CompletesTwice: true,
+			RefusesKey: func(key string) bool {
+				// A directory holds no data, and not every control character comes back from a listing.
+				return noPath(key) || strings.HasSuffix(key, "/") || strings.Contains(key, "\x01")
+			},
+		}, nil)
+	})
+}
+
+// noPath are keys that servers over a filesystem refuse, or keep under another
+// name: those that are no clean path.
+func noPath(key string) bool {
+	return strings.HasPrefix(key, "/") || path.Clean("/"+key) != "/"+strings.TrimSuffix(key, "/")
+}
+
+const noBucket = "there-is-none"
+
+// conforms runs the suite, on a new bucket for every test of it.
+func conforms(t *testing.T, srv *server.Server, opt objtest.Options, prepare func(context.Context, string) error) {
+	t.Helper()
+	settle(t)
+	opt.NoBucket = func(t *testing.T) objstore.Store { return openBucket(t, srv, noBucket) }
+	objtest.Run(t, func(t *testing.T) objstore.Store {
+		bucket := server.Bucket(t, srv)
+		if prepare != nil {
+			if err := prepare(t.Context(), bucket); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return openBucket(t, srv, bucket)
+	}, opt)
+}
+
+// openBucket connects to a bucket with nothing of this process's own settings.
+func openBucket(t *testing.T, srv *server.Server, bucket string) objstore.Store {
+	t.Helper()
+	t.Setenv("AWS_ACCESS_KEY_ID", srv.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", srv.SecretKey)
+	s, err := s3.New(t.Context(), s3.Config{Bucket: bucket, Region: srv.Region, Endpoint: srv.URL, CABundle: srv.CAFile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if bucket == noBucket {
+		return s
+	}
+	// A mount probes first too: the client learns what the server cannot take.
+	got, err := objstore.Probe(t.Context(), s, objstore.ProbeOptions{})
+	if err != nil || !got.PutConditions || !got.CopyParts {
+		t.Fatalf("probe: %+v, %v", got, err)
+	}
+	return s
+}
+
+// settle puts every setting of AWS out of the way.
+func settle(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{
+		"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REQUEST_CHECKSUM_CALCULATION",
+		"AWS_RESPONSE_CHECKSUM_VALIDATION", "AWS_MAX_ATTEMPTS",
+	} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("AWS_CONFIG_FILE", "/dev/null")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+}

@@ -1,0 +1,93 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const minioPackage = "github.com/minio/minio"
+
+// buildMinIO gives the path of the MinIO binary, made from the module that
+// go.mod pins. It lies in .cache of the repository, named by its version, and
+// a lock on that directory lets one process build while the others wait.
+func buildMinIO(ctx context.Context) (string, error) {
+	module, version, err := locate(ctx)
+	if err != nil {
+		return "", err
+	}
+	cache := filepath.Join(filepath.Dir(module), ".cache")
+	if err := os.MkdirAll(cache, 0o755); err != nil { //nolint:gosec // a build directory
+		return "", err
+	}
+	unlock, err := lock(filepath.Join(cache, "minio.lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	binary := filepath.Join(cache, "minio-"+version)
+	if _, err := os.Stat(binary); err == nil {
+		return binary, nil
+	}
+	if _, err := run(ctx, module, "build", "-trimpath", "-o", binary+".new", minioPackage); err != nil {
+		return "", fmt.Errorf("build MinIO: %w", err)
+	}
+	return binary, os.Rename(binary+".new", binary)
+}
+
+// locate finds the directory of the module integration and the version of
+// MinIO it pins.
+func locate(ctx context.Context) (module, version string, err error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", "", err
+	}
+	out, err := run(ctx, dir, "env", "GOMOD")
+	if err != nil {
+		return "", "", err
+	}
+	module = filepath.Dir(strings.TrimSpace(out))
+	if filepath.Base(module) != "integration" { // run from the main module
+		module = filepath.Join(module, "integration")
+	}
+	version, err = run(ctx, module, "list", "-m", "-f", "{{.Version}}", minioPackage)
+	return module, strings.TrimSpace(version), err
+}
+
+// run runs the go command and gives its output.
+func run(ctx context.Context, dir string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("go %s: %w: %s", strings.Join(args, " "), err, errs.String())
+	}
+	return out.String(), nil
+}
+
+// lock takes the file's lock, which ends with the process at the latest.
+func lock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return func() { _ = f.Close() }, nil
+}
