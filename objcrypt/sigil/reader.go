@@ -1,0 +1,240 @@
+package sigil
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/sigilfs/sigilfs/objcrypt"
+)
+
+// ReaderAt is io.ReaderAt with a context, and by the same rules: fewer bytes
+// than asked for come with an error, io.EOF where the content ends.
+type ReaderAt interface {
+	ReadAt(ctx context.Context, p []byte, off int64) (int, error)
+}
+
+var _ ReaderAt = (*Reader)(nil)
+
+// errOffset is a caller's mistake.
+var errOffset = errors.New("negative offset")
+
+// Reader reads the plaintext of one body. Nothing that did not authenticate
+// leaves it, and nothing at all of a body with a tail before that is verified.
+// It is safe for concurrent use and needs no closing.
+type Reader struct {
+	dek    Key
+	gen    Generation
+	layout byte
+	own    Late // what the record says
+	late   bool // the tail's late block stands instead
+	none   bool // a directory, which has no body
+
+	n, body int64 // lengths of plaintext and body
+	src     ReaderAt
+
+	loading chan struct{}         // held by the one that reads the tail
+	table   atomic.Pointer[table] // once verified; of a body without a tail, at once
+	final   atomic.Bool           // the final chunk of a body without a tail was verified
+	last    atomic.Pointer[keyed] // the cipher used last
+}
+
+// keyed is a segment's cipher.
+type keyed struct {
+	index int64
+	aead  aead
+}
+
+// NewReader reads the body of bodySize bytes that src gives. A length that does
+// not fit the record is objcrypt.ErrCorrupt. It reads nothing yet.
+func NewReader(rec *Record, h Header, src ReaderAt, bodySize int64) (*Reader, error) {
+	n, err := shape(rec, h, bodySize)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{
+		dek: rec.DEK, gen: rec.Generation, layout: h.Layout,
+		own: Late{Attr: rec.Attr, Version: rec.Version}, late: rec.Late, none: rec.isDir(),
+		n: n, body: bodySize, src: src,
+		loading: make(chan struct{}, 1),
+	}
+	if !hasTail(n) {
+		r.table.Store(&table{salts: []salt{salt(rec.Generation)}})
+	}
+	return r, nil
+}
+
+// shape holds a body's length against the record, and gives the plaintext's.
+func shape(rec *Record, h Header, bodySize int64) (int64, error) {
+	if h.Layout != 0 {
+		return 0, fmt.Errorf("layout %d: %w", h.Layout, objcrypt.ErrVersion)
+	}
+	n, err := int64(0), error(nil)
+	switch {
+	case !rec.isDir():
+		n, err = PlainSize(bodySize)
+	case bodySize != 0:
+		err = fmt.Errorf("directory with a body of %d bytes: %w", bodySize, objcrypt.ErrCorrupt)
+	}
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case n != 0 && rec.isEmptyKind():
+		return 0, fmt.Errorf("file of mode %o with %d bytes of content: %w", rec.Mode, n, objcrypt.ErrCorrupt)
+	case rec.SizeKnown && rec.Size != n:
+		return 0, fmt.Errorf("body of %d bytes, the record says %d: %w", n, rec.Size, objcrypt.ErrCorrupt)
+	case rec.Late && !hasTail(n):
+		return 0, fmt.Errorf("late attributes without a tail: %w", objcrypt.ErrCorrupt)
+	}
+	return n, nil
+}
+
+// Size is the length of the plaintext in bytes, as the body's length says. It
+// is proved once Verify, or a read that reached the end, has succeeded.
+func (r *Reader) Size() int64 { return r.n }
+
+// ReadAt reads plaintext as io.ReaderAt does. io.EOF comes only after the tail
+// or the final chunk was verified. On any other error p holds nothing of the
+// object and the count is 0. Errors: objcrypt.ErrCorrupt, and those of the
+// source.
+func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("read at %d: %w", off, errOffset)
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	want := p[:max(0, min(int64(len(p)), r.n-off))]
+	for done := 0; done < len(want); {
+		n, err := r.window(ctx, want[done:], off+int64(done))
+		if err != nil {
+			clear(want)
+			return 0, err
+		}
+		done += n
+	}
+	if len(want) == len(p) {
+		return len(p), nil
+	}
+	if err := r.Verify(ctx); err != nil {
+		clear(want)
+		return 0, err
+	}
+	return len(want), io.EOF
+}
+
+// Verify proves the size: the tail, or the final chunk, was sealed for a body
+// of exactly this length. Until then nothing may be appended, truncated,
+// sought from the end, or committed over it.
+func (r *Reader) Verify(ctx context.Context) error {
+	switch {
+	case r.none:
+		return nil
+	case hasTail(r.n):
+		_, err := r.tail(ctx)
+		return err
+	case r.final.Load():
+		return nil
+	}
+	b := newBuffer(1)
+	defer b.release()
+	c := chunks(r.n) - 1
+	size := chunkLen(r.n, c)
+	sealed := b.b[:size+TagSize]
+	if err := r.read(ctx, sealed, c*sealedChunk); err != nil {
+		return err
+	}
+	defer clear(sealed)
+	return r.open(sealed[:size], sealed, c)
+}
+
+// Late gives the attributes and the version that stand: the tail's where the
+// record says so, else the record's.
+func (r *Reader) Late(ctx context.Context) (Late, error) {
+	if !r.late {
+		return r.own, nil
+	}
+	t, err := r.tail(ctx)
+	if err != nil {
+		return Late{}, err
+	}
+	return r.openLate(t.late)
+}
+
+func (r *Reader) openLate(block []byte) (Late, error) {
+	l, err := openLate(r.dek, r.gen, r.layout, r.n, block)
+	if err != nil {
+		return Late{}, err
+	}
+	if l.Mode&typeMask != r.own.Mode&typeMask {
+		return Late{}, fmt.Errorf("late block of file type %o, the record says %o: %w", l.Mode&typeMask, r.own.Mode&typeMask, objcrypt.ErrCorrupt)
+	}
+	return l, nil
+}
+
+// window reads the beginning of p, up to a segment's worth of chunks, in one
+// request.
+func (r *Reader) window(ctx context.Context, p []byte, off int64) (int, error) {
+	first := off / ChunkSize
+	count := min((off+int64(len(p))-1)/ChunkSize-first+1, chunksPerSegment)
+	p = p[:min(int64(len(p)), (first+count)*ChunkSize-off)]
+
+	b := newBuffer(count)
+	defer b.release()
+	last := first + count - 1
+	sealed := b.b[:(count-1)*sealedChunk+chunkLen(r.n, last)+TagSize]
+	if err := r.fetch(ctx, sealed, first*sealedChunk); err != nil {
+		return 0, err
+	}
+	for c, done := first, 0; c <= last; c++ {
+		chunk := sealed[(c-first)*sealedChunk:][:chunkLen(r.n, c)+TagSize]
+		n, err := r.copyChunk(p[done:], chunk, c, off+int64(done)-c*ChunkSize)
+		if err != nil {
+			return 0, err
+		}
+		done += n
+	}
+	return len(p), nil
+}
+
+// copyChunk opens chunk c and copies what p has room for, from skip on. A
+// chunk that is wanted whole is opened where it belongs.
+func (r *Reader) copyChunk(p, sealed []byte, c, skip int64) (int, error) {
+	size := len(sealed) - TagSize
+	if skip == 0 && len(p) >= size {
+		return size, r.open(p[:size], sealed, c)
+	}
+	plain := sealed[:size]
+	if err := r.open(plain, sealed, c); err != nil {
+		return 0, err
+	}
+	defer clear(plain)
+	return copy(p, plain[skip:]), nil
+}
+
+// open opens chunk c of the body into dst. The table is verified.
+func (r *Reader) open(dst, sealed []byte, c int64) error {
+	final := !hasTail(r.n) && c == chunks(r.n)-1
+	index := c % chunksPerSegment
+	if !r.segment(c/chunksPerSegment).openChunk(dst, sealed, index, final) {
+		return fmt.Errorf("chunk %d of segment %d, at %d of the body, does not authenticate: %w",
+			index, c/chunksPerSegment, c*sealedChunk, objcrypt.ErrCorrupt)
+	}
+	if final {
+		r.final.Store(true)
+	}
+	return nil
+}
+
+// segment is the cipher of segment i.
+func (r *Reader) segment(i int64) aead {
+	if k := r.last.Load(); k != nil && k.index == i {
+		return k.aead
+	}
+	k := &keyed{index: i, aead: segmentAEAD(r.dek, r.table.Load().salts[i], i)}
+	r.last.Store(k)
+	return k.aead
+}
