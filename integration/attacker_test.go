@@ -39,7 +39,7 @@ func newClient(t *testing.T, bucket string) client {
 	must(t, err)
 	s3, err := minio.New(u.Host, &minio.Options{
 		Creds:  credentials.NewStaticV4(server.AccessKey, server.SecretKey, ""),
-		Secure: true, Region: region, Transport: transport,
+		Secure: true, Region: server.Region, Transport: transport,
 	})
 	must(t, err)
 	return client{t, s3, bucket}
@@ -55,7 +55,7 @@ func (c client) get(key string) object {
 	c.t.Helper()
 	r, err := c.s3.GetObject(c.t.Context(), c.bucket, key, minio.GetObjectOptions{})
 	must(c.t, err)
-	defer r.Close() //nolint:errcheck // only read
+	defer r.Close()
 	b, err := io.ReadAll(r)
 	must(c.t, err)
 	info, err := r.Stat()

@@ -127,7 +127,7 @@ func TestTenThousandFiles(t *testing.T) {
 		t.Helper()
 		f, err := os.Open(dir)
 		must(t, err)
-		defer f.Close() //nolint:errcheck // only read
+		defer f.Close()
 		var got []string
 		for {
 			names, err := f.Readdirnames(batch)

@@ -18,7 +18,7 @@ func TestUnlinkedOpenFileGoesOn(t *testing.T) {
 	writeFile(t, name, []byte("before"))
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	must(t, err)
-	defer f.Close() //nolint:errcheck // closed below
+	defer f.Close()
 	must(t, os.Remove(name))
 	if _, err := os.Lstat(name); !os.IsNotExist(err) {
 		t.Errorf("name after unlink: %v", err)
@@ -41,7 +41,7 @@ func TestRenameOverOpenFile(t *testing.T) {
 	writeFile(t, oldName, []byte("old content"))
 	f, err := os.Open(oldName)
 	must(t, err)
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	writeFile(t, newName, []byte("new content"))
 	must(t, os.Rename(newName, oldName))
 	if got, err := io.ReadAll(f); err != nil || string(got) != "old content" {

@@ -2,33 +2,92 @@ package integration
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/sigilfs/sigilfs/integration/daemon"
+	"github.com/sigilfs/sigilfs/integration/server"
 )
 
-// region is what MinIO takes where it was told none.
-const region = "us-east-1"
-
-// An s3Server is MinIO, or a proxy in front of it, as a client reaches it.
-type s3Server struct {
-	URL, CAFile          string
-	AccessKey, SecretKey string
-	Dir                  string // its raw data
+// world is what all tests share: made by TestMain, each part at its first use.
+var world struct {
+	dir    string
+	binary func() (string, error)
+	minio  func() (*server.Server, error)
 }
 
-func (s s3Server) env() []string {
-	return []string{"AWS_REGION=" + region, "AWS_ACCESS_KEY_ID=" + s.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s.SecretKey}
+func TestMain(m *testing.M) {
+	code, err := runAll(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
 }
 
-func minioServer(t *testing.T) s3Server { t.Skip("TODO"); return s3Server{} }
-func newBucket(t *testing.T) string     { return "" }
-func binary(t *testing.T) string        { return "" }
+func runAll(m *testing.M) (code int, err error) {
+	world.dir, err = os.MkdirTemp("", "sigilfs-integration-")
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(world.dir)) }()
+	ctx := context.Background()
+	world.binary = sync.OnceValues(func() (string, error) { return daemon.Binary(ctx, world.dir) })
+	var started atomic.Pointer[server.Server]
+	world.minio = sync.OnceValues(func() (*server.Server, error) {
+		s, err := server.MinIO(ctx, world.dir+"/minio")
+		started.Store(s)
+		return s, err
+	})
+	code = m.Run()
+	if s := started.Load(); s != nil {
+		err = s.Close()
+	}
+	return code, err
+}
 
-// tryBinary runs the binary to its end.
+// binary is the sigilfs under test.
+func binary(t *testing.T) string {
+	t.Helper()
+	bin, err := world.binary()
+	must(t, err)
+	return bin
+}
+
+// tryBinary runs it to its end.
 func tryBinary(t *testing.T, env []string, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
 	defer cancel()
 	return daemon.Run(ctx, binary(t), env, args...)
+}
+
+// An s3Server is MinIO, or a proxy in front of it, as a client reaches it.
+type s3Server struct {
+	URL, CAFile                  string
+	AccessKey, SecretKey, Region string
+	Dir                          string // its raw data
+}
+
+func (s s3Server) env() []string {
+	return []string{"AWS_REGION=" + s.Region, "AWS_ACCESS_KEY_ID=" + s.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s.SecretKey}
+}
+
+// minioServer is the one that all tests share.
+func minioServer(t *testing.T) s3Server {
+	t.Helper()
+	s, err := world.minio()
+	must(t, err)
+	return s3Server{URL: s.URL, CAFile: s.CAFile, AccessKey: s.AccessKey, SecretKey: s.SecretKey, Region: s.Region, Dir: s.Dir}
+}
+
+func newBucket(t *testing.T) string {
+	t.Helper()
+	s, err := world.minio()
+	must(t, err)
+	return server.Bucket(t, s)
 }

@@ -147,7 +147,7 @@ func closedPort(t *testing.T) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
-	defer l.Close() //nolint:errcheck // that it closes is the point
+	defer l.Close()
 	return l.Addr().String()
 }
 

@@ -179,7 +179,7 @@ func sumFile(p string) (sum, error) {
 	if err != nil {
 		return sum{}, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
 		return sum{}, err

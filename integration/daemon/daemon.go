@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -33,12 +34,16 @@ var ErrExited = errors.New("sigilfs ended before it mounted")
 
 // Config is one mount. Bin, Target and Dir are required.
 type Config struct {
-	Bin    string   // the binary
-	Args   []string // flags of mount, without -f
-	Target string   // s3://bucket/prefix
-	Dir    string   // mountpoint
-	Env    []string // the whole environment
-	Log    io.Writer
+	Bin    string    // the binary
+	Args   []string  // flags of mount, without -f
+	Target string    // s3://bucket/prefix
+	Dir    string    // mountpoint
+	Env    []string  // the whole environment
+	Log    io.Writer // gets every line too; may be nil
+
+	// As runs the binary by way of another command, setpriv for example,
+	// which must exec it.
+	As []string
 }
 
 // A Daemon is one running `sigilfs mount -f`. Methods are not safe for
@@ -56,10 +61,10 @@ type Daemon struct {
 // (the process is then killed). A process that ends first gives an error that
 // wraps ErrExited and *exec.ExitError; its output is in the text.
 func Start(ctx context.Context, cfg Config) (*Daemon, error) {
-	args := append([]string{"mount", "-f"}, cfg.Args...)
+	argv := slices.Concat(cfg.As, []string{cfg.Bin, "mount", "-f"}, cfg.Args, []string{cfg.Target, cfg.Dir})
 	d := &Daemon{
 		cfg:    cfg,
-		cmd:    exec.Command(cfg.Bin, append(args, cfg.Target, cfg.Dir)...), //nolint:noctx // it outlives ctx, which bounds the start only
+		cmd:    exec.Command(argv[0], argv[1:]...), //nolint:noctx // it outlives ctx, which bounds the start only
 		ready:  make(chan struct{}),
 		exited: make(chan struct{}),
 	}

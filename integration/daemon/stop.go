@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -13,7 +14,8 @@ import (
 // Unmount runs `sigilfs umount` and waits until the daemon has ended. An exit
 // code other than 0 of either is an error, and so is a mount that is left.
 func (d *Daemon) Unmount(ctx context.Context) error {
-	out, err := d.run(ctx, "umount", d.cfg.Dir)
+	argv := append(slices.Clone(d.cfg.As), d.cfg.Bin, "umount", d.cfg.Dir)
+	out, err := Run(ctx, argv[0], d.cfg.Env, argv[1:]...)
 	if err != nil {
 		return fmt.Errorf("sigilfs umount: %w: %s", err, out)
 	}
@@ -88,8 +90,4 @@ func Run(ctx context.Context, bin string, env []string, args ...string) (string,
 	cmd.Env = env
 	out, err := cmd.CombinedOutput()
 	return string(out), err
-}
-
-func (d *Daemon) run(ctx context.Context, args ...string) (string, error) {
-	return Run(ctx, d.cfg.Bin, d.cfg.Env, args...)
 }
