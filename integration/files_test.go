@@ -47,6 +47,7 @@ func TestRenameOverOpenFile(t *testing.T) {
 	if got, err := io.ReadAll(f); err != nil || string(got) != "old content" {
 		t.Errorf("the open file reads %q, %v", got, err)
 	}
+	must(t, f.Close())
 	wantFile(t, oldName, []byte("new content"))
 	d.Remount(t)
 	wantFile(t, oldName, []byte("new content"))
