@@ -14,7 +14,7 @@ func TestLimitGivesErrFullAndKeepsContent(t *testing.T) {
 	s := mustOpen(t, t.TempDir()+"/s", newKey(), 4*slotSize)
 	defer s.Close()
 	f := mustFile(t, s, 0)
-	want := fillUp(t, s, f)
+	want := fillUp(t, f)
 	if got := s.Used(); got != 4*slotSize {
 		t.Fatalf("used %d of %d", got, s.Limit())
 	}
@@ -36,8 +36,13 @@ func TestDiskFull(t *testing.T) {
 			s, err := Open(dir, Options{Limit: 1 << 30, Reserve: tt.reserve, Key: newKey()})
 			must(t, err)
 			defer s.Close()
+			early := mustFile(t, s, 0)
+			must(t, early.WriteAt([]byte("in memory, with its space set aside"), 0, nil))
 			f := mustFile(t, s, 0)
-			want := fillUp(t, s, f)
+			want := fillUp(t, f)
+			must(t, early.Sync())
+			must(t, early.Remove())
+			want = append(want, fillMore(t, f, int64(len(want)))...)
 			var st unix.Statfs_t
 			must(t, unix.Statfs(dir, &st))
 			if free := int64(st.Bavail) * st.Bsize; free < tt.reserve || free > max(tt.reserve, 0)+2*slotSize {
@@ -48,13 +53,18 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// fillUp writes until the spool is full, then tries every kind of write.
-func fillUp(t *testing.T, s *Spool, f *File) []byte {
+// fillUp writes until the spool is full.
+func fillUp(t *testing.T, f *File) []byte {
+	t.Helper()
+	return fillMore(t, f, 0)
+}
+
+func fillMore(t *testing.T, f *File, off int64) []byte {
 	t.Helper()
 	var want []byte
 	for i := 0; ; i++ {
 		p := bytes.Repeat([]byte{byte(i + 1)}, BlockSize)
-		err := f.WriteAt(p, int64(len(want)), nil)
+		err := f.WriteAt(p, off+int64(len(want)), nil)
 		if errors.Is(err, ErrFull) {
 			break
 		}
@@ -64,6 +74,7 @@ func fillUp(t *testing.T, s *Spool, f *File) []byte {
 	return want
 }
 
+// checkFull tries every kind of write.
 func checkFull(t *testing.T, s *Spool, f *File, want []byte) {
 	t.Helper()
 	for name, write := range map[string]func() error{
@@ -114,8 +125,8 @@ func TestDurableBlocksWaitForTheirSuccessors(t *testing.T) {
 	must(t, f.WriteAt(p, 0, nil))
 	must(t, f.Sync())
 	must(t, f.WriteAt(p, 0, nil))
-	if s.Used() != 2*slotSize {
-		t.Fatalf("used %d: the durable block is gone", s.Used())
+	if s.Used() != 2*slotSize || len(f.slots.held) != 1 || len(f.slots.spare) != 0 {
+		t.Fatalf("used %d: the durable block may be overwritten", s.Used())
 	}
 	must(t, f.WriteAt(p, 0, nil))
 	must(t, f.WriteAt(p, BlockSize, nil))
@@ -155,8 +166,14 @@ func TestHugeSparseFile(t *testing.T) {
 		off  int64
 		kind Kind
 		end  int64
-	}{{0, Base, BlockSize}, {BlockSize, Zero, BlockSize + size/2}, {size / 2, Zero, BlockSize + size/2},
-		{BlockSize + size/2, Base, size - BlockSize}, {size - 1, Data, size}, {size, Zero, size}} {
+	}{
+		{0, Base, BlockSize},
+		{BlockSize, Zero, BlockSize + size/2},
+		{size / 2, Zero, BlockSize + size/2},
+		{BlockSize + size/2, Base, size - BlockSize},
+		{size - 1, Data, size},
+		{size, Zero, size},
+	} {
 		if kind, end := f.Extent(tt.off); kind != tt.kind || end != tt.end {
 			t.Errorf("extent at %d: %d until %d, want %d until %d", tt.off, kind, end, tt.kind, tt.end)
 		}
