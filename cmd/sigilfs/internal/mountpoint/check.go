@@ -18,6 +18,7 @@ var (
 	ErrMounted = errors.New("already mounted")
 	ErrNotDir  = errors.New("is not a directory")
 	ErrDead    = errors.New("is a dead mount of another program")
+	ErrVital   = errors.New("belongs to the system, which would lose it")
 )
 
 // Canonical gives dir as the table of mounts has it: absolute and without
@@ -44,11 +45,14 @@ func Canonical(dir string) (string, error) {
 
 // Prepare sees that dir can be mounted on and gives its canonical form. A dead
 // mount of ours is taken away first (cleaned is true then). Errors:
-// ErrMounted, ErrNotDir, ErrDead, fs.ErrNotExist, those of the system.
+// ErrMounted, ErrNotDir, ErrDead, ErrVital, fs.ErrNotExist, those of the system.
 func Prepare(ctx context.Context, dir string) (path string, cleaned bool, err error) {
 	for {
 		if path, err = Canonical(dir); err != nil {
 			return "", cleaned, err
+		}
+		if vital(path) {
+			return "", cleaned, fmt.Errorf("%s %w", path, ErrVital)
 		}
 		m, mounted, err := Find(path)
 		if err != nil {
@@ -73,6 +77,17 @@ func Prepare(ctx context.Context, dir string) (path string, cleaned bool, err er
 		}
 		return path, cleaned, nil
 	}
+}
+
+// vital are the directories without which a host does not run; mount(2) would
+// cover them without a word.
+func vital(path string) bool {
+	for _, v := range []string{"/", "/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/run", "/sbin", "/sys", "/usr"} {
+		if path == v {
+			return true
+		}
+	}
+	return strings.HasPrefix(path, "/proc/") || strings.HasPrefix(path, "/sys/")
 }
 
 // reason drops the path of an os error: the message has it already.

@@ -86,6 +86,14 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
+func TestVitalDirectoriesAreNotCovered(t *testing.T) {
+	for _, dir := range []string{"/", "/proc", "/proc/../proc/self", "/sys/fs", "/etc/"} {
+		if _, _, err := Prepare(t.Context(), dir); !errors.Is(err, ErrVital) {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+}
+
 func TestUnmountOfNothing(t *testing.T) {
 	if err := Unmount(t.Context(), t.TempDir()); err == nil {
 		t.Error("no error")

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/option"
+	"github.com/spf13/pflag"
+)
+
+// addFlags makes a flag of every setting. Each is an option of -o too, under
+// the same name.
+func (s *settings) addFlags(f *pflag.FlagSet) {
+	f.SortFlags = false
+	s.addKeyFlags(f)
+	s.addStoreFlags(f)
+	s.addFileFlags(f)
+	s.addProcessFlags(f)
+}
+
+func (s *settings) addKeyFlags(f *pflag.FlagSet) {
+	f.StringVar(&s.encryption, "encryption", "", "`MODE`: client (encrypted on this host); required")
+	f.StringArrayVar(&s.keys, "key", nil, "`SOURCE` of a key: file:PATH, env:NAME, credential:NAME, command:COMMAND or age:RECIPIENT; repeatable, the first writes and all read")
+	f.StringArrayVar(&s.alsoKeys, "also-key", nil, "`SOURCE` of a key under which what is written can be read too; repeatable")
+	f.StringVar(&s.stateKey, "state-key", "", "`SOURCE` of a key for unfinished writes on this disk, where the host cannot read what it writes")
+}
+
+func (s *settings) addStoreFlags(f *pflag.FlagSet) {
+	f.StringVar(&s.endpoint, "endpoint-url", "", "`URL` of a server other than AWS (or AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL)")
+	f.StringVar(&s.region, "region", "", "`REGION` of the bucket (or AWS_REGION; AWS buckets are found without)")
+	f.StringVar(&s.profile, "profile", "", "`NAME` of a profile in the shared configuration (or AWS_PROFILE)")
+	f.StringVar(&s.caBundle, "ca-bundle", "", "`FILE` of CA certificates to trust (or AWS_CA_BUNDLE)")
+	f.BoolVar(&s.pathStyle, "force-path-style", false, "the bucket in the path, not in the host name (always so with --endpoint-url)")
+	f.BoolVar(&s.insecure, "insecure-endpoint", false, "no warning about an http:// endpoint")
+	f.BoolVar(&s.anonymous, "no-sign-request", false, "send no credentials")
+	f.BoolVar(&s.payer, "requester-pays", false, "pay for requests to a requester-pays bucket")
+	f.StringVar(&s.bucketOwner, "expected-bucket-owner", "", "`ACCOUNT` that must own the bucket")
+	f.StringVar(&s.storageClass, "storage-class", "", "`CLASS` of new files (default: the bucket's)")
+	f.StringVar(&s.volumeRoot, "volume-root", "", "`PREFIX` under which .sigil/ lies, shared by mounts below it (default: the mount's own)")
+	f.Var(parsed(&s.retryTimeout, option.Duration, time.Duration.String), "retry-timeout", "`TIME` for which a failing request is tried again")
+}
+
+func (s *settings) addFileFlags(f *pflag.FlagSet) {
+	f.BoolVar(&s.readOnly, "read-only", false, "send no request that changes anything")
+	f.BoolVar(&s.allowOther, "allow-other", false, "let other users in, as far as modes let them")
+	f.Var(parsed(&s.uid, option.UID, decimal), "uid", "`USER` of what has no owner of its own")
+	f.Var(parsed(&s.gid, option.GID, decimal), "gid", "`GROUP` of what has no owner of its own")
+	f.Var(parsed(&s.dirMode, option.Mode, octal), "dir-mode", "`MODE` of directories without one of their own")
+	f.Var(parsed(&s.fileMode, option.Mode, octal), "file-mode", "`MODE` of files without one of their own")
+	f.Var(parsed(&s.attrTimeout, option.Duration, time.Duration.String), "attr-timeout", "`TIME` for which an answer of the bucket is believed; 0 is never (alias --metadata-ttl)")
+	f.StringVar(&s.onConflict, "on-conflict", s.onConflict, "`WHAT` to do with data that another host has overtaken: copy, fail or overwrite")
+	f.IntVar(&s.renameDirLimit, "rename-dir-limit", 0, "`N`umber of entries above which a directory is not renamed (EXDEV); 0 is no limit")
+}
+
+func (s *settings) addProcessFlags(f *pflag.FlagSet) {
+	f.StringVar(&s.stateDir, "state-dir", "", "`DIR` for unfinished writes and memory of keys (default: /var/lib/sigilfs for root, else ~/.local/state/sigilfs)")
+	f.Var(parsed(&s.spoolSize, option.Size, size), "spool-size", "`SIZE` that unfinished writes may take on disk (default: half of what is free)")
+	f.Var(parsed(&s.memoryLimit, option.Size, size), "memory-limit", "`SIZE` of memory to stay under")
+	f.Var(parsed(&s.cacheSize, option.Size, size), "max-cache-size", "`SIZE` of the read cache, in memory; at most a quarter of --memory-limit")
+	f.Var(parsed(&s.stopTimeout, option.Duration, time.Duration.String), "stop-timeout", "`TIME` that SIGTERM leaves for open files and uploads")
+	f.StringVar(&s.logFormat, "log-format", s.logFormat, "`FORMAT` of the log: text or json")
+	f.BoolVarP(&s.debug, "debug", "d", false, "log more")
+	f.BoolVarP(&s.foreground, "foreground", "f", false, "stay in the foreground; required in this version")
+	f.VarP(&optionList{s, f}, "options", "o", "`k=v,…`: any flag under its name, and the options of mount(8); a comma in a value as \\, or in quotes")
+}
+
+// value is a pflag.Value that a function reads.
+type value[T any] struct {
+	into  *T
+	parse func(string) (T, error)
+	print func(T) string
+}
+
+func parsed[T any](into *T, parse func(string) (T, error), print func(T) string) *value[T] {
+	return &value[T]{into, parse, print}
+}
+
+func (v *value[T]) Set(s string) error {
+	x, err := v.parse(s)
+	if err == nil {
+		*v.into = x
+	}
+	return err
+}
+
+func (v *value[T]) String() string {
+	if v == nil || v.into == nil { // pflag asks a zero value, to tell defaults
+		return ""
+	}
+	return v.print(*v.into)
+}
+
+func (v *value[T]) Type() string { return "value" }
+
+func decimal(n uint32) string { return fmt.Sprint(n) }
+func octal(n uint32) string   { return fmt.Sprintf("%#o", n) }
+
+func size(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%dMiB", n>>20)
+}

@@ -1,0 +1,39 @@
+// Command sigilfs mounts encrypted S3 buckets. It knows flags, wiring, logs,
+// signals and exit codes; formats, requests and the filesystem are other
+// packages'. One file is one subcommand; what they stand on and can be tested
+// alone is under internal/:
+//
+//	option      what a person types: -o lists, sizes, modes, targets
+//	state       the state directory of a volume, its lock, the host's id
+//	spoolkey    the key of a mount's spool and its record on disk
+//	mountpoint  the kernel's table of mounts
+//	control     how umount finds the process that serves a mount
+//
+// Exit codes are those of mount(8), see exit.go.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+)
+
+// version is set by the linker (-X main.version=…).
+var version string
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the whole program, but for the process.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newRoot(stdout, stderr)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(stderr, "sigilfs: %v\n", err)
+	return exitCode(err)
+}

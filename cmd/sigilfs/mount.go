@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os/signal"
+	"syscall"
+
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/option"
+	"github.com/spf13/cobra"
+)
+
+func newMount() *cobra.Command {
+	s := defaultSettings()
+	cmd := &cobra.Command{
+		Use:   "mount --encryption MODE --key SOURCE s3://bucket[/prefix] DIR -f",
+		Short: "Mount a bucket, or a prefix of one",
+		Long: `mount shows s3://bucket/prefix as the directory DIR. It says "mounted" when
+bucket, credentials, key and conditional writes were tried and DIR answers.
+
+It stays in the foreground (-f) until DIR is unmounted, by sigilfs umount DIR,
+umount(8), Ctrl-C or SIGTERM, and ends when what was written is committed.
+SIGUSR1 logs what it is doing, SIGUSR2 makes the log more or less talkative.
+
+Exit codes are those of mount(8): 1 usage, 2 system, 32 mount failure.`,
+		Args: arguments(2, "sigilfs mount --encryption client --key file:main.key s3://bucket/prefix DIR -f"),
+		RunE: func(c *cobra.Command, args []string) error {
+			target, err := option.ParseTarget(args[0])
+			if err != nil {
+				return usageError("%w", err)
+			}
+			s.target, s.dir = target, args[1]
+			s.rootGiven = c.Flags().Changed("volume-root")
+			if err := s.check(); err != nil {
+				return err
+			}
+			return mount(c.Context(), s, c.ErrOrStderr())
+		},
+	}
+	s.addFlags(cmd.Flags())
+	return cmd
+}
+
+// mount runs one mount from its first check to its end.
+func mount(ctx context.Context, s *settings, stderr io.Writer) error {
+	if err := harden(); err != nil {
+		return err
+	}
+	limitMemory(s.memoryLimit)
+	m := &mounting{set: s, log: newLog(stderr, s.logFormat, s.debug), stderr: stderr}
+	starting, started := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	err := m.start(starting)
+	interrupted := starting.Err() != nil
+	started()
+	if err != nil {
+		m.abandon(ctx)
+		if interrupted && ctx.Err() == nil {
+			return mountError("%s: interrupted before it was mounted", s.target.Spec)
+		}
+		return err
+	}
+	return m.serve(ctx)
+}

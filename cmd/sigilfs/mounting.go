@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/sigilfs/sigilfs/cache"
+	"github.com/sigilfs/sigilfs/cache/spool"
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/control"
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/mountpoint"
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/state"
+	"github.com/sigilfs/sigilfs/fs"
+	"github.com/sigilfs/sigilfs/internal/keyring"
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/objstore/s3"
+	"github.com/sigilfs/sigilfs/internal/volume"
+	"github.com/sirupsen/logrus"
+)
+
+// mounting is one mount: what is open, in the order in which it was opened. A
+// read-only one keeps no state and no spool.
+type mounting struct {
+	set    *settings
+	log    *logrus.Logger
+	stderr io.Writer
+
+	keys     keySet
+	dir      string // mountpoint, canonical
+	store    *s3.Store
+	state    *state.Dir
+	caps     objstore.Capabilities
+	ring     *keyring.Ring
+	spool    *spool.Spool
+	spoolDir string
+	cache    *cache.Cache
+	volume   *volume.Volume
+	endLife  context.CancelFunc // of what volume does by itself
+	control  *control.File
+	server   *fs.Server
+	ended    chan struct{} // closed when server answers no more
+}
+
+// start goes through everything that can refuse, cheapest first, and says
+// "mounted" at the end.
+func (m *mounting) start(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{
+		m.openKeys, m.prepareDir, m.openStore, m.openState, m.probe, m.openRing, m.openSpool, m.openVolume, m.mount,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return mountError("%s: %w", m.set.target.Spec, context.Cause(ctx))
+		}
+	}
+	return nil
+}
+
+// prepareDir looks at this host's side: mountpoint and FUSE.
+func (m *mounting) prepareDir(ctx context.Context) error {
+	dir, cleaned, err := mountpoint.Prepare(ctx, m.set.dir)
+	if err != nil {
+		return explainDir(err)
+	}
+	if cleaned {
+		m.log.WithField("dir", dir).Warn("a mount whose process had died was taken away first")
+	}
+	if err := mountpoint.Device(m.set.allowOther); err != nil {
+		return systemError("%w", err)
+	}
+	m.dir = dir
+	return nil
+}
+
+// commitRetry is the least time for which a commit is tried again.
+const commitRetry = 5 * time.Minute
+
+func (m *mounting) openStore(ctx context.Context) error {
+	s := m.set
+	store, err := s3.New(ctx, s3.Config{
+		Bucket: s.target.Bucket, Region: s.region, Endpoint: s.endpoint, Profile: s.profile, CABundle: s.caBundle,
+		ForcePathStyle: s.pathStyle, NoSignRequest: s.anonymous, RequesterPays: s.payer, ExpectedBucketOwner: s.bucketOwner,
+		RetryTimeout: s.retryTimeout, CommitTimeout: max(s.retryTimeout, commitRetry),
+	})
+	if err != nil {
+		return mountError("%w", err)
+	}
+	m.store = store
+	if strings.HasPrefix(strings.ToLower(store.Endpoint()), "http:") && !s.insecure {
+		m.log.WithField("endpoint", store.Endpoint()).Warn("the endpoint is plain http: names and requests can be seen and answers forged on the way, content is encrypted; use https")
+	}
+	return nil
+}
+
+// openState takes the volume's directory, and waits for a process that no
+// longer serves its mountpoint: it commits what is left, and ends.
+func (m *mounting) openState(ctx context.Context) error {
+	if m.set.readOnly {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.set.stopTimeout+closeGrace+10*time.Second)
+	defer cancel()
+	told := false
+	dir, err := state.Open(ctx, state.Options{
+		Root:  m.set.stateDir,
+		ID:    state.ID{Endpoint: m.store.Endpoint(), Bucket: m.set.target.Bucket, VolumeRoot: m.set.volumeRoot},
+		Owner: state.Owner{PID: os.Getpid(), Mountpoint: m.dir, Spec: m.set.target.Spec},
+		Wait: func(o state.Owner) bool {
+			if o.Mountpoint != "" {
+				if at, mounted, err := mountpoint.Find(o.Mountpoint); err != nil || mounted && at.Ours() {
+					return false
+				}
+			}
+			if !told {
+				told = true
+				m.log.WithField("pid", o.PID).Info("waiting for the process of an earlier mount, which still commits what was written")
+			}
+			return true
+		},
+	})
+	if err != nil {
+		return explainState(err)
+	}
+	m.state = dir
+	m.tellLeftovers()
+	return nil
+}
+
+// tellLeftovers says where data of dead mounts lies. It is sealed and stays.
+func (m *mounting) tellLeftovers() {
+	all, err := m.state.Leftovers()
+	if err != nil {
+		m.log.WithError(err).Warn("what earlier mounts left behind could not be looked at")
+	}
+	files := 0
+	for _, l := range all {
+		files += l.Files
+	}
+	if files > 0 {
+		m.log.WithFields(logrus.Fields{"files": files, "dir": filepath.Dir(all[0].Path)}).
+			Warn("an earlier mount ended before all files were committed; what was written to them is kept, sealed")
+	}
+}
+
+func (m *mounting) probe(ctx context.Context) error {
+	caps, err := objstore.Probe(ctx, m.store, objstore.ProbeOptions{
+		Dir: m.set.volumeRoot + ".sigil/doctor/", ReadOnly: m.set.readOnly, Full: true,
+	})
+	if err != nil {
+		return explainStore(m.set.target.Spec, err)
+	}
+	m.caps = caps
+	if !m.set.readOnly && (!caps.PutConditions || !caps.UploadConditions) {
+		m.log.Warn("this server does not honour conditional writes: two hosts that write one file at the same moment may overwrite each other")
+	}
+	if !m.set.readOnly && !caps.Delete {
+		m.log.Warn("these credentials may not delete (s3:DeleteObject): files can be written, not removed or renamed")
+	}
+	return nil
+}
+
+func (m *mounting) openVolume(ctx context.Context) error {
+	s := m.set
+	m.cache = cache.New(cache.Options{Bytes: s.cacheBytes()})
+	m.volume = volume.New(volume.Options{
+		Store: withClass(m.store, s.storageClass), Keys: keys{m.ring}, Spool: m.spool, Cache: m.cache, Log: m.log,
+		Prefix: s.target.Prefix, Root: s.volumeRoot, Host: m.host(), ReadOnly: s.readOnly,
+		UID: s.uid, GID: s.gid, DirMode: s.dirMode, FileMode: s.fileMode,
+		AttrTimeout: believed(s.attrTimeout), OnConflict: conflictPolicy(s.onConflict),
+		RenameDirLimit: s.renameDirLimit, Capabilities: m.caps,
+	})
+	// The volume works on this context for as long as it lives; ctx, which ends
+	// with the start, may only interrupt it until then.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	interrupt := context.AfterFunc(ctx, end)
+	if err := m.volume.Start(life); err != nil {
+		end()
+		return explainStore(s.target.Spec, err)
+	}
+	m.endLife = end
+	if !interrupt() {
+		return mountError("%s: %w", s.target.Spec, context.Cause(ctx))
+	}
+	return nil
+}
+
+// host names this host in the bucket; a read-only mount leaves no name.
+func (m *mounting) host() string {
+	if m.state == nil {
+		return "read-only"
+	}
+	return m.state.Host()
+}
+
+// believed is an attribute timeout as volume and fs take it, to whom 0 is the
+// default and negative is never.
+func believed(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
+func conflictPolicy(name string) volume.OnConflict {
+	switch name {
+	case "fail":
+		return volume.ConflictFail
+	case "overwrite":
+		return volume.ConflictOverwrite
+	}
+	return volume.ConflictCopy
+}
+
+func (m *mounting) mount(ctx context.Context) error {
+	s := m.set
+	var err error
+	m.control, err = control.Create(control.Places(os.Geteuid()), control.Record{PID: os.Getpid(), Dir: m.dir, Spec: s.target.Spec})
+	if err != nil {
+		m.log.WithError(err).Warn("sigilfs umount will not be able to wait for this mount")
+	}
+	m.server, err = fs.Mount(ctx, fs.Of(m.volume), fs.Options{
+		Dir: m.dir, Source: s.target.Spec, Log: m.log,
+		AttrTimeout: believed(s.attrTimeout), EntryTimeout: believed(s.attrTimeout),
+		ReadOnly: s.readOnly, AllowOther: s.allowOther, Dev: s.dev, Suid: s.suid, NoExec: s.noExec,
+		Debug: s.debug && m.log.IsLevelEnabled(logrus.TraceLevel),
+	})
+	if err != nil {
+		return explainMount(s.target.Spec, err)
+	}
+	m.ended = make(chan struct{})
+	go func() {
+		defer close(m.ended)
+		m.server.Wait()
+	}()
+	m.log.Infof("mounted %s on %s", s.target.Spec, m.dir)
+	return nil
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/control"
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/mountpoint"
+	"github.com/spf13/cobra"
+)
+
+func newUmount() *cobra.Command {
+	return &cobra.Command{
+		Use:     "umount DIR",
+		Aliases: []string{"unmount"},
+		Short:   "Unmount, and wait until everything is committed",
+		Long: `umount takes the mount on DIR away and returns when its process has committed
+what was written and has ended. Plain umount(8) and fusermount3 -u do the same
+without waiting.`,
+		Args: arguments(1, "sigilfs umount DIR"),
+		RunE: func(c *cobra.Command, args []string) error {
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return umount(ctx, args[0], c.ErrOrStderr())
+		},
+	}
+}
+
+func umount(ctx context.Context, dir string, stderr io.Writer) error {
+	path, err := mountpoint.Canonical(dir)
+	if err != nil {
+		return mountError("%w", err)
+	}
+	m, mounted, err := mountpoint.Find(path)
+	switch {
+	case err != nil:
+		return systemError("%w", err)
+	case mounted && !m.Ours():
+		return mountError("%s is a mount of %s, type %s; take it away with umount %s", path, m.Source, m.Type, path)
+	case !mounted:
+		m.UID = os.Geteuid() // its process may still be committing
+	}
+	peer := control.Find(control.Places(m.UID), m.UID, path)
+	if peer != nil {
+		defer func() { _ = peer.Close() }()
+	}
+	if !mounted && peer == nil {
+		return mountError("%s: nothing is mounted there", path)
+	}
+	if mounted {
+		if err := takeAway(ctx, path); err != nil {
+			return err
+		}
+	}
+	if peer == nil { // dead, or out of our sight
+		return nil
+	}
+	return await(ctx, peer, path, stderr)
+}
+
+func takeAway(ctx context.Context, path string) error {
+	err := mountpoint.Unmount(ctx, path)
+	switch {
+	case err == nil, errors.Is(err, mountpoint.ErrNotMounted): // somebody was faster
+		return nil
+	case errors.Is(err, mountpoint.ErrBusy):
+		return mountError("%s is in use: close the programs and shells that work in it (fuser -vm %s lists them) and try again", path, path)
+	}
+	return mountError("%w", err)
+}
+
+// poll is how often the process is looked at.
+const poll = 50 * time.Millisecond
+
+// await returns when the process has ended. It bounds itself by its
+// --stop-timeout.
+func await(ctx context.Context, peer *control.Peer, path string, stderr io.Writer) error {
+	bar := newProgress(stderr, time.Now())
+	defer bar.end()
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for peer.Alive() {
+		rec := peer.Record()
+		bar.show(rec.Pending, time.Now())
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return mountError("%s is unmounted, but process %d still commits what was written; it ends by itself", path, rec.PID)
+		}
+	}
+	if failed := peer.Record().Failed; failed != "" {
+		return mountError("%s is unmounted, but not all was committed: %s", path, failed)
+	}
+	return nil
+}

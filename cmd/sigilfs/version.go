@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print version, commit and Go release",
+		Args:  arguments(0, "sigilfs version"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(c.OutOrStdout(), versionLine())
+			return err
+		},
+	}
+}
+
+// versionLine: the linker's version, else that of the module; the commit is in
+// binaries that were built from a checkout.
+func versionLine() string {
+	v, commit, dirty := version, "unknown", ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if v == "" {
+			v = info.Main.Version
+		}
+		for _, s := range info.Settings {
+			switch {
+			case s.Key == "vcs.revision":
+				commit = s.Value
+			case s.Key == "vcs.modified" && s.Value == "true":
+				dirty = " (modified)"
+			}
+		}
+	}
+	if v == "" {
+		v = "unknown"
+	}
+	return fmt.Sprintf("sigilfs %s, commit %s%s, %s %s/%s", v, commit, dirty, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// arguments asks for exactly n of them.
+func arguments(n int, form string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usageError("%d arguments are given and %d needed: %s", len(args), n, form)
+		}
+		return nil
+	}
+}
