@@ -1,0 +1,194 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"golang.org/x/sync/errgroup"
+)
+
+// What fails in the background is tried again after firstRetry, then ever more
+// slowly, up to lastRetry.
+const (
+	firstRetry = time.Second
+	lastRetry  = time.Minute
+)
+
+// retry says when something is to be tried again.
+type retry struct {
+	at    time.Time
+	pause time.Duration
+	busy  bool // it is being tried
+}
+
+func (r *retry) later(now time.Time) {
+	r.pause = min(max(2*r.pause, firstRetry), lastRetry)
+	r.at = now.Add(r.pause)
+}
+
+// claim tells whether it is time to try, and if so marks it busy. Else at is
+// when it will be; zero while it is busy.
+func (r *retry) claim(now time.Time) (ok bool, at time.Time) {
+	switch {
+	case r.busy:
+		return false, time.Time{}
+	case now.Before(r.at):
+		return false, r.at
+	}
+	r.busy = true
+	return true, time.Time{}
+}
+
+// background commits what was released dirty, removes what was unlinked while
+// open and completes directory renames. Each file is tried by itself: none
+// waits for the trouble of another.
+func (v *Volume) background(ctx context.Context) {
+	var g errgroup.Group
+	g.SetLimit(parallelCommits)
+	defer func() { _ = g.Wait() }() // its functions give no error
+	for {
+		var due <-chan time.Time
+		stop := func() bool { return true }
+		if next := v.spawn(ctx, &g); !next.IsZero() {
+			t := time.NewTimer(next.Sub(v.opt.Now()))
+			due, stop = t.C, t.Stop
+		}
+		select {
+		case <-v.stop:
+			stop()
+			return
+		case <-ctx.Done():
+			stop()
+			return
+		case <-v.wake:
+		case <-due:
+		}
+		stop()
+	}
+}
+
+// spawn starts what is due, as far as there is room, and tells when the next
+// will be; zero is not before somebody says wakeUp, as each that ends does.
+func (v *Volume) spawn(ctx context.Context, g *errgroup.Group) (next time.Time) {
+	now := v.opt.Now()
+	try := func(claimed bool, at time.Time, work func(), unclaim func()) {
+		if !claimed {
+			if !at.IsZero() && (next.IsZero() || at.Before(next)) {
+				next = at
+			}
+			return
+		}
+		if !g.TryGo(func() error {
+			work()
+			unclaim()
+			v.wakeUp()
+			return nil
+		}) {
+			unclaim()
+		}
+	}
+	if claimed, at := v.claimChores(now); claimed || !at.IsZero() {
+		try(claimed, at, func() { v.logged(v.doChores(ctx)) }, v.unclaimChores)
+	}
+	for _, f := range v.allFiles() {
+		if v.abandoned(f) {
+			claimed, at := f.claim(now)
+			try(claimed, at, func() { v.commitAbandoned(ctx, f) }, f.unclaim)
+		}
+	}
+	return next
+}
+
+func (v *Volume) logged(err error) {
+	if err != nil {
+		v.opt.Log.WithError(err).Error("will be tried again")
+	}
+}
+
+func (v *Volume) commitAbandoned(ctx context.Context, f *File) {
+	if err := f.Commit(ctx); err != nil {
+		v.opt.Log.WithField("path", f.Path()).WithError(err).Error("dirty data is kept and will be tried again")
+		return
+	}
+	v.retire(f)
+}
+
+func (f *File) claim(now time.Time) (bool, time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.wait.claim(now)
+}
+
+func (f *File) unclaim() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wait.busy = false
+}
+
+// claimChores is false and zero where there are none.
+func (v *Volume) claimChores(now time.Time) (bool, time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.doomed)+len(v.unfinished) == 0 {
+		return false, time.Time{}
+	}
+	return v.chores.claim(now)
+}
+
+func (v *Volume) unclaimChores() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.chores.busy = false
+}
+
+// condemn has key removed in the background.
+func (v *Volume) condemn(key string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.doomed = append(v.doomed, key)
+}
+
+// doChores completes unfinished renames and removes what is condemned; what
+// fails stays on the list.
+func (v *Volume) doChores(ctx context.Context) error {
+	v.mu.Lock()
+	moves, keys := v.unfinished, v.doomed
+	v.unfinished, v.doomed = nil, nil
+	v.mu.Unlock()
+	var errs []error
+	for _, j := range moves {
+		if err := v.finish(ctx, j); err != nil {
+			errs = append(errs, fmt.Errorf("complete rename of %q to %q: %w", j.From, j.To, err))
+		}
+	}
+	for _, key := range keys {
+		if err := v.opt.Store.Delete(ctx, key, objstore.Condition{}); err != nil {
+			errs = append(errs, fmt.Errorf("remove what nobody needs: %w", err))
+			v.condemn(key)
+		}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(errs) == 0 {
+		v.chores = retry{busy: v.chores.busy}
+	} else {
+		v.chores.later(v.opt.Now())
+	}
+	return errors.Join(errs...)
+}
+
+// sweep removes the bodies that a process of this host which died had
+// unlinked while they were open: there is one process at a time.
+func (v *Volume) sweep(ctx context.Context) error {
+	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: v.parked()}) {
+		if err != nil {
+			return err
+		}
+		v.condemn(e.Key)
+	}
+	v.wakeUp()
+	return nil
+}

@@ -1,0 +1,293 @@
+package volume
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sigilfs/sigilfs/cache/spool"
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
+)
+
+// Commit puts what is dirty into the bucket: nil means that content and
+// attributes are there. A clean file costs nothing. The error of a commit that
+// failed is given again by every later call until one succeeds; the data stays
+// and Commit may be tried again. Once begun it is not torn by ctx.
+func (f *File) Commit(ctx context.Context) error {
+	if !f.dirty() {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	unlock, err := f.lockPath(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return f.commit(ctx)
+}
+
+// snapshot is what one commit is about: f as it was at one moment.
+type snapshot struct {
+	path   string
+	seq    uint64
+	attr   Attr
+	xat    map[string][]byte
+	base   *object
+	src    *content
+	excl   bool
+	sent   []string // bodies of commits, this and earlier ones, whose outcome is unknown
+	data   *spool.Snapshot
+	opened int64 // ns
+}
+
+// ReadAt reads the plaintext of the snapshot. It is a sigil.ReaderAt.
+func (s *snapshot) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	return s.data.ReadAt(p, off, func(off int64, p []byte) error {
+		n, err := s.src.ReadAt(ctx, p, off)
+		return filled(n, len(p), err)
+	})
+}
+
+// freeze takes the snapshot; nil where there is nothing to commit.
+func (f *File) freeze() (*snapshot, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.seq == f.done || f.gone {
+		return nil, nil
+	}
+	s := &snapshot{
+		path: f.path, seq: f.seq, attr: f.attr, xat: f.xat,
+		base: f.base, src: f.src, excl: f.excl, sent: f.sent, opened: f.opened.UnixNano(),
+	}
+	data, err := f.data.Snapshot()
+	s.data = data
+	return s, err
+}
+
+// commit needs the path of f held.
+func (f *File) commit(ctx context.Context) error {
+	s, err := f.freeze()
+	if err != nil {
+		return f.failed(err)
+	}
+	if s == nil {
+		return nil
+	}
+	defer s.data.Release()
+	o, err := f.v.writeSnapshot(ctx, s)
+	f.doubt(s.sent)
+	if conflict(err) && f.v.opt.OnConflict == ConflictCopy {
+		return f.yield(ctx, s, err)
+	}
+	if err != nil {
+		return f.failed(fmt.Errorf("commit %q: %w", s.path, err))
+	}
+	return f.committed(s, o)
+}
+
+// conflict tells the failures that no further try mends: another host has the
+// name.
+func conflict(err error) bool { return errors.Is(err, ErrChanged) || errors.Is(err, ErrExist) }
+
+// writeSnapshot writes s under the condition that it is owed.
+func (v *Volume) writeSnapshot(ctx context.Context, s *snapshot) (*object, error) {
+	base := s.base
+	for range maxRetries {
+		o, err := v.putSnapshot(ctx, s, base)
+		if !conflict(err) {
+			return o, err
+		}
+		if base, err = v.overtake(ctx, s, base, err); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("%q: replaced again and again: %w", s.path, ErrChanged)
+}
+
+// maxSent bounds the bodies of unknown outcome that are remembered of a file.
+const maxSent = 64
+
+// doubt remembers bodies that may be in the store although no answer said so.
+func (f *File) doubt(sent []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sent = sent[max(0, len(sent)-maxSent):]
+}
+
+// maxRetries bounds how often an operation begins anew because another host
+// was faster.
+const maxRetries = 5
+
+// putSnapshot writes s over base.
+func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*object, error) {
+	d := draft{key: v.fileKey(s.path), rec: v.newRecord(s.attr, s.xat), src: s, size: s.data.Size()}
+	d.cond.IfNone = base == nil
+	if base != nil {
+		d.class, d.cond.IfMatch = base.class, base.id.ETag
+	}
+	d.rec.Version = v.version(base)
+	o, err := v.put(ctx, d)
+	if errors.Is(err, objstore.ErrUnknown) {
+		s.sent = append(slices.Clip(s.sent), hex.EncodeToString(d.rec.Generation[:]))
+	}
+	return o, err
+}
+
+// overtake looks at why a write was refused. It gives what to write over
+// instead (nil: nothing is there), where that is no lost update: an earlier
+// try of our own; what was there before a new file was opened without O_EXCL;
+// under ConflictOverwrite anything.
+func (v *Volume) overtake(ctx context.Context, s *snapshot, base *object, err error) (*object, error) {
+	now, ferr := v.fetch(ctx, v.fileKey(s.path))
+	if ferr != nil && !errors.Is(ferr, ErrNotExist) {
+		return nil, fmt.Errorf("%w (who was first is not known: %v)", ferr, err) //nolint:errorlint // no conflict as long as that is so
+	}
+	exists := errors.Is(err, ErrExist)
+	ours := now != nil && slices.Contains(s.sent, now.body())
+	older := now != nil && exists && base == nil && !s.excl && now.seen.Add(clockStep).UnixNano() <= s.opened
+	if ours || older || v.opt.OnConflict == ConflictOverwrite && !s.excl {
+		return now, nil
+	}
+	if exists && !s.excl {
+		return nil, fmt.Errorf("%w: another host made it first", ErrChanged)
+	}
+	return nil, err
+}
+
+// clockStep is the resolution of LastModified: what it says may be so much
+// later in truth.
+const clockStep = time.Second
+
+// guard stands in for a condition where the server ignores them: it looks
+// before the write. What comes between is lost; the mount has warned of that.
+func (v *Volume) guard(ctx context.Context, honoured bool, key string, cond objstore.Condition) error {
+	if honoured || cond == (objstore.Condition{}) {
+		return nil
+	}
+	info, err := v.opt.Store.Head(ctx, key)
+	switch {
+	case errors.Is(err, ErrNotExist) && cond.IfMatch == "":
+		return nil
+	case errors.Is(err, ErrNotExist):
+		return fmt.Errorf("%s: %w", key, ErrChanged)
+	case err != nil:
+		return err
+	case cond.IfNone:
+		return fmt.Errorf("%s: %w", key, ErrExist)
+	case cond.IfMatch != "" && cond.IfMatch != info.ETag:
+		return fmt.Errorf("%s: %w", key, ErrChanged)
+	}
+	return nil
+}
+
+// committed publishes o as the base of f: what s held is clean now.
+func (f *File) committed(s *snapshot, o *object) error {
+	src, err := f.v.contentOf(o)
+	if err != nil {
+		return f.failed(err)
+	}
+	f.mu.Lock()
+	f.base, f.src = o, src // before Settle: fills come from here then
+	data := f.data
+	f.mu.Unlock()
+	if err := data.Settle(s.data); err != nil {
+		f.v.opt.Log.WithField("path", s.path).WithError(err).Warn("committed, but a recovery may offer the data once more")
+	}
+	f.v.publish(s.path, o, f.incarnation)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.done, f.fail, f.excl, f.sent, f.wait = s.seq, nil, false, nil, retry{}
+	return nil
+}
+
+// failed remembers why the file is dirty still and writes down, durably, what
+// a recovery must know of the data.
+func (f *File) failed(err error) error {
+	f.mu.Lock()
+	f.fail = err
+	f.wait.later(f.v.opt.Now())
+	data := f.data
+	meta := f.leftover()
+	f.mu.Unlock()
+	if data != nil {
+		if merr := data.SetMeta(meta); merr != nil {
+			f.v.opt.Log.WithField("path", f.Path()).WithError(merr).Warn("dirty data is kept, but cannot be named for recovery")
+		}
+	}
+	return err
+}
+
+// leftover is the sealed note beside dirty data: what it is and what it was
+// made from. It needs f.mu.
+func (f *File) leftover() []byte {
+	n := note{Path: f.path, Key: f.v.fileKey(f.path), Attr: f.attr, Xattrs: f.xat, Excl: f.excl}
+	if f.base != nil {
+		n.ETag, n.Generation = f.base.id.ETag, f.base.body()
+	}
+	b, err := json.Marshal(n)
+	if err != nil {
+		panic(err) // plain data
+	}
+	return b
+}
+
+// note is the content of a leftover.
+type note struct {
+	Path       string            `json:"path"`
+	Key        string            `json:"key"`
+	Attr       Attr              `json:"attr"`
+	Xattrs     map[string][]byte `json:"xattrs,omitempty"`
+	Excl       bool              `json:"excl,omitempty"`
+	ETag       string            `json:"etag,omitempty"` // of the base; "" for a new file
+	Generation string            `json:"generation,omitempty"`
+}
+
+// yield gives way to the host that was first: the data is saved beside its
+// file, and f goes on there. The path of f is held.
+func (f *File) yield(ctx context.Context, s *snapshot, cause error) error {
+	cause = fmt.Errorf("commit %q: %w", s.path, cause)
+	saved := *s
+	saved.path = f.v.conflictPath(s.path)
+	if s.base != nil { // the name keeps its file id, under the other host's version
+		saved.attr.FileID = newFileID()
+	}
+	o, err := f.v.putSnapshot(ctx, &saved, nil)
+	if err != nil {
+		return f.failed(errors.Join(cause, err))
+	}
+	f.v.opt.Log.WithField("path", s.path).WithField("saved", saved.path).
+		Warn("another host was first; the data written here was saved beside it")
+	f.v.rename(f, saved.path)
+	f.renumber(saved.attr.FileID)
+	f.v.forget(s.path)
+	f.v.touch(saved.path)
+	if err := f.committed(&saved, o); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w; data saved as %q", cause, saved.path)
+}
+
+func (f *File) renumber(id uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.attr.FileID = id
+}
+
+// conflictPath is NAME.conflict-HOST-TIME beside p, cut to what a name may be.
+func (v *Volume) conflictPath(p string) string {
+	dir, name := path.Split(p)
+	suffix := fmt.Sprintf(".conflict-%s-%s", strings.ReplaceAll(v.opt.Host, "/", "_"), v.opt.Now().UTC().Format("20060102T150405.000000000Z"))
+	if over := len(name) + len(suffix) - maxName; over > 0 {
+		name = name[:max(0, len(name)-over)]
+	}
+	return dir + name + suffix
+}
+
+var _ sigil.ReaderAt = (*snapshot)(nil)

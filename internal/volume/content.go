@@ -1,0 +1,153 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sigilfs/sigilfs/cache"
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
+)
+
+// content reads the plaintext of one body: sigil over the block cache over the
+// store. Safe for concurrent use.
+type content struct {
+	v    *Volume
+	obj  *object
+	id   atomic.Pointer[objstore.ID] // where the body is now: attribute changes and renames move it
+	ids  cache.ID
+	blob *cache.Reader
+
+	mu sync.Mutex // guards r
+	r  *sigil.Reader
+}
+
+// contentOf opens the body of o, or says why it does not open.
+func (v *Volume) contentOf(o *object) (*content, error) {
+	if o.err != nil {
+		return nil, o.err
+	}
+	c := &content{v: v, obj: o, ids: cache.ID{Body: o.body(), KeyID: o.header.Epoch.String()}}
+	c.id.Store(&o.id)
+	c.blob = v.opt.Cache.Reader(c.ids, o.length, c.fetch)
+	r, err := c.reader()
+	if err != nil {
+		return nil, err
+	}
+	c.r = r
+	return c, nil
+}
+
+func (c *content) reader() (*sigil.Reader, error) {
+	r, err := sigil.NewReader(c.obj.rec, c.obj.header, c.blob, c.obj.length)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.obj.id.Key, err)
+	}
+	return r, nil
+}
+
+// moved says that the body lies at id now.
+func (c *content) moved(id objstore.ID) { c.id.Store(&id) }
+
+// size is the length of the plaintext.
+func (c *content) size() int64 { return c.obj.size }
+
+// ReadAt reads plaintext as io.ReaderAt does. A block that does not
+// authenticate is fetched once more; then it is ErrCorrupt.
+func (c *content) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	n, err := c.current().ReadAt(ctx, p, off)
+	if !errors.Is(err, ErrCorrupt) {
+		return n, c.name(err)
+	}
+	r, err := c.renew()
+	if err != nil {
+		return 0, err
+	}
+	n, err = r.ReadAt(ctx, p, off)
+	return n, c.name(err)
+}
+
+// Verify proves the size: nothing is appended to, or committed over, a body
+// that was cut.
+func (c *content) Verify(ctx context.Context) error {
+	return c.name(c.current().Verify(ctx))
+}
+
+func (c *content) current() *sigil.Reader {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.r
+}
+
+// renew drops all cached blocks of the body and everything concluded from them.
+func (c *content) renew() (*sigil.Reader, error) {
+	c.v.opt.Cache.Drop(c.ids, 0, c.obj.length)
+	r, err := c.reader()
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.r = r
+	return r, nil
+}
+
+func (c *content) name(err error) error {
+	if err == nil || errors.Is(err, io.EOF) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", c.id.Load().Key, err)
+}
+
+// fetch loads ciphertext from the store, from this very body. Where the key
+// holds another ETag but still the same generation (another host changed the
+// attributes), it goes on with that.
+func (c *content) fetch(ctx context.Context, off int64, p []byte) (int, error) {
+	id := *c.id.Load()
+	n, err := c.fetchFrom(ctx, id, off, p)
+	if !errors.Is(err, ErrChanged) && !errors.Is(err, ErrNotExist) {
+		return n, err
+	}
+	if now := *c.id.Load(); now != id {
+		return c.fetchFrom(ctx, now, off, p)
+	}
+	o, ferr := c.v.fetch(ctx, id.Key)
+	if ferr != nil || !c.obj.same(o) {
+		return 0, fmt.Errorf("%s: %w", id.Key, ErrChanged)
+	}
+	c.moved(o.id)
+	return c.fetchFrom(ctx, o.id, off, p)
+}
+
+func (c *content) fetchFrom(ctx context.Context, id objstore.ID, off int64, p []byte) (int, error) {
+	_, _, body, err := c.v.opt.Store.Get(ctx, id, objstore.Range{Off: off, Len: int64(len(p))})
+	if err != nil {
+		return 0, err
+	}
+	defer body.Close()
+	n, err := io.ReadFull(body, p)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return n, io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// readAll reads a whole small object of at most limit bytes.
+func (v *Volume) readAll(ctx context.Context, o *object, limit int64) ([]byte, error) {
+	if o.size > limit {
+		return nil, fmt.Errorf("%s: %d bytes where at most %d are expected: %w", o.id.Key, o.size, limit, ErrCorrupt)
+	}
+	c, err := v.contentOf(o)
+	if err != nil {
+		return nil, err
+	}
+	p := make([]byte, o.size)
+	if _, err := c.ReadAt(ctx, p, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return p, c.Verify(ctx)
+}

@@ -1,0 +1,434 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/sigilfs/sigilfs/cache/spool"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
+)
+
+// File is the content of one path, committed and not, shared by all who have
+// it open. It is safe for concurrent use. Whoever moves or commits it holds
+// its path in Volume.names.
+type File struct {
+	v           *Volume
+	incarnation uint64
+	opened      time.Time
+
+	refs int // guarded by v.mu: handles; a dirty File lives on without
+
+	grow sync.Mutex // held by whoever moves the end, across a fill
+
+	mu   sync.Mutex // guards all below
+	path string
+	gone bool     // unlinked, or its path is another file's now
+	sent []string // bodies of commits whose outcome is unknown: one of them may be in the store
+	wait retry    // for the next try in the background
+	doom string   // key to remove with the last handle: where an unlinked body went
+	attr Attr     // Size is data's where data is
+	xat  map[string][]byte
+	base *object     // what is committed; nil for a new file
+	src  *content    // its content; nil where base is
+	data *spool.File // overlay of what is not; nil until the first write
+	excl bool        // a new file that must not meet another
+	seq  uint64      // changes so far
+	done uint64      // changes committed
+	fail error       // of the last commit, until one succeeds
+}
+
+// holds tells whether obj is what f was made from. It needs no lock but f.mu.
+func (f *File) holds(obj *object) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.base != nil && f.base.same(obj)
+}
+
+func (f *File) dirty() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.seq != f.done
+}
+
+// Path is where the file is now.
+func (f *File) Path() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.path
+}
+
+// Info tells the attributes as this host sees them now, dirty ones included.
+// Nlink is 0 once the file is unlinked.
+func (f *File) Info() Info {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a := f.attr
+	a.Incarnation, a.Nlink = f.incarnation, 1
+	if f.data != nil {
+		a.Size = f.data.Size()
+	}
+	if f.gone {
+		a.Nlink = 0
+	}
+	return Info{Attr: a, Xattrs: f.xat}
+}
+
+// refresh takes what the store now says of a clean file. False: the body is
+// another's. A dirty file keeps its own view.
+func (f *File) refresh(obj *object) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.seq != f.done {
+		return true
+	}
+	if f.base == nil || !f.base.same(obj) {
+		return false
+	}
+	if obj.err == nil && obj.rec.Version > f.base.rec.Version {
+		f.rebase(obj)
+	}
+	return true
+}
+
+// rebase needs f.mu: obj has the body of f.base at a new place or under new
+// attributes. Those that wait for a commit here stand.
+func (f *File) rebase(obj *object) {
+	f.base = obj
+	f.src.moved(obj.id)
+	if f.seq == f.done {
+		f.adopt(obj)
+	}
+}
+
+// adopt needs f.mu: obj's attributes are the file's.
+func (f *File) adopt(obj *object) {
+	info := obj.info()
+	f.attr, f.xat = info.Attr, info.Xattrs
+}
+
+// content gives the committed body as it is now; nil for a file without one.
+func (f *File) content() *content {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.src
+}
+
+// ReadAt reads as io.ReaderAt does. A version that the store no longer has is
+// ErrChanged.
+func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	f.mu.Lock()
+	data := f.data
+	f.mu.Unlock()
+	if data != nil {
+		return data.ReadAt(p, off, f.fill(ctx))
+	}
+	return f.readBase(ctx, p, off)
+}
+
+// readBase reads the committed content; where a commit or a rename of our own
+// replaces or moves it meanwhile, from there.
+func (f *File) readBase(ctx context.Context, p []byte, off int64) (int, error) {
+	for {
+		src := f.content()
+		if src == nil {
+			return 0, io.EOF
+		}
+		at := src.id.Load()
+		n, err := src.ReadAt(ctx, p, off)
+		if err == nil || !errors.Is(err, ErrChanged) {
+			return n, err
+		}
+		if serr := f.settled(ctx); serr != nil {
+			return 0, serr
+		}
+		if f.content() == src && src.id.Load() == at {
+			return n, err
+		}
+	}
+}
+
+// settled waits for whoever moves or commits f: between the store's answer and
+// the moment when it is published, the body seems to be gone.
+func (f *File) settled(ctx context.Context) error {
+	unlock, err := f.lockPath(ctx)
+	if err == nil {
+		unlock()
+	}
+	return err
+}
+
+// fill loads committed bytes for the spool. Bytes that a truncation has taken
+// away since they were asked for are zeros.
+func (f *File) fill(ctx context.Context) spool.Fill {
+	return func(off int64, p []byte) error {
+		n, err := f.readBase(ctx, p, off)
+		if n < len(p) && (err == nil || errors.Is(err, io.EOF)) && f.Info().Size <= off+int64(n) {
+			clear(p[n:])
+			return nil
+		}
+		return filled(n, len(p), err)
+	}
+}
+
+// filled makes of a read what a Fill owes: all or an error.
+func filled(n, want int, err error) error {
+	if n == want {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// WriteAt writes p at off and extends the file where needed. ErrSpoolFull
+// comes before anything is lost.
+func (f *File) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if off+int64(len(p)) > f.Info().Size {
+		f.grow.Lock()
+		defer f.grow.Unlock()
+	}
+	return f.writeAt(ctx, p, off)
+}
+
+// writeAt is WriteAt; where the end may move, f.grow is held.
+func (f *File) writeAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, ErrInvalid
+	}
+	if off > sigil.MaxSize-int64(len(p)) {
+		return 0, ErrTooLarge
+	}
+	data, err := f.overlay(ctx)
+	if err != nil {
+		return 0, err
+	}
+	err = data.WriteAt(p, off, f.fill(ctx))
+	f.changed(err == nil)
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Append writes p at the end, which does not move between the two.
+func (f *File) Append(ctx context.Context, p []byte) (int, error) {
+	f.grow.Lock()
+	defer f.grow.Unlock()
+	return f.writeAt(ctx, p, f.Info().Size)
+}
+
+// overlay gives the spool file of f, and makes one at the first write. Before
+// it does, the size of what is committed is proved.
+func (f *File) overlay(ctx context.Context) (*spool.File, error) {
+	f.mu.Lock()
+	data, src := f.data, f.src
+	f.mu.Unlock()
+	if data != nil {
+		return data, nil
+	}
+	if f.v.opt.ReadOnly {
+		return nil, ErrReadOnly
+	}
+	if err := src.Verify(ctx); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.data != nil {
+		return f.data, nil
+	}
+	data, err := f.v.opt.Spool.NewFile(f.attr.Size)
+	f.data = data
+	return data, err
+}
+
+// changed counts a change of the content and moves its times; a write that
+// failed may have changed some of it.
+func (f *File) changed(whole bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seq++
+	if whole {
+		now := f.v.opt.Now().UnixNano()
+		f.attr.Mtime, f.attr.Ctime = now, now
+	}
+}
+
+// Truncate sets the size; growing gives zeros.
+func (f *File) Truncate(ctx context.Context, size int64) error {
+	if size > sigil.MaxSize {
+		return ErrTooLarge
+	}
+	if size < 0 {
+		return ErrInvalid
+	}
+	f.grow.Lock()
+	defer f.grow.Unlock()
+	return f.truncate(ctx, size)
+}
+
+// truncate is Truncate; f.grow is held.
+func (f *File) truncate(ctx context.Context, size int64) error {
+	data, err := f.overlay(ctx)
+	if err != nil {
+		return err
+	}
+	err = data.Truncate(size)
+	f.changed(err == nil)
+	return err
+}
+
+// AllocOptions choose what Allocate does to its range: reserve it (the zero
+// value; nothing is reserved, but the size grows), or make it zeros.
+type AllocOptions struct {
+	KeepSize  bool // do not grow the file
+	PunchHole bool // zeros; goes with KeepSize
+	ZeroRange bool // zeros
+}
+
+// Allocate is fallocate(2).
+func (f *File) Allocate(ctx context.Context, off, n int64, o AllocOptions) error {
+	if off < 0 || n <= 0 {
+		return ErrInvalid
+	}
+	if off > sigil.MaxSize-n {
+		return ErrTooLarge
+	}
+	f.grow.Lock()
+	defer f.grow.Unlock()
+	data, err := f.overlay(ctx)
+	if err != nil {
+		return err
+	}
+	if o.PunchHole || o.ZeroRange {
+		err := data.Zero(off, n, f.fill(ctx))
+		f.changed(err == nil)
+		if err != nil {
+			return err
+		}
+	}
+	if end := off + n; !o.KeepSize && end > data.Size() {
+		return f.truncate(ctx, end)
+	}
+	return nil
+}
+
+// Seek finds the next data or the next hole at or after off. What is committed
+// counts as data throughout. io.EOF: off is at or beyond the end, or only a
+// hole follows.
+func (f *File) Seek(_ context.Context, off int64, hole bool) (int64, error) {
+	f.mu.Lock()
+	data, size := f.data, f.attr.Size
+	f.mu.Unlock()
+	if data == nil {
+		return seekWhole(off, size, hole)
+	}
+	size = data.Size()
+	if off < 0 || off >= size {
+		return 0, io.EOF
+	}
+	for off < size {
+		kind, end := data.Extent(off)
+		if (kind == spool.Zero) == hole {
+			return off, nil
+		}
+		off = end
+	}
+	if hole { // the end counts as one
+		return size, nil
+	}
+	return 0, io.EOF
+}
+
+// seekWhole is Seek in a file without holes.
+func seekWhole(off, size int64, hole bool) (int64, error) {
+	switch {
+	case off < 0 || off >= size:
+		return 0, io.EOF
+	case hole:
+		return size, nil
+	}
+	return off, nil
+}
+
+// SetAttr changes attributes: with the next commit where the file is dirty
+// anyway, else at once.
+func (f *File) SetAttr(ctx context.Context, c Change) (Info, error) {
+	if err := c.check(f.Info().Xattrs); err != nil {
+		return Info{}, err
+	}
+	if c.Size != nil {
+		if err := f.Truncate(ctx, *c.Size); err != nil {
+			return Info{}, err
+		}
+	}
+	if c.onlySize() || f.ride(c) {
+		return f.Info(), nil
+	}
+	unlock, err := f.lockPath(ctx)
+	if err != nil {
+		return Info{}, err
+	}
+	defer unlock()
+	if f.ride(c) {
+		return f.Info(), nil
+	}
+	return f.setNow(ctx, c)
+}
+
+// ride lets a change wait for the commit that is due, or for none in a file
+// that has no name any more. False: none is due.
+func (f *File) ride(c Change) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.seq == f.done && !f.gone {
+		return false
+	}
+	f.attr = c.apply(f.attr, f.v.opt.Now())
+	f.xat = changeXattrs(f.xat, c.Xattrs)
+	f.seq++
+	return true
+}
+
+// setNow writes a change of a clean file; its path is locked.
+func (f *File) setNow(ctx context.Context, c Change) (Info, error) {
+	f.mu.Lock()
+	path, base := f.path, f.base
+	f.mu.Unlock()
+	o, err := f.v.setObject(context.WithoutCancel(ctx), path, base, c)
+	if err != nil {
+		return Info{}, err
+	}
+	f.mu.Lock()
+	same := f.base.same(o)
+	if same {
+		f.rebase(o)
+	}
+	if f.seq != f.done { // written to meanwhile: the next commit carries the change on
+		f.attr = c.apply(f.attr, f.v.opt.Now())
+		f.xat = changeXattrs(f.xat, c.Xattrs)
+	}
+	f.mu.Unlock()
+	if !same {
+		return Info{}, fmt.Errorf("%q: %w", path, ErrChanged)
+	}
+	f.v.publish(path, o, f.incarnation)
+	return f.Info(), nil
+}
+
+// lockPath holds the path of f, wherever it is once the hold is had.
+func (f *File) lockPath(ctx context.Context) (unlock func(), err error) {
+	for {
+		p := f.Path()
+		unlock, err = f.v.names.lock(ctx, one(p))
+		if err != nil || f.Path() == p {
+			return unlock, err
+		}
+		unlock()
+	}
+}

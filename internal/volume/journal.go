@@ -1,0 +1,225 @@
+package volume
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	heartbeatEvery = 15 * time.Second
+	// silence after which another host's rename may be taken over.
+	silence = 60 * time.Second
+	// maxJournal bounds a journal as it is read, in bytes.
+	maxJournal = 8 << 10
+)
+
+// journal says that a directory is being moved. It lies, sealed, under
+// .sigil/journal/ of the volume root from before the first copy until after
+// the last source is gone; who owns it renews it every heartbeatEvery.
+type journal struct {
+	Version int    `json:"version"`
+	From    string `json:"from"` // key prefixes, ending in "/"
+	To      string `json:"to"`
+	Host    string `json:"host"`
+	Beats   uint64 `json:"beats"`
+
+	obj     *object  // where it lies now
+	resumed bool     // begun by an earlier process or another host
+	copying []string // sources, where copying them failed
+	undone  bool     // failed, and all copies were removed again
+}
+
+// errTaken: another host completes the rename.
+var errTaken = errors.New("another host took the rename over")
+
+func (v *Volume) journalDir() string { return v.opt.Root + hidden + "/journal/" }
+
+// begin writes the journal of a move.
+func (v *Volume) begin(ctx context.Context, from, to string) (*journal, error) {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
+	j := &journal{Version: 1, From: from, To: to, Host: v.opt.Host}
+	key := v.journalDir() + hex.EncodeToString(id[:])
+	err := v.writeJournal(ctx, j, key, objstore.Condition{IfNone: true})
+	if errors.Is(err, objstore.ErrUnknown) { // it must not be found later: nothing is moved
+		v.condemn(key)
+		v.wakeUp()
+	}
+	return j, err
+}
+
+func (v *Volume) writeJournal(ctx context.Context, j *journal, key string, cond objstore.Condition) error {
+	b, err := json.Marshal(j)
+	if err != nil {
+		panic(err) // plain data
+	}
+	rec := v.newRecord(v.newAttr(Attr{Mode: 0o600}, unix.S_IFREG), nil)
+	rec.Version = v.version(j.obj)
+	o, err := v.put(ctx, draft{key: key, rec: rec, src: bytesAt(b), size: int64(len(b)), cond: cond})
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	j.obj = o
+	return nil
+}
+
+// beat renews the journal. errTaken: another host has taken it over.
+func (v *Volume) beat(ctx context.Context, j *journal) error {
+	j.Beats++
+	j.Host = v.opt.Host
+	key := j.obj.id.Key
+	for range maxRetries {
+		err := v.writeJournal(ctx, j, key, objstore.Condition{IfMatch: j.obj.id.ETag})
+		if !errors.Is(err, ErrChanged) {
+			return err
+		}
+		now, err := v.readJournal(ctx, key)
+		switch {
+		case errors.Is(err, ErrNotExist):
+			return fmt.Errorf("%s: %w, and completed it", key, errTaken)
+		case err != nil:
+			return err
+		case now.Host != v.opt.Host:
+			return fmt.Errorf("%s: %w: %s", key, errTaken, now.Host)
+		}
+		j.obj = now.obj // an earlier beat of our own, whose answer was lost
+	}
+	return fmt.Errorf("%s: %w", key, ErrChanged)
+}
+
+// run does what the journal says and removes it. If a copy fails in a rename
+// that this call began, the copies go again. Else a rename that failed half way
+// keeps its journal and is completed later, and so does one that another host
+// has taken over, which completes it.
+func (v *Volume) run(ctx context.Context, j *journal) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	beating := make(chan struct{})
+	go func() {
+		defer close(beating)
+		v.keepBeating(ctx, j, cancel)
+	}()
+	err := v.move(ctx, j)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	cancel(nil)
+	<-beating
+	ctx = context.WithoutCancel(ctx)
+	if err != nil && (j.copying == nil || j.resumed || errors.Is(err, errTaken)) {
+		return err
+	}
+	if err != nil {
+		if uerr := v.undo(ctx, j); uerr != nil {
+			return errors.Join(err, uerr)
+		}
+		j.undone = true
+	}
+	if derr := v.delete(ctx, j.obj.id.Key, ""); derr != nil {
+		v.opt.Log.WithField("journal", j.obj.id.Key).WithError(derr).Warn("journal of a finished directory rename could not be removed yet")
+		v.condemn(j.obj.id.Key)
+		v.wakeUp()
+	}
+	return err
+}
+
+func (v *Volume) keepBeating(ctx context.Context, j *journal, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(heartbeatEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := v.beat(ctx, j); errors.Is(err, errTaken) {
+			cancel(err)
+			return
+		}
+	}
+}
+
+// resumeMoves completes the directory renames that this host left unfinished,
+// and those that another host has not renewed for silence. One that cannot be
+// completed is reported and left for the next mount.
+func (v *Volume) resumeMoves(ctx context.Context) error {
+	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: v.journalDir()}) {
+		if err != nil {
+			return err
+		}
+		log := v.opt.Log.WithField("journal", e.Key)
+		j, err := v.readJournal(ctx, e.Key)
+		if err != nil {
+			log.WithError(err).Error("journal of an unfinished directory rename does not open")
+			continue
+		}
+		if j.Host != v.opt.Host && v.opt.Now().Sub(e.Modified) < silence {
+			continue
+		}
+		log = log.WithField("from", j.From).WithField("to", j.To)
+		if err := v.resume(ctx, j); err != nil {
+			log.WithError(err).Error("unfinished directory rename could not be completed")
+			continue
+		}
+		log.Info("unfinished directory rename completed")
+	}
+	return nil
+}
+
+func (v *Volume) resume(ctx context.Context, j *journal) error {
+	j.resumed = true
+	if err := v.beat(ctx, j); err != nil {
+		return err
+	}
+	return v.run(ctx, j)
+}
+
+func (v *Volume) readJournal(ctx context.Context, key string) (*journal, error) {
+	o, err := v.fetch(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	b, err := v.readAll(ctx, o, maxJournal)
+	if err != nil {
+		return nil, err
+	}
+	j, err := parseJournal(b, v.opt.Root)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	j.obj = o
+	return j, nil
+}
+
+// parseJournal reads a journal and refuses one that reaches out of the volume
+// or into what is hidden.
+func parseJournal(b []byte, root string) (*journal, error) {
+	j := &journal{}
+	d := json.NewDecoder(strings.NewReader(string(b)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(j); err != nil || d.More() {
+		return nil, fmt.Errorf("journal: %w", ErrCorrupt)
+	}
+	if j.Version != 1 {
+		return nil, fmt.Errorf("journal version %d: %w", j.Version, ErrVersion)
+	}
+	for _, key := range []string{j.From, j.To} {
+		p, ok := strings.CutPrefix(key, root)
+		p, slash := strings.CutSuffix(p, "/")
+		if !ok || !slash || p == "" || checkPath(p) != nil {
+			return nil, fmt.Errorf("journal names %q: %w", key, ErrCorrupt)
+		}
+	}
+	if strings.HasPrefix(j.From, j.To) || strings.HasPrefix(j.To, j.From) {
+		return nil, fmt.Errorf("journal moves %q into %q: %w", j.From, j.To, ErrCorrupt)
+	}
+	return j, nil
+}

@@ -1,0 +1,109 @@
+package volume
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+)
+
+// hidden is the component below which a volume keeps what is its own.
+const hidden = ".sigil"
+
+// maxName is NAME_MAX: the longest component in bytes.
+const maxName = 255
+
+// checkPath refuses what no object can stand for: components that are empty,
+// `.`, `..`, too long, hold a NUL or are reserved. The root is "".
+func checkPath(p string) error {
+	if p == "" {
+		return nil
+	}
+	for name := range strings.SplitSeq(p, "/") {
+		if err := checkName(name); err != nil {
+			return fmt.Errorf("%q: %w", p, err)
+		}
+	}
+	return nil
+}
+
+func checkName(name string) error {
+	switch {
+	case name == hidden:
+		return ErrName
+	case len(name) > maxName:
+		return ErrTooLong
+	case !expressible(name):
+		return ErrInvalid
+	}
+	return nil
+}
+
+// expressible tells whether a component of a key can be a name in a directory.
+func expressible(name string) bool {
+	return name != "" && name != "." && name != ".." && name != hidden &&
+		len(name) <= maxName && !strings.ContainsAny(name, "\x00/")
+}
+
+// fileKey is the key of the object that a file at p is.
+func (v *Volume) fileKey(p string) string { return v.opt.Prefix + p }
+
+// dirKey is the key of the marker of directory p, and the prefix of all that
+// is in it. For the root of a whole bucket it is "", which no object can have.
+func (v *Volume) dirKey(p string) string {
+	if p == "" {
+		return v.opt.Prefix
+	}
+	return v.opt.Prefix + p + "/"
+}
+
+// keyFor checks p and the length of its key, a directory's with the slash.
+func (v *Volume) keyFor(p string, dir bool) (string, error) {
+	if err := checkPath(p); err != nil {
+		return "", err
+	}
+	key := v.fileKey(p)
+	if dir {
+		key = v.dirKey(p)
+	}
+	if len(key) > objstore.MaxKeyLen {
+		return "", fmt.Errorf("%q: key of %d bytes: %w", p, len(key), ErrTooLong)
+	}
+	return key, nil
+}
+
+// parent and base split a path; the parent of a name in the root is "".
+func parent(p string) string {
+	dir := path.Dir(p)
+	if dir == "." {
+		return ""
+	}
+	return dir
+}
+
+// below tells whether p lies in directory dir, at any depth; dir itself does not.
+func below(p, dir string) bool {
+	if dir == "" {
+		return p != ""
+	}
+	return len(p) > len(dir) && p[len(dir)] == '/' && p[:len(dir)] == dir
+}
+
+// hashID stands in for the file id of what stores none: implicit directories
+// and objects that do not open.
+func hashID(key string) uint64 {
+	sum := sha256.Sum256([]byte(key))
+	return validID(binary.BigEndian.Uint64(sum[:8]))
+}
+
+// validID keeps ids off the values that the kernel and go-fuse reserve (0, 1,
+// and all ones).
+func validID(id uint64) uint64 {
+	if id < 2 || id == ^uint64(0) {
+		return id ^ 0x5bd1e995<<8
+	}
+	return id
+}

@@ -1,0 +1,240 @@
+package volume
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+)
+
+// Remove removes what is at p, unless it is a directory. A file that somebody
+// has open goes on working until its last handle is released: its body moves
+// out of sight first. Dirty data of a file that nobody has open is discarded.
+func (v *Volume) Remove(ctx context.Context, p string) error {
+	if v.opt.ReadOnly {
+		return ErrReadOnly
+	}
+	ctx = context.WithoutCancel(ctx)
+	unlock, err := v.names.lock(ctx, one(p))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := v.remove(ctx, p); err != nil {
+		return fmt.Errorf("remove %q: %w", p, err)
+	}
+	v.haunt(p)
+	v.touch(p)
+	return nil
+}
+
+// remove needs p held.
+func (v *Volume) remove(ctx context.Context, p string) error {
+	f := v.fileAt(p)
+	if f == nil {
+		d, err := v.lookup(ctx, p)
+		if err != nil {
+			return err
+		}
+		if d.dir {
+			return ErrIsDir
+		}
+		return v.deleteKey(ctx, p)
+	}
+	unpark, err := v.park(ctx, f)
+	if err != nil {
+		return err
+	}
+	if err := v.deleteFile(ctx, f, p); err != nil {
+		unpark()
+		return err
+	}
+	v.unlink(f)
+	return nil
+}
+
+// deleteFile removes the object of f. Where nothing of f was ever known to be
+// committed, an object at its key is another host's, unless it is what a
+// commit of unknown outcome left.
+func (v *Volume) deleteFile(ctx context.Context, f *File, p string) error {
+	f.mu.Lock()
+	unborn, sent := f.base == nil, f.sent
+	f.mu.Unlock()
+	if !unborn {
+		return v.deleteKey(ctx, p)
+	}
+	if len(sent) == 0 {
+		return nil
+	}
+	o, err := v.fetch(ctx, v.fileKey(p))
+	switch {
+	case errors.Is(err, ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case slices.Contains(sent, o.body()):
+		return v.deleteKey(ctx, p)
+	}
+	return nil
+}
+
+func (v *Volume) deleteKey(ctx context.Context, p string) error {
+	if err := v.delete(ctx, v.fileKey(p), ""); err != nil {
+		return err
+	}
+	v.forget(p)
+	return nil
+}
+
+// delete removes key, and finds out whether it is gone where the answer was
+// lost. With an ETag, and where the server honours that, only that body goes:
+// ErrChanged.
+func (v *Volume) delete(ctx context.Context, key, etag string) error {
+	if !v.opt.Capabilities.DeleteConditions {
+		etag = ""
+	}
+	err := v.opt.Store.Delete(ctx, key, objstore.Condition{IfMatch: etag})
+	if !errors.Is(err, objstore.ErrUnknown) {
+		return err
+	}
+	if _, herr := v.opt.Store.Head(ctx, key); errors.Is(herr, ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// unlink takes its name from f, whose path is held and whose object has gone
+// or been replaced.
+func (v *Volume) unlink(f *File) {
+	v.mu.Lock()
+	f.mu.Lock()
+	if v.files[f.path] == f {
+		delete(v.files, f.path)
+	}
+	f.gone = true
+	f.mu.Unlock()
+	v.mu.Unlock()
+	v.retire(f)
+}
+
+func (v *Volume) inUse(f *File) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return f.refs > 0
+}
+
+// parked is where the bodies of this host's unlinked files lie that are still
+// open: no name is there.
+func (v *Volume) parked() string {
+	return v.opt.Root + hidden + "/inodes/open/" + url.PathEscape(v.opt.Host) + "/"
+}
+
+// park copies the committed body of f, whose path is held, to where no name
+// is, if a handle still needs it once the name has gone. unpark takes that
+// back, for when the name stays after all.
+func (v *Volume) park(ctx context.Context, f *File) (unpark func(), err error) {
+	f.mu.Lock()
+	base := f.base
+	f.mu.Unlock()
+	if base == nil || !v.inUse(f) {
+		return func() {}, nil
+	}
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
+	key := v.parked() + hex.EncodeToString(id[:])
+	o, err := v.reseal(ctx, base, key, objstore.Condition{IfNone: true}, nil)
+	if errors.Is(err, objstore.ErrUnknown) {
+		v.condemn(key)
+	}
+	if errors.Is(err, ErrNotExist) || errors.Is(err, ErrChanged) {
+		return func() {}, nil // another host was first: there is nothing left to keep
+	}
+	if err != nil {
+		return nil, err
+	}
+	v.lay(f, o, key)
+	return func() {
+		v.lay(f, base, "")
+		v.condemn(key)
+		v.wakeUp()
+	}, nil
+}
+
+// lay says where the body of f is, and which key goes with its last handle.
+func (v *Volume) lay(f *File, o *object, doom string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.base, f.doom = o, doom
+	f.src.moved(o.id)
+}
+
+// Rmdir removes the empty directory at p.
+func (v *Volume) Rmdir(ctx context.Context, p string) error {
+	if v.opt.ReadOnly {
+		return ErrReadOnly
+	}
+	if p == "" {
+		return fmt.Errorf("rmdir of the root: %w", ErrInvalid)
+	}
+	ctx = context.WithoutCancel(ctx)
+	unlock, err := v.names.lock(ctx, tree(p))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := v.rmdir(ctx, p); err != nil {
+		return fmt.Errorf("rmdir %q: %w", p, err)
+	}
+	v.haunt(p)
+	v.touch(p)
+	return nil
+}
+
+// rmdir needs the tree p held.
+func (v *Volume) rmdir(ctx context.Context, p string) error {
+	d, err := v.ask(ctx, p)
+	if err != nil {
+		return err
+	}
+	if !d.dir {
+		return ErrNotDir
+	}
+	if err := v.empty(ctx, p); err != nil {
+		return err
+	}
+	if d.obj != nil {
+		if err := v.delete(ctx, v.dirKey(p), ""); err != nil {
+			return err
+		}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.known, p)
+	delete(v.touched, p)
+	delete(v.ghosts, p)
+	return nil
+}
+
+// empty gives ErrNotEmpty if anything lies below p, in the bucket (the hidden
+// too: it is never removed with a directory) or dirty here.
+func (v *Volume) empty(ctx context.Context, p string) error {
+	for _, f := range v.under(p) {
+		if f.dirty() {
+			return ErrNotEmpty
+		}
+	}
+	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: v.dirKey(p), Limit: 2}) {
+		if err != nil {
+			return err
+		}
+		if e.Key != v.dirKey(p) {
+			return ErrNotEmpty
+		}
+	}
+	return nil
+}

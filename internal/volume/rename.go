@@ -1,0 +1,180 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+)
+
+// Rename moves what is at from to to and replaces what is there: a file a
+// file, a directory an empty directory. With noReplace anything at to is
+// ErrExist. Dirty data is committed first. The source goes only after the copy
+// is proved. Errors: ErrNotExist, ErrExist, ErrIsDir, ErrNotDir, ErrNotEmpty,
+// ErrInvalid (a directory into itself), ErrCrossing.
+func (v *Volume) Rename(ctx context.Context, from, to string, noReplace bool) error {
+	ctx = context.WithoutCancel(ctx)
+	if err := v.renameAny(ctx, from, to, noReplace); err != nil {
+		return fmt.Errorf("rename %q to %q: %w", from, to, err)
+	}
+	return nil
+}
+
+func (v *Volume) renameAny(ctx context.Context, from, to string, noReplace bool) error {
+	if v.opt.ReadOnly {
+		return ErrReadOnly
+	}
+	if from == "" || to == "" || below(to, from) {
+		return ErrInvalid
+	}
+	info, err := v.Stat(ctx, from)
+	if err != nil {
+		return err
+	}
+	dir := info.isDir()
+	if _, err := v.keyFor(to, dir); err != nil {
+		return err
+	}
+	if from == to {
+		return nil
+	}
+	if dir {
+		return v.renameDir(ctx, from, to, noReplace)
+	}
+	return v.renameFile(ctx, from, to, noReplace)
+}
+
+func (v *Volume) renameFile(ctx context.Context, from, to string, noReplace bool) error {
+	unlock, err := v.names.lock(ctx, one(from), one(to))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	f := v.share(from, func(*File) bool { return true })
+	if f != nil {
+		defer f.Release()
+		if err := f.commit(ctx); err != nil {
+			return err
+		}
+		if f.Path() != from {
+			return ErrNotExist // gave way to another host
+		}
+	}
+	src, moved, err := v.replace(ctx, from, to, noReplace)
+	if err != nil {
+		return err
+	}
+	v.arrive(f, from, to, src, moved)
+	v.haunt(from)
+	v.touch(from)
+	v.touch(to)
+	return nil
+}
+
+// replace moves the object at from, which is held as to is, over whatever is
+// there. Where another host was faster at either, it looks again.
+func (v *Volume) replace(ctx context.Context, from, to string, noReplace bool) (src, moved *object, err error) {
+	for range maxRetries {
+		var target *object
+		if target, err = v.target(ctx, to, noReplace); err != nil {
+			return nil, nil, err
+		}
+		if src, err = v.source(ctx, from); err != nil {
+			return nil, nil, err
+		}
+		if moved, err = v.moveObject(ctx, src, from, to, target); !conflict(err) {
+			return src, moved, err
+		}
+		v.forget(from)
+		v.forget(to)
+	}
+	return nil, nil, err
+}
+
+// source is the object that is to be moved.
+func (v *Volume) source(ctx context.Context, from string) (*object, error) {
+	d, err := v.lookup(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	if d.dir {
+		return nil, ErrIsDir
+	}
+	return d.obj, nil
+}
+
+// target is what a rename will replace at to: nil for nothing. A file that was
+// not committed yet is none.
+func (v *Volume) target(ctx context.Context, to string, noReplace bool) (*object, error) {
+	d, err := v.lookup(ctx, to)
+	absent := errors.Is(err, ErrNotExist)
+	switch {
+	case err != nil && !absent:
+		return nil, err
+	case noReplace && (!absent || v.fileAt(to) != nil):
+		return nil, ErrExist
+	case absent:
+		return nil, nil
+	case d.dir:
+		return nil, ErrIsDir
+	}
+	return d.obj, nil
+}
+
+// moveObject copies src to to, over target, with a record sealed for its new
+// name, and then removes it from from. Whoever has the target open keeps its
+// body; what was dirty of it goes only when it is replaced.
+func (v *Volume) moveObject(ctx context.Context, src *object, from, to string, target *object) (moved *object, err error) {
+	cond := objstore.Condition{IfNone: target == nil}
+	if target != nil {
+		cond.IfMatch = target.id.ETag
+	}
+	victim, unpark := v.fileAt(to), func() {}
+	if victim != nil {
+		if unpark, err = v.park(ctx, victim); err != nil {
+			return nil, err
+		}
+	}
+	moved, err = v.reseal(ctx, src, v.fileKey(to), cond, nil)
+	if err != nil {
+		unpark()
+		if errors.Is(err, ErrNotExist) {
+			v.forget(from)
+		}
+		return nil, err
+	}
+	if victim != nil {
+		v.unlink(victim)
+	}
+	// ErrChanged: another host has put a new file at from since.
+	if err := v.delete(ctx, v.fileKey(from), src.id.ETag); err != nil && !errors.Is(err, ErrChanged) {
+		v.forget(to)
+		return nil, fmt.Errorf("copied, but the old name could not be removed: %w", err)
+	}
+	return moved, nil
+}
+
+// arrive tells all who knew the file at from that it is at to now.
+func (v *Volume) arrive(f *File, from, to string, src, moved *object) {
+	incarnation := v.note(from, src, false).incarnation
+	if f != nil && f.follows(moved) {
+		incarnation = f.incarnation
+		v.rename(f, to)
+	} else if f != nil {
+		v.detach(f) // what moved is another host's version
+	}
+	v.forget(from)
+	v.publish(to, moved, incarnation)
+}
+
+// follows moves f to where its body is now, if o has it.
+func (f *File) follows(o *object) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.base.same(o) {
+		return false
+	}
+	f.rebase(o)
+	return true
+}

@@ -1,0 +1,348 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"golang.org/x/sync/errgroup"
+)
+
+// parallelMoves bounds the objects of a directory rename that are in flight.
+const parallelMoves = 16
+
+// renameDir moves a directory: every object below it is copied under its new
+// name, then every source is removed. A journal in the bucket lets whoever
+// finds the rename unfinished complete it.
+func (v *Volume) renameDir(ctx context.Context, from, to string, noReplace bool) error {
+	if len(v.dirKey(to)) > objstore.MaxKeyLen {
+		return ErrTooLong
+	}
+	unlock, err := v.names.lock(ctx, tree(from), tree(to))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := v.clearDir(ctx, to, noReplace); err != nil {
+		return err
+	}
+	if err := v.settleUnder(ctx, from); err != nil {
+		return err
+	}
+	if err := v.checkMove(ctx, from, to); err != nil {
+		return err
+	}
+	j, err := v.begin(ctx, v.dirKey(from), v.dirKey(to))
+	if err != nil {
+		return err
+	}
+	if err := v.run(ctx, j); err != nil {
+		v.leave(j, err)
+		return err
+	}
+	v.arriveDir(from, to)
+	return nil
+}
+
+func (v *Volume) arriveDir(from, to string) {
+	v.haunt(from)
+	v.moveKnown(from, to)
+	v.touch(from)
+	v.touch(to)
+}
+
+// leave has a rename that failed half way completed in the background, unless
+// another host does it.
+func (v *Volume) leave(j *journal, err error) {
+	if j.undone || errors.Is(err, errTaken) {
+		return
+	}
+	v.mu.Lock()
+	j.resumed = true
+	v.unfinished = append(v.unfinished, j)
+	v.mu.Unlock()
+	v.wakeUp()
+}
+
+// finish completes a rename that failed half way.
+func (v *Volume) finish(ctx context.Context, j *journal) error {
+	from, to := v.pathOf(j.From), v.pathOf(j.To)
+	unlock, err := v.names.lock(ctx, tree(from), tree(to))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	err = v.settleUnder(ctx, from)
+	if err == nil {
+		err = v.resume(ctx, j)
+	}
+	if err != nil {
+		v.leave(j, err)
+		return err
+	}
+	v.arriveDir(from, to)
+	return nil
+}
+
+// pathOf is the path of the directory with this key.
+func (v *Volume) pathOf(dirKey string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(dirKey, v.opt.Prefix), "/")
+}
+
+// clearDir makes room at to, which is held: an empty directory goes.
+func (v *Volume) clearDir(ctx context.Context, to string, noReplace bool) error {
+	if v.fileAt(to) != nil {
+		if noReplace {
+			return ErrExist
+		}
+		return ErrNotDir
+	}
+	d, err := v.ask(ctx, to)
+	switch {
+	case errors.Is(err, ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case noReplace:
+		return ErrExist
+	case !d.dir:
+		return ErrNotDir
+	}
+	return v.rmdir(ctx, to)
+}
+
+// settleUnder commits what is dirty below dir, so that all of it is objects.
+func (v *Volume) settleUnder(ctx context.Context, dir string) error {
+	for _, f := range v.under(dir) {
+		if err := f.commit(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkMove refuses, before anything is touched, a rename over the limit, and
+// one that would give an entry too long a key.
+func (v *Volume) checkMove(ctx context.Context, from, to string) error {
+	grow := len(v.dirKey(to)) - len(v.dirKey(from))
+	n := 0
+	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: v.dirKey(from)}) {
+		if err != nil {
+			return err
+		}
+		n++
+		if v.opt.RenameDirLimit > 0 && n > v.opt.RenameDirLimit {
+			return fmt.Errorf("more than %d entries: %w", v.opt.RenameDirLimit, ErrCrossing)
+		}
+		if len(e.Key)+grow > objstore.MaxKeyLen {
+			return fmt.Errorf("%s: %w", e.Key, ErrTooLong)
+		}
+	}
+	return nil
+}
+
+// move copies all that the journal names, and when all copies are proved,
+// removes all sources. Every step may have been done before, by this host or
+// another.
+func (v *Volume) move(ctx context.Context, j *journal) error {
+	keys, err := v.keysUnder(ctx, j.From)
+	if err != nil {
+		return err
+	}
+	copied, err := v.copyAll(ctx, j, keys)
+	if err != nil {
+		j.copying = keys
+		return err
+	}
+	for _, c := range copied {
+		v.follow(c)
+	}
+	return v.deleteAll(ctx, keys)
+}
+
+func (v *Volume) keysUnder(ctx context.Context, prefix string) ([]string, error) {
+	var keys []string
+	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: prefix}) {
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, e.Key)
+	}
+	return keys, nil
+}
+
+// moved is an object copied to its new name.
+type moved struct {
+	from string
+	to   *object // nil where only the key matters: nobody has the file open
+	key  string
+}
+
+func (v *Volume) copyAll(ctx context.Context, j *journal, keys []string) ([]moved, error) {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelMoves)
+	done := make([]moved, len(keys))
+	for i, key := range keys {
+		g.Go(func() (err error) {
+			done[i], err = v.copyOne(gctx, j, key)
+			return err
+		})
+	}
+	err := g.Wait()
+	return slices.DeleteFunc(done, func(m moved) bool { return m.key == "" }), err
+}
+
+// copyOne makes sure that the object at src is under its new name too.
+func (v *Volume) copyOne(ctx context.Context, j *journal, src string) (moved, error) {
+	dst := j.To + strings.TrimPrefix(src, j.From)
+	for range maxRetries {
+		o, err := v.fetch(ctx, src)
+		if errors.Is(err, ErrNotExist) {
+			return moved{}, nil // removed meanwhile
+		}
+		if err != nil {
+			return moved{}, err
+		}
+		to, err := v.copyTo(ctx, j, o, dst)
+		if !errors.Is(err, ErrChanged) {
+			return v.remembered(o, to, dst, err)
+		}
+	}
+	return moved{}, fmt.Errorf("%s: replaced again and again: %w", src, ErrChanged)
+}
+
+// remembered keeps of a copy what the end of the rename needs.
+func (v *Volume) remembered(o, to *object, dst string, err error) (moved, error) {
+	if err != nil {
+		return moved{}, err
+	}
+	m := moved{from: strings.TrimPrefix(o.id.Key, v.opt.Prefix), key: dst}
+	if v.fileAt(m.from) != nil {
+		m.to = to
+	}
+	return m, nil
+}
+
+// copyTo copies o to dst. In a resumed rename a copy made before is recognised
+// by its file id, and not made over a newer state of it.
+func (v *Volume) copyTo(ctx context.Context, j *journal, o *object, dst string) (*object, error) {
+	if !j.resumed {
+		return v.reseal(ctx, o, dst, objstore.Condition{IfNone: true}, nil)
+	}
+	there, err := v.fetch(ctx, dst)
+	if errors.Is(err, ErrNotExist) {
+		return v.reseal(ctx, o, dst, objstore.Condition{IfNone: true}, nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if there.rec == nil || o.rec == nil || there.rec.FileID != o.rec.FileID {
+		return nil, fmt.Errorf("%s: %w", dst, ErrExist)
+	}
+	if o.rec.Version > there.rec.Version { // written to under its old name since
+		return v.reseal(ctx, o, dst, objstore.Condition{IfMatch: there.id.ETag}, nil)
+	}
+	return there, nil
+}
+
+// undo removes the copies of a rename whose copying failed: the tree is whole
+// under its old name then. A copy whose answer was lost counts too, and what
+// another host has put there does not. Only the owner of the journal may: who
+// has taken it over removes the sources.
+func (v *Volume) undo(ctx context.Context, j *journal) error {
+	if err := v.beat(ctx, j); err != nil {
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelMoves)
+	for _, src := range j.copying {
+		g.Go(func() error { return v.undoOne(gctx, src, j.To+strings.TrimPrefix(src, j.From)) })
+	}
+	return g.Wait()
+}
+
+func (v *Volume) undoOne(ctx context.Context, src, dst string) error {
+	there, err := v.fetch(ctx, dst)
+	if errors.Is(err, ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	o, err := v.fetch(ctx, src)
+	if err != nil {
+		return err
+	}
+	if !o.same(there) {
+		return nil
+	}
+	return v.delete(ctx, dst, there.id.ETag)
+}
+
+// follow tells the open File of a moved object where it is now.
+func (v *Volume) follow(m moved) {
+	f := v.fileAt(m.from)
+	if f == nil || m.to == nil {
+		return
+	}
+	to := strings.TrimPrefix(m.key, v.opt.Prefix)
+	if !f.follows(m.to) {
+		v.detach(f) // what moved is another host's version
+		return
+	}
+	v.rename(f, to)
+	v.publish(to, m.to, f.incarnation)
+}
+
+// deleteAll removes the sources, the markers of directories last.
+func (v *Volume) deleteAll(ctx context.Context, keys []string) error {
+	isMarker := func(key string) bool { return strings.HasSuffix(key, "/") }
+	if err := v.deleteSome(ctx, keys, func(key string) bool { return !isMarker(key) }); err != nil {
+		return err
+	}
+	return v.deleteSome(ctx, keys, isMarker)
+}
+
+func (v *Volume) deleteSome(ctx context.Context, keys []string, which func(string) bool) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelMoves)
+	for _, key := range keys {
+		if which(key) {
+			g.Go(func() error { return v.delete(gctx, key, "") })
+		}
+	}
+	return g.Wait()
+}
+
+// moveKnown carries what is remembered of dir and all below it to its new
+// name, to be asked again before it is believed.
+func (v *Volume) moveKnown(from, to string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	moves := func(p string) bool { return p == from || below(p, from) }
+	for p, d := range maps.Clone(v.known) {
+		if moves(p) {
+			delete(v.known, p)
+			stale := *d
+			stale.at = time.Time{}
+			v.known[to+p[len(from):]] = &stale
+		}
+	}
+	for p, t := range maps.Clone(v.touched) {
+		if moves(p) {
+			delete(v.touched, p)
+			v.touched[to+p[len(from):]] = t
+		}
+	}
+	for p := range maps.Clone(v.ghosts) {
+		if moves(p) {
+			delete(v.ghosts, p)
+			v.ghosts[to+p[len(from):]] = true
+		}
+	}
+}

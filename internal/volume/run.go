@@ -1,0 +1,191 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+const parallelCommits = 4
+
+// Volume is one mounted prefix of a bucket. It is safe for concurrent use.
+type Volume struct {
+	opt     Options
+	started int64 // ns
+	names   nameLocks
+
+	wake chan struct{} // work for the background
+	stop chan struct{} // closed by Close
+	done sync.WaitGroup
+
+	mu           sync.Mutex // guards all below
+	known        map[string]*dentry
+	files        map[string]*File   // who shows a path: open, or dirty
+	open         map[*File]struct{} // all Files, those without a path too
+	touched      map[string]int64   // directory → mtime in ns that is not in its marker
+	ghosts       map[string]bool    // implicit directories that lost their last entry here
+	doomed       []string           // keys to remove: unlinked bodies that nobody has open any more, done journals
+	unfinished   []*journal         // directory renames that failed half way
+	chores       retry              // of these two
+	root         *Attr              // set on the root of a whole bucket
+	incarnations uint64
+	lastVersion  uint64
+	closed       bool
+}
+
+// New makes a volume; Start brings it to life. The options are checked by
+// whoever makes them.
+func New(opt Options) *Volume {
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.AttrTimeout == 0 {
+		opt.AttrTimeout = time.Second
+	}
+	if opt.DirMode == 0 {
+		opt.DirMode = 0o755
+	}
+	if opt.FileMode == 0 {
+		opt.FileMode = 0o644
+	}
+	return &Volume{
+		opt:          opt,
+		started:      opt.Now().UnixNano(),
+		wake:         make(chan struct{}, 1),
+		stop:         make(chan struct{}),
+		known:        map[string]*dentry{},
+		files:        map[string]*File{},
+		open:         map[*File]struct{}{},
+		touched:      map[string]int64{},
+		ghosts:       map[string]bool{},
+		incarnations: 1, // that of directories
+	}
+}
+
+// Start completes what an earlier mount of this host left half done, and
+// starts the background work, which runs under ctx until Close.
+func (v *Volume) Start(ctx context.Context) error {
+	if v.opt.ReadOnly {
+		return nil
+	}
+	if err := v.resumeMoves(ctx); err != nil {
+		return fmt.Errorf("resume unfinished renames: %w", err)
+	}
+	if err := v.sweep(ctx); err != nil {
+		return fmt.Errorf("remove unlinked bodies: %w", err)
+	}
+	v.done.Add(1)
+	go func() {
+		defer v.done.Done()
+		v.background(ctx)
+	}()
+	return nil
+}
+
+// Close commits all that is dirty, open or not, and waits for the background.
+// Its error names what could not be committed: that stays in the spool.
+func (v *Volume) Close(ctx context.Context) error {
+	v.mu.Lock()
+	if v.closed {
+		v.mu.Unlock()
+		return nil
+	}
+	v.closed = true
+	v.mu.Unlock()
+	close(v.stop)
+	v.done.Wait()
+	err := v.commitAll(ctx, func(*File) bool { return true })
+	v.doomOpen()
+	return errors.Join(err, v.doChores(ctx))
+}
+
+// doomOpen gives up the unlinked bodies that somebody still has open.
+func (v *Volume) doomOpen() {
+	for _, f := range v.allFiles() {
+		f.mu.Lock()
+		doom := f.doom
+		f.doom = ""
+		f.mu.Unlock()
+		if doom != "" {
+			v.condemn(doom)
+		}
+	}
+}
+
+// ended tells whether Close has begun: nothing is opened any more.
+func (v *Volume) ended() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.closed
+}
+
+// Dirty counts the files that hold data which is not committed.
+func (v *Volume) Dirty() int {
+	n := 0
+	for _, f := range v.allFiles() {
+		if f.dirty() {
+			n++
+		}
+	}
+	return n
+}
+
+func (v *Volume) allFiles() []*File {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	out := make([]*File, 0, len(v.open))
+	for f := range v.open {
+		out = append(out, f)
+	}
+	return out
+}
+
+// wakeUp tells the background that there is work.
+func (v *Volume) wakeUp() {
+	select {
+	case v.wake <- struct{}{}:
+	default:
+	}
+}
+
+// abandoned tells a dirty file that nobody will close any more, and that may
+// yet be committed.
+func (v *Volume) abandoned(f *File) bool {
+	f.mu.Lock()
+	lost := conflict(f.fail)
+	f.mu.Unlock()
+	return !lost && !v.inUse(f)
+}
+
+// commitAll commits the dirty files that which picks, several at a time, and
+// joins the errors of those that fail.
+func (v *Volume) commitAll(ctx context.Context, which func(*File) bool) error {
+	var g errgroup.Group
+	g.SetLimit(parallelCommits)
+	var mu sync.Mutex // guards errs
+	var errs []error
+	for _, f := range v.allFiles() {
+		if !which(f) {
+			continue
+		}
+		g.Go(func() error {
+			if err := f.Commit(ctx); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, err)
+				return nil
+			}
+			v.retire(f)
+			return nil
+		})
+	}
+	_ = g.Wait() // its functions give no error
+	return errors.Join(errs...)
+}
+
+func (i Info) isDir() bool { return i.Mode&unix.S_IFMT == unix.S_IFDIR }

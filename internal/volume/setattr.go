@@ -1,0 +1,189 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
+	"golang.org/x/sys/unix"
+)
+
+// onlySize tells a plain truncation, whose times the truncation has set.
+func (c Change) onlySize() bool {
+	return c.Mode == nil && c.UID == nil && c.GID == nil && c.Mtime == nil && c.Ctime == nil && c.Xattrs == nil
+}
+
+// check refuses extended attributes that no record takes, before a commit that
+// carries them would fail for ever. old are those that the file has.
+func (c Change) check(old map[string][]byte) error {
+	size := 1 + 2
+	for name, value := range changeXattrs(old, c.Xattrs) {
+		if !utf8.ValidString(name) {
+			return fmt.Errorf("extended attribute name: %w", ErrInvalid)
+		}
+		size += cborHead(len(name)) + len(name) + cborHead(len(value)) + len(value)
+	}
+	if len(c.Xattrs) > 0 && size-3+cborHead(len(old)+len(c.Xattrs)) > sigil.MaxXattrs {
+		return ErrXattrs
+	}
+	return nil
+}
+
+// cborHead is the length of the head of a text, byte string or map (RFC 8949, 3).
+func cborHead(n int) int {
+	switch {
+	case n < 24:
+		return 1
+	case n < 256:
+		return 2
+	}
+	return 3
+}
+
+// apply gives a with the change made at now; extended attributes apart.
+func (c Change) apply(a Attr, now time.Time) Attr {
+	if c.Mode != nil {
+		a.Mode = a.Mode&unix.S_IFMT | *c.Mode&^unix.S_IFMT
+	}
+	set(&a.UID, c.UID)
+	set(&a.GID, c.GID)
+	set(&a.Mtime, c.Mtime)
+	a.Ctime = now.UnixNano()
+	set(&a.Ctime, c.Ctime)
+	return a
+}
+
+func set[T any](field *T, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+// record makes the change in a sealed record.
+func (c Change) record(now time.Time) func(*sigil.Record) {
+	return func(r *sigil.Record) {
+		a := c.apply(Attr{Mode: r.Mode, UID: r.UID, GID: r.GID, Mtime: r.Mtime, Ctime: r.Ctime}, now)
+		r.Attr = sigil.Attr{Mode: a.Mode, UID: a.UID, GID: a.GID, Mtime: a.Mtime, Ctime: a.Ctime}
+		r.Xattrs = changeXattrs(r.Xattrs, c.Xattrs)
+	}
+}
+
+// SetAttr changes attributes, and the size, of what is at p; it returns when
+// they are in the bucket, or will be with a commit that is due.
+func (v *Volume) SetAttr(ctx context.Context, p string, c Change) (Info, error) {
+	if v.opt.ReadOnly {
+		return Info{}, ErrReadOnly
+	}
+	if err := c.check(nil); err != nil {
+		return Info{}, err
+	}
+	if f := v.share(p, func(*File) bool { return true }); f != nil {
+		defer f.Release()
+		return f.SetAttr(ctx, c)
+	}
+	if c.Size != nil {
+		return v.resize(ctx, p, c)
+	}
+	ctx = context.WithoutCancel(ctx)
+	unlock, err := v.names.lock(ctx, one(p))
+	if err != nil {
+		return Info{}, err
+	}
+	defer unlock()
+	d, err := v.lookup(ctx, p)
+	if err != nil {
+		return Info{}, fmt.Errorf("set attributes of %q: %w", p, err)
+	}
+	if d.dir {
+		return v.setDir(ctx, p, d, c)
+	}
+	o, err := v.setObject(ctx, p, d.obj, c)
+	if err != nil {
+		return Info{}, err
+	}
+	return v.infoOf(p, v.note(p, o, false)), nil
+}
+
+// resize opens, truncates and commits.
+func (v *Volume) resize(ctx context.Context, p string, c Change) (Info, error) {
+	f, err := v.Open(ctx, p, OpenOptions{Write: true})
+	if err != nil {
+		return Info{}, err
+	}
+	defer f.Release()
+	if _, err := f.SetAttr(ctx, c); err != nil {
+		return Info{}, err
+	}
+	if err := f.Commit(ctx); err != nil {
+		return Info{}, err
+	}
+	return f.Info(), nil
+}
+
+// setObject writes changed attributes over the object at p, by one metadata
+// copy. Where another host replaced it meanwhile, the change goes to its
+// version: of attributes the last writer wins.
+func (v *Volume) setObject(ctx context.Context, p string, o *object, c Change) (*object, error) {
+	var err error
+	for range maxRetries {
+		var n *object
+		key := v.fileKey(p)
+		n, err = v.reseal(ctx, o, key, objstore.Condition{IfMatch: o.id.ETag}, c.record(v.opt.Now()))
+		if !errors.Is(err, ErrChanged) {
+			return n, named(err, "set attributes of", p)
+		}
+		if o, err = v.fetch(ctx, key); err != nil {
+			break
+		}
+	}
+	return nil, named(err, "set attributes of", p)
+}
+
+func named(err error, verb, p string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s %q: %w", verb, p, err)
+}
+
+// setDir writes the marker of directory p anew, or its first one. The root of
+// a whole bucket has no key: its attributes live as long as the mount.
+func (v *Volume) setDir(ctx context.Context, p string, d *dentry, c Change) (Info, error) {
+	info := v.dirInfo(p, d)
+	a := c.apply(info.Attr, v.opt.Now())
+	if v.dirKey(p) == "" {
+		v.mu.Lock()
+		v.root = &a
+		delete(v.touched, p)
+		v.mu.Unlock()
+		return v.dirInfo(p, d), nil
+	}
+	var o *object
+	var err error
+	if d.obj != nil && d.obj.err == nil {
+		o, err = v.reseal(ctx, d.obj, v.dirKey(p), objstore.Condition{IfMatch: d.obj.id.ETag}, func(r *sigil.Record) {
+			c.record(v.opt.Now())(r)
+			r.Mtime, r.Ctime = a.Mtime, a.Ctime
+		})
+	} else {
+		o, err = v.putDir(ctx, p, a, changeXattrs(nil, c.Xattrs), objstore.Condition{})
+	}
+	if err != nil {
+		return Info{}, named(err, "set attributes of", p)
+	}
+	v.mu.Lock()
+	delete(v.touched, p)
+	v.mu.Unlock()
+	return v.dirInfo(p, v.note(p, o, true)), nil
+}
+
+// putDir writes a directory's marker.
+func (v *Volume) putDir(ctx context.Context, p string, a Attr, xattrs map[string][]byte, cond objstore.Condition) (*object, error) {
+	rec := v.newRecord(a, xattrs)
+	rec.Version = v.version()
+	return v.put(ctx, draft{key: v.dirKey(p), rec: rec, cond: cond})
+}

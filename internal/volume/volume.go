@@ -1,0 +1,172 @@
+// Package volume is plaintext names and files over encrypted objects. It knows
+// which object a path is, how the object is sealed, what this host has written
+// but not yet committed, and what one host owes to another. It knows neither
+// FUSE nor errno, neither HTTP nor AWS; the filesystem and every offline
+// command stand on it.
+//
+// # Names
+//
+// A path is relative to the mount, "" for its root, components joined by "/".
+// A file `a/b` is the object PREFIX+"a/b", a directory the zero-byte object
+// PREFIX+"a/b/", or nothing but keys that begin so (an implicit directory).
+// Where both exist, the directory wins. No path with a component `.sigil` is
+// ever visible.
+//
+// # Lifecycle of a file
+//
+// Open and Create give the File of a path; all who have it open at one time
+// share it. Writes go to the spool, sealed; Commit puts the whole content into
+// the bucket under a condition and publishes the new identity only after the
+// store confirmed it. A File that fails to commit keeps its data, says so at
+// every Commit, is retried in the background, and is what this host shows
+// under the path until it succeeds.
+//
+// # Locks
+//
+// File.grow → names (the paths that an operation moves, makes, commits or asks
+// for: nameLocks) → Volume.mu → File.mu → spool. The first two are held across
+// the network, the others never.
+package volume
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sigilfs/sigilfs/cache"
+	"github.com/sigilfs/sigilfs/cache/spool"
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/objcrypt"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
+	"github.com/sirupsen/logrus"
+)
+
+// Errors of this package and of those below it, as its callers see them.
+var (
+	ErrNotExist    = objstore.ErrNotExist
+	ErrExist       = objstore.ErrExist
+	ErrChanged     = objstore.ErrChanged // another host was first, or the pinned version is gone
+	ErrAccess      = objstore.ErrAccess
+	ErrArchived    = objstore.ErrArchived
+	ErrThrottled   = objstore.ErrThrottled
+	ErrQuota       = objstore.ErrQuota
+	ErrTooLong     = objstore.ErrTooLong
+	ErrTooLarge    = objstore.ErrTooLarge
+	ErrUnsupported = objstore.ErrUnsupported
+
+	ErrCorrupt   = objcrypt.ErrCorrupt
+	ErrDowngrade = objcrypt.ErrDowngrade
+	ErrNoKey     = objcrypt.ErrNoKey
+	ErrWrongKey  = objcrypt.ErrWrongKey
+	ErrVersion   = objcrypt.ErrVersion
+
+	ErrSpoolFull = spool.ErrFull
+
+	ErrIsDir    = errors.New("is a directory")
+	ErrNotDir   = errors.New("is not a directory")
+	ErrNotEmpty = errors.New("directory is not empty")
+	ErrInvalid  = errors.New("invalid argument")
+	ErrName     = errors.New("name is reserved") // `.sigil` as a component
+	ErrReadOnly = errors.New("volume is read-only")
+	ErrCrossing = errors.New("rename crosses a boundary") // more entries than RenameDirLimit
+	ErrXattrs   = errors.New("extended attributes take too much space")
+	ErrNoXattr  = errors.New("no such extended attribute")
+	ErrClosed   = errors.New("volume is shutting down")
+)
+
+// Keys gives the epoch keys under which records are sealed. Its errors are
+// ErrNoKey, ErrWrongKey and those of the store. Safe for concurrent use.
+type Keys interface {
+	// Current is the epoch under which this host seals now.
+	Current(ctx context.Context) (sigil.Epoch, error)
+
+	// Open finds the epoch id for the object at key (its full key in the
+	// bucket). A candidate that check refuses is passed over.
+	Open(ctx context.Context, key string, id sigil.EpochID, check func(sigil.Epoch) bool) (sigil.Epoch, error)
+}
+
+// Options of New. Store, Keys, Spool (unless ReadOnly), Cache, Host and Log are
+// required.
+type Options struct {
+	Store objstore.Store
+	Keys  Keys
+	Spool *spool.Spool
+	Cache *cache.Cache
+	Log   logrus.FieldLogger
+
+	Prefix string // of every key of the mount: "" or ending in "/"
+	Root   string // volume root, where .sigil/ lies: a prefix of Prefix, "" or ending in "/"
+	Host   string // names this host in conflict files and journals; stable over remounts
+
+	ReadOnly bool
+
+	// UID, GID, DirMode and FileMode (permission bits) are what an object
+	// without attributes of its own shows. Modes default to 0755 and 0644.
+	UID, GID          uint32
+	DirMode, FileMode uint32
+
+	// AttrTimeout is how long what the store said is believed without asking
+	// again. 0 is 1 s, negative never.
+	AttrTimeout time.Duration
+
+	OnConflict     OnConflict
+	RenameDirLimit int // entries a directory rename may move; 0 is no limit
+
+	// Conditions that the server honours, as the probe found.
+	Capabilities objstore.Capabilities
+
+	Now func() time.Time // nil is time.Now
+}
+
+// OnConflict says what a commit does that another host has overtaken.
+type OnConflict int
+
+const (
+	ConflictCopy      OnConflict = iota // save the data beside it as NAME.conflict-HOST-TIME; ErrChanged
+	ConflictFail                        // keep the data here; ErrChanged
+	ConflictOverwrite                   // the last writer wins
+)
+
+// Attr is what stat(2) tells of a file.
+type Attr struct {
+	Mode         uint32 // type and permission bits, as in stat(2)
+	UID, GID     uint32
+	Rdev         uint64
+	Mtime, Ctime int64 // ns since 1970
+	Size         int64
+	Nlink        uint32
+	FileID       uint64 // st_ino: stable through commits and renames
+
+	// Incarnation tells versions of a file apart that must not share a page
+	// cache: it stays through this host's own commits and renames and changes
+	// when another host's version is met.
+	Incarnation uint64
+}
+
+// Info is what Stat tells.
+type Info struct {
+	Attr
+	Xattrs map[string][]byte // user.* names; not to be modified
+
+	// Err is why the content cannot be opened (ErrCorrupt, ErrDowngrade,
+	// ErrNoKey, ErrWrongKey, ErrVersion, ErrArchived), nil where it can. The
+	// attributes are then a regular file's without any permission.
+	Err error
+}
+
+// Entry is one line of a directory listing.
+type Entry struct {
+	Name string
+	Type uint32 // S_IFDIR, S_IFREG…, or 0 where a listing alone cannot tell
+	// Cookie is where List goes on after this entry.
+	Cookie string
+}
+
+// Change names the attributes that SetAttr sets; nil leaves as it is.
+type Change struct {
+	Mode         *uint32 // permission bits
+	UID, GID     *uint32
+	Mtime, Ctime *int64 // ns; a Change without Ctime sets it to now
+	Size         *int64
+	Xattrs       map[string][]byte // set; a nil value removes
+}
