@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sigilfs/sigilfs/internal/keyring"
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/objstore/mem"
+	"github.com/sigilfs/sigilfs/internal/volume"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
+)
+
+const testRoot = "web/"
+
+func newMaster(t *testing.T) keyring.Master {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "key")
+	if _, err := keyring.Generate(keyring.KindAES, path, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	m, err := keyring.Open(t.Context(), "file:"+path, keyring.Sources{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func newRecipient(t *testing.T) keyring.Master {
+	t.Helper()
+	public, err := keyring.Generate(keyring.KindAge, filepath.Join(t.TempDir(), "key"), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := keyring.Open(t.Context(), "age:"+public.Recipient, keyring.Sources{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func newRing(t *testing.T, store objstore.Store, masters ...keyring.Master) *keyring.Ring {
+	t.Helper()
+	r, err := keyring.New(keyring.Options{WriteSet: masters[:1], Masters: masters, Bucket: bucket{store}, VolumeRoot: testRoot, Host: "h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestCheckKeys(t *testing.T) {
+	store := mem.New(mem.Options{})
+	mine, other, public := newMaster(t), newMaster(t), newRecipient(t)
+	check := func(masters ...keyring.Master) error {
+		set := keySet{write: masters[:1], all: masters}
+		return checkKeys(t.Context(), store, newRing(t, store, masters...), set, testRoot)
+	}
+	if err := check(mine); err != nil {
+		t.Errorf("an empty bucket: %v", err)
+	}
+	if _, _, err := newRing(t, store, mine).Current(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(mine); err != nil {
+		t.Errorf("the right key: %v", err)
+	}
+	if err := check(other); !errors.Is(err, errWrongKeys) {
+		t.Errorf("the wrong key: %v", err)
+	}
+	if err := check(other, mine); err != nil {
+		t.Errorf("the right key only reads: %v", err)
+	}
+	if err := check(public); err != nil {
+		t.Errorf("a host that only writes: %v", err)
+	}
+	if _, _, err := newRing(t, store, other).Current(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(mine); err != nil {
+		t.Errorf("epochs of two hosts: %v", err)
+	}
+}
+
+// A volume opens through the adapter what was sealed through it.
+func TestKeysAdapter(t *testing.T) {
+	store := mem.New(mem.Options{})
+	master := newMaster(t)
+	epoch, err := keys{newRing(t, store, master)}.Current(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := keys{newRing(t, store, master)}
+	got, err := k.Open(t.Context(), testRoot+"a/b", epoch.ID, func(e sigil.Epoch) bool { return e == epoch })
+	if err != nil || got != epoch {
+		t.Errorf("Open: %v, %v", got, err)
+	}
+	if _, err := k.Open(t.Context(), testRoot+"a/b", sigil.EpochID{1}, func(sigil.Epoch) bool { return true }); !errors.Is(err, volume.ErrNoKey) {
+		t.Errorf("an unknown epoch: %v", err)
+	}
+	stranger := keys{newRing(t, store, newMaster(t))}
+	if _, err := stranger.Open(t.Context(), testRoot+"a/b", epoch.ID, func(sigil.Epoch) bool { return true }); !errors.Is(err, volume.ErrNoKey) {
+		t.Errorf("another's epoch: %v", err)
+	}
+}
+
+// denied answers every Get as a bucket policy may.
+type denied struct{ objstore.Store }
+
+func (denied) Get(context.Context, objstore.ID, objstore.Range) (objstore.Info, int64, io.ReadCloser, error) {
+	return objstore.Info{}, 0, nil, objstore.ErrAccess
+}
+
+func TestBucketAdapter(t *testing.T) {
+	store := mem.New(mem.Options{})
+	b := bucket{store}
+	if _, _, err := b.Get(t.Context(), "e"); !errors.Is(err, keyring.ErrNotExist) {
+		t.Errorf("absent: %v", err)
+	}
+	if _, _, err := (bucket{denied{store}}).Get(t.Context(), "e"); !errors.Is(err, keyring.ErrNotExist) {
+		t.Errorf("denied: %v", err)
+	}
+	if err := b.Create(t.Context(), "e", []byte("one")); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Create(t.Context(), "e", []byte("two")); !errors.Is(err, keyring.ErrExist) {
+		t.Errorf("created twice: %v", err)
+	}
+	data, etag, err := b.Get(t.Context(), "e")
+	if err != nil || string(data) != "one" {
+		t.Fatalf("%q, %v", data, err)
+	}
+	if err := b.Replace(t.Context(), "e", []byte("three"), etag); err != nil {
+		t.Error(err)
+	}
+	if err := b.Replace(t.Context(), "e", []byte("four"), etag); !errors.Is(err, keyring.ErrChanged) {
+		t.Errorf("replaced an old version: %v", err)
+	}
+	big := bytes.Repeat([]byte("x"), keyring.MaxEpochSize+100)
+	if err := b.Create(t.Context(), "big", big); err != nil {
+		t.Fatal(err)
+	}
+	if data, _, err := b.Get(t.Context(), "big"); err != nil || len(data) != keyring.MaxEpochSize+1 {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+}
+
+func TestStorageClass(t *testing.T) {
+	inner := mem.New(mem.Options{})
+	store := withClass(inner, "STANDARD_IA")
+	put := func(key string, opt objstore.PutOptions) {
+		t.Helper()
+		if _, err := store.Put(t.Context(), key, bytes.NewReader(nil), 0, opt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("file", objstore.PutOptions{})
+	put("kept", objstore.PutOptions{StorageClass: "ONEZONE_IA"})
+	put(".sigil/epochs/x", objstore.PutOptions{})
+	put("a/.sigil/journal/x", objstore.PutOptions{})
+	up, err := store.Upload(t.Context(), "large", objstore.PutOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := up.Part(t.Context(), 1, bytes.NewReader([]byte("x")), 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := up.Complete(t.Context(), objstore.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{
+		"file": "STANDARD_IA", "kept": "ONEZONE_IA", ".sigil/epochs/x": "", "a/.sigil/journal/x": "", "large": "STANDARD_IA",
+	} {
+		info, err := inner.Head(t.Context(), key)
+		if err != nil || info.StorageClass != want {
+			t.Errorf("%s: class %q, %v; want %q", key, info.StorageClass, err, want)
+		}
+	}
+	if got := withClass(inner, ""); got != objstore.Store(inner) {
+		t.Error("no class, but a decorator")
+	}
+}
