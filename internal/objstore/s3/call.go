@@ -86,8 +86,8 @@ func (s *Store) attempt(ctx context.Context, c call, try func(context.Context, *
 		s.seen.Store(time.Now().UnixNano())
 		return nil
 	}
+	f := s.classify(c, a, err) // before the end, which would look like an interruption
 	a.end()
-	f := s.classify(c, a, err)
 	s.learn(f)
 	s.gate.leave(false, f.slowDown)
 	return f

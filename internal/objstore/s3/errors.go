@@ -91,7 +91,8 @@ func (s *Store) classify(c call, a *attempt, err error) *failure {
 		f.status, header, request = answer.HTTPStatusCode(), answer.Response.Header, answer.ServiceRequestID()
 	case errors.As(err, &bare):
 		f.status, header = bare.HTTPStatusCode(), bare.Response.Header
-	default:
+	}
+	if f.status == 0 { // the SDK makes up an empty answer where none came
 		return s.unanswered(a, err)
 	}
 	message := ""
