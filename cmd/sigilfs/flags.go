@@ -68,11 +68,11 @@ func (s *settings) addProcessFlags(f *pflag.FlagSet) {
 type value[T any] struct {
 	into  *T
 	parse func(string) (T, error)
-	print func(T) string
+	text  func(T) string
 }
 
-func parsed[T any](into *T, parse func(string) (T, error), print func(T) string) *value[T] {
-	return &value[T]{into, parse, print}
+func parsed[T any](into *T, parse func(string) (T, error), text func(T) string) *value[T] {
+	return &value[T]{into, parse, text}
 }
 
 func (v *value[T]) Set(s string) error {
@@ -87,7 +87,7 @@ func (v *value[T]) String() string {
 	if v == nil || v.into == nil { // pflag asks a zero value, to tell defaults
 		return ""
 	}
-	return v.print(*v.into)
+	return v.text(*v.into)
 }
 
 func (v *value[T]) Type() string { return "value" }

@@ -2,7 +2,7 @@ package main
 
 import (
 	"errors"
-	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -57,11 +57,11 @@ func keygen(c *cobra.Command, kind, output string) error {
 	case err != nil:
 		return systemError("%w", err)
 	}
-	out := c.OutOrStdout()
-	fmt.Fprintln(out, public.ID)
+	text := public.ID + "\n"
 	if public.Recipient != "" {
-		fmt.Fprintln(out, public.Recipient)
+		text += public.Recipient + "\n"
 	}
-	fmt.Fprintf(c.ErrOrStderr(), "sigilfs: %s holds the only copy of this key: keep another one elsewhere, without it everything encrypted under it is lost\n", output)
-	return nil
+	_, err = io.WriteString(c.OutOrStdout(), text)
+	say(c.ErrOrStderr(), output+" holds the only copy of this key: keep another one elsewhere, without it everything encrypted under it is lost")
+	return err
 }

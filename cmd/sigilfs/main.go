@@ -14,7 +14,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 )
@@ -26,6 +25,9 @@ func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
+// say tells a person something. Whether anybody reads it changes nothing.
+func say(stderr io.Writer, text string) { _, _ = io.WriteString(stderr, "sigilfs: "+text+"\n") }
+
 // run is the whole program, but for the process.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot(stdout, stderr)
@@ -34,6 +36,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(stderr, "sigilfs: %v\n", err)
+	say(stderr, err.Error())
 	return exitCode(err)
 }

@@ -10,6 +10,9 @@ import (
 // quiet is how often progress is told where no terminal shows it.
 const quiet = 30 * time.Second
 
+// clearLine takes the cursor back and empties its line (ECMA-48, EL).
+const clearLine = "\r\x1b[K"
+
 // progress shows how much of some bytes is left, at most what it began with:
 // a bar on a terminal, elsewhere a line now and then.
 type progress struct {
@@ -29,10 +32,10 @@ func (p *progress) show(left int64, now time.Time) {
 	p.total = max(p.total, left)
 	switch {
 	case p.terminal:
-		fmt.Fprint(p.out, "\r\x1b[K"+p.line(left, now))
+		_, _ = io.WriteString(p.out, clearLine+p.line(left, now))
 		p.drawn = true
 	case now.Sub(p.last) >= quiet:
-		fmt.Fprintln(p.out, "sigilfs: "+p.line(left, now))
+		say(p.out, p.line(left, now))
 		p.last = now
 	}
 }
@@ -61,6 +64,6 @@ func mebi(n int64) int64 { return (n + 1<<20 - 1) >> 20 }
 // end leaves the line of a bar.
 func (p *progress) end() {
 	if p.drawn {
-		fmt.Fprint(p.out, "\r\x1b[K")
+		_, _ = io.WriteString(p.out, clearLine)
 	}
 }
