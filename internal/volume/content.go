@@ -117,6 +117,7 @@ func (c *content) fetch(ctx context.Context, off int64, p []byte) (int, error) {
 	}
 	o, ferr := c.v.fetch(ctx, id.Key)
 	if ferr != nil || !c.obj.same(o) {
+		c.v.distrust(c.obj)
 		return 0, fmt.Errorf("%s: %w", id.Key, ErrChanged)
 	}
 	c.moved(o.id)

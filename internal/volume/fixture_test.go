@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -327,3 +328,30 @@ func (f *fixture) sealed(plaintext string) {
 }
 
 func ptr[T any](x T) *T { return &x }
+
+// clock is a time that passes when a test says so. It begins on a whole second.
+type clock struct {
+	mu sync.Mutex // guards t
+	t  time.Time
+}
+
+func newClock() *clock { return &clock{t: time.Unix(1_800_000_000, 0)} }
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
+func memAt(c *clock) *mem.Store { return mem.New(mem.Options{Now: c.now}) }
+
+// careless is a bucket that takes conditions and does not look at them.
+func careless() *mem.Store {
+	return mem.New(mem.Options{IgnorePutConditions: true, IgnoreCopyConditions: true, IgnoreDeleteConditions: true})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
@@ -73,6 +74,18 @@ func (v *Volume) forget(p string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.known, p)
+}
+
+// distrust has the path asked again where obj was found to be gone from it.
+func (v *Volume) distrust(obj *object) {
+	p := strings.TrimPrefix(obj.id.Key, v.opt.Prefix)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if d := v.known[p]; d != nil && d.obj == obj {
+		stale := *d
+		stale.at = time.Time{}
+		v.known[p] = &stale
+	}
 }
 
 // incarnationOf needs v.mu.
@@ -247,11 +260,21 @@ func (v *Volume) touch(p string) {
 }
 
 // isGhost tells whether p is an implicit directory that lost its last entry in
-// this mount and must stay until rmdir.
+// this mount and must stay until rmdir, or holds one.
 func (v *Volume) isGhost(p string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.ghosts[p]
+	return v.ghosts[p] || v.haunted(p)
+}
+
+// haunted tells whether a ghost is below p. It needs v.mu.
+func (v *Volume) haunted(p string) bool {
+	for ghost := range v.ghosts {
+		if below(ghost, p) {
+			return true
+		}
+	}
+	return false
 }
 
 // haunt keeps the directories above p in view after p has gone, where nothing

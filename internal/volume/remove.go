@@ -228,6 +228,12 @@ func (v *Volume) empty(ctx context.Context, p string) error {
 			return ErrNotEmpty
 		}
 	}
+	v.mu.Lock()
+	haunted := v.haunted(p)
+	v.mu.Unlock()
+	if haunted {
+		return ErrNotEmpty
+	}
 	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: v.dirKey(p), Limit: 2}) {
 		if err != nil {
 			return err
