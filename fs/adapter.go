@@ -1,0 +1,34 @@
+package fs
+
+import (
+	"context"
+
+	"github.com/sigilfs/sigilfs/internal/volume"
+)
+
+// Of makes a Volume of v: Go does not see that a method which returns
+// *volume.File returns a File.
+func Of(v *volume.Volume) Volume { return adapter{v} }
+
+type adapter struct{ *volume.Volume }
+
+var (
+	_ Volume = adapter{}
+	_ File   = (*volume.File)(nil)
+)
+
+func (a adapter) Open(ctx context.Context, path string, o volume.OpenOptions) (File, error) {
+	return file(a.Volume.Open(ctx, path, o))
+}
+
+func (a adapter) Create(ctx context.Context, path string, attr volume.Attr, excl bool) (File, error) {
+	return file(a.Volume.Create(ctx, path, attr, excl))
+}
+
+// file keeps a nil *volume.File from becoming a File that is not nil.
+func file(f *volume.File, err error) (File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}

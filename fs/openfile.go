@@ -1,0 +1,112 @@
+package fs
+
+import (
+	"sync"
+
+	"github.com/sigilfs/sigilfs/internal/volume"
+)
+
+// shared is a File as the handles of one node share it: one Release at the
+// volume, whatever the number of handles.
+type shared struct {
+	File
+	refs int // guarded by node.mu
+}
+
+// hold gives the open file of n with a reference, nil if there is none.
+func (n *node) hold() *shared {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cur != nil {
+		n.cur.refs++
+	}
+	return n.cur
+}
+
+// adopt takes a reference from the volume into the node.
+func (n *node) adopt(f File) *shared {
+	s, known := n.share(f)
+	if known {
+		f.Release() // one is enough
+	} else {
+		n.open.add(s)
+	}
+	return s
+}
+
+func (n *node) share(f File) (s *shared, known bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cur != nil && n.cur.File == f {
+		n.cur.refs++
+		return n.cur, true
+	}
+	// A File that this replaces lives as long as its handles.
+	n.cur = &shared{File: f, refs: 1}
+	return n.cur, false
+}
+
+// drop gives a reference back.
+func (n *node) drop(s *shared) {
+	last := s.Info().Attr
+	if n.unref(s, last) {
+		n.open.release(s)
+	}
+}
+
+func (n *node) unref(s *shared, attr volume.Attr) (last bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s.refs--
+	if s.refs > 0 {
+		return false
+	}
+	if n.cur == s {
+		n.cur, n.last = nil, attr
+	}
+	return true
+}
+
+// openFiles are the Files of a mount. A lazy or forced unmount takes the
+// kernel's RELEASE requests with it: what is left then is released here, so
+// that the volume commits it.
+type openFiles struct {
+	mu    sync.Mutex // guards what follows
+	files map[*shared]struct{}
+}
+
+func (o *openFiles) add(s *shared) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.files[s] = struct{}{}
+}
+
+func (o *openFiles) release(s *shared) {
+	o.mu.Lock()
+	_, ours := o.files[s]
+	delete(o.files, s)
+	o.mu.Unlock()
+	if ours {
+		s.Release()
+	}
+}
+
+// releaseAll may only run after the last request.
+func (o *openFiles) releaseAll() {
+	for {
+		s := o.any()
+		if s == nil {
+			return
+		}
+		o.release(s)
+	}
+}
+
+func (o *openFiles) any() *shared {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for s := range o.files {
+		return s
+	}
+	return nil
+}
