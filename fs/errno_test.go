@@ -77,14 +77,14 @@ func TestReportBoundsAFlood(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	r := &reporter{log: log, now: func() time.Time { return now }}
 	for range 1000 {
-		r.errno("read", "a", volume.ErrCorrupt)
+		_ = r.errno("read", "a", volume.ErrCorrupt)
 	}
 	if got := len(lines.AllEntries()); got != burst {
 		t.Fatalf("%d lines for 1000 failures, want %d", got, burst)
 	}
 	lines.Reset()
 	now = now.Add(interval)
-	r.errno("read", "a", volume.ErrCorrupt)
+	_ = r.errno("read", "a", volume.ErrCorrupt)
 	all := lines.AllEntries()
 	if len(all) != 2 || all[0].Data["dropped"] != 1000-burst || !strings.Contains(all[1].Message, "failed") {
 		t.Fatalf("after the flood: %v", all)

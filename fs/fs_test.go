@@ -131,14 +131,16 @@ func errString(err error) string {
 	return err.Error()
 }
 
+// skipped are the cases of posixtest that do not apply, and why.
+var skipped = map[string]string{
+	"Link":                "hard links are EPERM (TestUnsupported)",
+	"LinkUnlinkRename":    "hard links are EPERM (TestUnsupported)",
+	"FcntlFlockLocksFile": "wants locks of one process to conflict, against fcntl(2): go-fuse skips it too (TestLocks)",
+}
+
 func TestPosix(t *testing.T) {
-	skip := map[string]string{
-		"Link":                "hard links are EPERM (TestUnsupported)",
-		"LinkUnlinkRename":    "hard links are EPERM (TestUnsupported)",
-		"FcntlFlockLocksFile": "wants locks of one process to conflict, against fcntl(2): it fails on ext4 too (TestLocks)",
-	}
 	for name, test := range posixtest.All {
-		if skip[name] != "" {
+		if skipped[name] != "" {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {

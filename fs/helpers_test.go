@@ -66,7 +66,7 @@ func writeByte(path string) {
 func openWithoutKey(path string) {
 	_, err := unix.Open(path, unix.O_RDONLY, 0)
 	if err != unix.ENOKEY { //nolint:errorlint // a bare errno
-		must(fmt.Errorf("open: got %v, want ENOKEY", err))
+		must(fmt.Errorf("open: got %w, want ENOKEY", err))
 	}
 }
 
@@ -75,10 +75,10 @@ func lockRefused(path string) {
 	must(err)
 	lk := unix.Flock_t{Type: unix.F_WRLCK}
 	if err := unix.FcntlFlock(f.Fd(), unix.F_SETLK, &lk); err != unix.EAGAIN { //nolint:errorlint // a bare errno
-		must(fmt.Errorf("fcntl: got %v, want EAGAIN", err))
+		must(fmt.Errorf("fcntl: got %w, want EAGAIN", err))
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != unix.EAGAIN { //nolint:errorlint // a bare errno
-		must(fmt.Errorf("flock: got %v, want EAGAIN", err))
+		must(fmt.Errorf("flock: got %w, want EAGAIN", err))
 	}
 }
 

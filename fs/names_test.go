@@ -24,7 +24,7 @@ func TestForeignVersionIsAnotherInode(t *testing.T) {
 	write(t, path, "old version")
 	old := open(t, path, os.O_RDONLY)
 	buf := make([]byte, 100)
-	n, err := old.ReadAt(buf[:3], 0)
+	_, err := old.ReadAt(buf[:3], 0)
 	check(t, err)
 	before := stat(t, path)
 
@@ -35,7 +35,7 @@ func TestForeignVersionIsAnotherInode(t *testing.T) {
 	if after := stat(t, path); after.Ino != before.Ino {
 		t.Errorf("st_ino went from %d to %d", before.Ino, after.Ino)
 	}
-	if n, _ = old.ReadAt(buf, 0); string(buf[:n]) != "old version" {
+	if n, _ := old.ReadAt(buf, 0); string(buf[:n]) != "old version" {
 		t.Errorf("the old handle reads %q", buf[:n])
 	}
 }

@@ -1,0 +1,68 @@
+package fs
+
+import (
+	"context"
+	"io"
+	"path/filepath"
+	"testing"
+
+	"github.com/hanwen/go-fuse/v2/posixtest"
+	"github.com/sigilfs/sigilfs/cache"
+	"github.com/sigilfs/sigilfs/cache/spool"
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/objstore/mem"
+	"github.com/sigilfs/sigilfs/internal/volume"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
+	"github.com/sirupsen/logrus"
+)
+
+// oneKey is a key ring with a single epoch.
+type oneKey struct{ epoch sigil.Epoch }
+
+func (k oneKey) Current(context.Context) (sigil.Epoch, error) { return k.epoch, nil }
+
+func (k oneKey) Open(_ context.Context, _ string, id sigil.EpochID, check func(sigil.Epoch) bool) (sigil.Epoch, error) {
+	if id == k.epoch.ID && check(k.epoch) {
+		return k.epoch, nil
+	}
+	return sigil.Epoch{}, volume.ErrNoKey
+}
+
+// realVolume is the real volume on a bucket in memory.
+func realVolume(t *testing.T) *volume.Volume {
+	t.Helper()
+	sp, err := spool.Open(filepath.Join(t.TempDir(), "spool"), spool.Options{Limit: 256 << 20, Reserve: -1, Key: &[32]byte{7}})
+	check(t, err)
+	c := cache.New(cache.Options{Bytes: 4 << 20, BlockSize: 64 << 10})
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	v := volume.New(volume.Options{
+		Store: mem.New(mem.Options{}), Keys: oneKey{sigil.Epoch{ID: sigil.EpochID{1}, Key: sigil.Key{1}}},
+		Spool: sp, Cache: c, Log: log, Host: "here",
+		Capabilities: objstore.Capabilities{PutConditions: true, CopyConditions: true, DeleteConditions: true},
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	check(t, v.Start(ctx))
+	t.Cleanup(func() {
+		if err := v.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		_ = c.Close()
+		_ = sp.Close()
+	})
+	return v
+}
+
+// TestPosixOnTheVolume holds the fake to what it stands for.
+func TestPosixOnTheVolume(t *testing.T) {
+	for name, test := range posixtest.All {
+		if skipped[name] != "" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			dir, _ := mount(t, Of(realVolume(t)), Options{})
+			test(t, dir)
+		})
+	}
+}
