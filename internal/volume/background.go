@@ -165,7 +165,7 @@ func (v *Volume) doChores(ctx context.Context) error {
 		}
 	}
 	for _, key := range keys {
-		if err := v.opt.Store.Delete(ctx, key, objstore.Condition{}); err != nil {
+		if err := v.delete(ctx, key, ""); err != nil {
 			errs = append(errs, fmt.Errorf("remove what nobody needs: %w", err))
 			v.condemn(key)
 		}

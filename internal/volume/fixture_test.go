@@ -100,7 +100,7 @@ func mountIdle(t testing.TB, m *mem.Store, tweaks ...tweak) *fixture {
 	c := cache.New(cache.Options{Bytes: 4 << 20, BlockSize: 64 << 10, ReadAhead: -1})
 	opt := Options{
 		Store: s, Keys: &fakeKeys{epochs: []sigil.Epoch{epoch(1)}}, Spool: sp, Cache: c, Log: silentLog(), Host: "here", AttrTimeout: -1,
-		Capabilities: objstore.Capabilities{PutConditions: true, CopyConditions: true, DeleteConditions: true},
+		Capabilities: objstore.Capabilities{PutConditions: true, UploadConditions: true, CopyConditions: true, DeleteConditions: true},
 	}
 	for _, tw := range tweaks {
 		tw(&opt)

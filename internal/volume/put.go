@@ -91,14 +91,14 @@ func (v *Volume) put(ctx context.Context, d draft) (*object, error) {
 		return nil, err
 	}
 	if body.Size() > onePut {
-		o.id, err = v.upload(ctx, d, body, opt)
-		return v.settleOutcome(ctx, o, err)
+		id, err := v.upload(ctx, d, body, opt)
+		return v.settleOutcome(ctx, o, id, err)
 	}
 	if err := v.guard(ctx, v.opt.Capabilities.PutConditions, d.key, d.cond); err != nil {
 		return nil, err
 	}
-	o.id, err = v.opt.Store.Put(ctx, d.key, body.Section(ctx, 0, body.Size()), body.Size(), opt)
-	return v.settleOutcome(ctx, o, err)
+	id, err := v.opt.Store.Put(ctx, d.key, body.Section(ctx, 0, body.Size()), body.Size(), opt)
+	return v.settleOutcome(ctx, o, id, err)
 }
 
 // putMarker writes a directory: a record and no body.
@@ -111,8 +111,8 @@ func (v *Volume) putMarker(ctx context.Context, d draft, epoch sigil.Epoch) (*ob
 	if err := v.guard(ctx, v.opt.Capabilities.PutConditions, d.key, d.cond); err != nil {
 		return nil, err
 	}
-	o.id, err = v.opt.Store.Put(ctx, d.key, bytes.NewReader(nil), 0, opt)
-	return v.settleOutcome(ctx, o, err)
+	id, err := v.opt.Store.Put(ctx, d.key, bytes.NewReader(nil), 0, opt)
+	return v.settleOutcome(ctx, o, id, err)
 }
 
 // seal makes the metadata of the draft, and the object that it will be.
@@ -131,11 +131,12 @@ func (v *Volume) seal(d draft, epoch sigil.Epoch, length int64) (*object, objsto
 	return o, objstore.PutOptions{Condition: d.cond, Metadata: h.Metadata(), StorageClass: d.class}, nil
 }
 
-// settleOutcome decides what a write came to. An answer that was lost, or a
-// condition that failed because the first try of a retried request had
-// succeeded, is recognised by the seal that lies there.
-func (v *Volume) settleOutcome(ctx context.Context, o *object, err error) (*object, error) {
+// settleOutcome decides what a write of o came to, which gave id and err. An
+// answer that was lost, or a condition that failed because the first try of a
+// retried request had succeeded, is recognised by the seal that lies there.
+func (v *Volume) settleOutcome(ctx context.Context, o *object, id objstore.ID, err error) (*object, error) {
 	if err == nil {
+		o.id = id
 		return o, nil
 	}
 	if !doubtful(err) {
@@ -250,12 +251,13 @@ func (v *Volume) reseal(ctx context.Context, o *object, dst string, cond objstor
 	if err != nil {
 		return nil, err
 	}
+	var id objstore.ID
 	if strings.HasSuffix(dst, "/") {
-		n.id, err = v.opt.Store.Put(ctx, dst, bytes.NewReader(nil), 0, opt)
+		id, err = v.opt.Store.Put(ctx, dst, bytes.NewReader(nil), 0, opt)
 	} else {
-		n.id, err = v.copyBody(ctx, o, dst, opt)
+		id, err = v.copyBody(ctx, o, dst, opt)
 	}
-	return v.settleOutcome(ctx, n, err)
+	return v.settleOutcome(ctx, n, id, err)
 }
 
 // maxCopy is the longest body that one CopyObject takes.
