@@ -16,6 +16,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"strings"
 )
 
 // version is set by the linker (-X main.version=…).
@@ -26,7 +27,9 @@ func main() {
 }
 
 // say tells a person something. Whether anybody reads it changes nothing.
-func say(stderr io.Writer, text string) { _, _ = io.WriteString(stderr, "sigilfs: "+text+"\n") }
+func say(stderr io.Writer, text string) {
+	_, _ = io.WriteString(stderr, "sigilfs: "+strings.TrimSpace(text)+"\n")
+}
 
 // run is the whole program, but for the process.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {

@@ -101,22 +101,21 @@ func reason(err error) error {
 // Device says why FUSE cannot be used on this host, nil if it can. allowOther
 // is the option of that name.
 func Device(allowOther bool) error {
-	if os.Geteuid() != 0 {
-		return userDevice(allowOther)
-	}
+	// fusermount3 opens the device with the rights of its caller.
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err == nil {
-		return unix.Close(fd)
+	root := os.Geteuid() == 0
+	switch {
+	case err == nil:
+		_ = unix.Close(fd)
+	case errors.Is(err, unix.EACCES) && !root:
+		return fmt.Errorf("/dev/fuse: %w; users may mount where it has mode 0666", err)
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return fmt.Errorf("/dev/fuse: %w; give the container the device (--device /dev/fuse --cap-add SYS_ADMIN)", err)
+	default:
+		return fmt.Errorf("/dev/fuse: %w; load the module (modprobe fuse), or give the container the device", err)
 	}
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		return fmt.Errorf("/dev/fuse may not be opened: %w; give the container the device (--device /dev/fuse --cap-add SYS_ADMIN)", err)
-	}
-	return noDevice(err)
-}
-
-func userDevice(allowOther bool) error {
-	if _, err := os.Stat("/dev/fuse"); err != nil {
-		return noDevice(reason(err))
+	if root {
+		return nil
 	}
 	if _, err := Fusermount(); err != nil {
 		return err
@@ -125,10 +124,6 @@ func userDevice(allowOther bool) error {
 		return errors.New("allow_other is for root unless /etc/fuse.conf has a line user_allow_other")
 	}
 	return nil
-}
-
-func noDevice(err error) error {
-	return fmt.Errorf("/dev/fuse: %w; load the module (modprobe fuse), or give the container the device", err)
 }
 
 // userAllowOther reads fuse.conf as fusermount3 does (fusermount3(1)).
