@@ -21,6 +21,7 @@ func stat(t *testing.T, path string) unix.Stat_t {
 }
 
 func TestSetattr(t *testing.T) {
+	needRoot(t)
 	v := newFake()
 	dir, _ := mount(t, v, Options{})
 	path := filepath.Join(dir, "f")
@@ -81,6 +82,7 @@ func TestNanos(t *testing.T) {
 }
 
 func TestPrivileges(t *testing.T) {
+	needRoot(t)
 	for _, c := range []struct{ mode, want uint32 }{
 		{0o6777, 0o777}, {0o4755, 0o755}, {0o2755, 0o755}, {0o2745, 0o2745}, {0o6745, 0o2745}, {0o1755, 0o1755}, {0, 0},
 	} {
@@ -115,6 +117,7 @@ func TestPrivileges(t *testing.T) {
 }
 
 func TestPermissionsAreChecked(t *testing.T) {
+	needRoot(t)
 	v := newFake()
 	dir, _ := mount(t, v, Options{AllowOther: true})
 	check(t, os.Mkdir(filepath.Join(dir, "private"), 0o700))
@@ -123,6 +126,7 @@ func TestPermissionsAreChecked(t *testing.T) {
 }
 
 func TestSetgidDirectoryHandsDown(t *testing.T) {
+	needRoot(t)
 	v := newFake()
 	dir, _ := mount(t, v, Options{})
 	d := filepath.Join(dir, "d")
@@ -238,6 +242,7 @@ func TestUnsupported(t *testing.T) {
 }
 
 func TestNodes(t *testing.T) {
+	needRoot(t)
 	v := newFake()
 	dir, _ := mount(t, v, Options{})
 	for name, mode := range map[string]uint32{

@@ -16,8 +16,9 @@
 //
 // # Interrupts
 //
-// Only a read of file data ends when its process gets a signal (EINTR). Nothing
-// else may: a torn commit or rename would leave work half done, and programs do
+// Only a read of file data ends when its process gets a signal (EINTR), and of
+// those the kernel lets go only past the page cache (O_DIRECT): what waits for a
+// page waits for it, or is killed. Nothing else may: a torn commit or rename would leave work half done, and programs do
 // not expect EINTR of stat(2) or readdir(3). All requests end in the time that
 // the volume allows itself.
 //

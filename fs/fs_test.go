@@ -44,6 +44,13 @@ func help(t *testing.T, name, path string, uid uint32) {
 	}
 }
 
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: other users' files, device nodes, umount(2)")
+	}
+}
+
 // publicDir is a temporary directory that every user can enter.
 func publicDir(t *testing.T) string {
 	t.Helper()
@@ -57,19 +64,19 @@ func publicDir(t *testing.T) string {
 // mount mounts v until the test ends.
 func mount(t *testing.T, v Volume, opt Options) (dir string, s *Server) {
 	t.Helper()
-	if _, err := os.Stat("/dev/fuse"); err != nil {
-		t.Skip("no /dev/fuse")
+	dev, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip(err)
 	}
+	check(t, dev.Close())
 	opt.Dir = publicDir(t)
 	if opt.Log == nil {
 		log := logrus.New()
 		log.SetOutput(t.Output())
 		opt.Log = log
 	}
-	s, err := Mount(t.Context(), v, opt)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, err = Mount(t.Context(), v, opt)
+	check(t, err)
 	t.Cleanup(func() {
 		if err := s.Unmount(); err != nil {
 			t.Error(err)

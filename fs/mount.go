@@ -69,7 +69,7 @@ func Mount(ctx context.Context, vol Volume, opt Options) (*Server, error) {
 	raw := &rawFS{RawFileSystem: nodefs.NewNodeFS(t.child(info), t.nodeOptions(info.FileID)), renames: t.renames}
 	srv, err := fuse.NewServer(raw, opt.Dir, opt.mountOptions())
 	if err != nil {
-		return nil, fmt.Errorf("mount at %s: %w", opt.Dir, err)
+		return nil, fmt.Errorf("mount at %s: %s", opt.Dir, strings.TrimSpace(err.Error()))
 	}
 	s := &Server{fuse: srv, dir: opt.Dir, done: make(chan struct{})}
 	go s.serve(t)
@@ -161,7 +161,7 @@ func (opt Options) mountOptions() *fuse.MountOptions {
 		Name:                     "sigilfs",
 		AllowOther:               opt.AllowOther,
 		Options:                  opt.flags(),
-		DirectMount:              os.Geteuid() == 0,
+		DirectMountStrict:        os.Geteuid() == 0, // fusermount3 could do no more, and says less
 		MaxWrite:                 maxWrite,
 		MaxBackground:            maxBackground,
 		DisableSplice:            true,

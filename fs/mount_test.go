@@ -52,6 +52,7 @@ func TestUnmountOfABusyMount(t *testing.T) {
 }
 
 func TestUnmountFromOutside(t *testing.T) {
+	needRoot(t)
 	v := newFake()
 	dir, s := mount(t, v, Options{})
 	check(t, unix.Unmount(dir, 0))
@@ -61,6 +62,7 @@ func TestUnmountFromOutside(t *testing.T) {
 
 // Files that the kernel never released are given back.
 func TestAbort(t *testing.T) {
+	needRoot(t)
 	v := newFake()
 	v.freed = make(chan string, 1)
 	dir, s := mount(t, v, Options{})
@@ -80,6 +82,7 @@ func TestAbort(t *testing.T) {
 }
 
 func TestMountOptions(t *testing.T) {
+	needRoot(t)
 	v := newFake()
 	dir, _ := mount(t, v, Options{Source: "s3://bucket/pre,fix", ReadOnly: true, Suid: true, NoExec: true})
 	table, err := os.ReadFile("/proc/self/mounts")

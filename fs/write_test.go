@@ -163,6 +163,7 @@ func TestTruncateOnOpen(t *testing.T) {
 
 // What cannot be read can be overwritten.
 func TestUnopenable(t *testing.T) {
+	needRoot(t)
 	v := newFake()
 	dir, _ := mount(t, v, Options{AllowOther: true})
 	check(t, os.Chmod(dir, 0o777))
