@@ -1,0 +1,126 @@
+package sigil
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"io"
+	"testing"
+	"time"
+)
+
+// rawRate is what crypto/cipher does with 64 KiB in place, in bytes a second.
+func rawRate(b *testing.B, open bool) float64 {
+	b.Helper()
+	block, _ := aes.NewCipher(make([]byte, KeySize))
+	gcm, _ := cipher.NewGCM(block)
+	buf := make([]byte, sealedChunk)
+	var nonce [nonceSize]byte
+	gcm.Seal(buf[:0], nonce[:], buf[:ChunkSize], nil)
+	kept := append([]byte(nil), buf...)
+	const rounds = 2000
+	start := time.Now()
+	for range rounds {
+		if open {
+			copy(buf, kept)
+			if _, err := gcm.Open(buf[:0], nonce[:], buf, nil); err != nil {
+				b.Fatal(err)
+			}
+			continue
+		}
+		gcm.Seal(buf[:0], nonce[:], buf[:ChunkSize], nil)
+	}
+	return rounds * ChunkSize / time.Since(start).Seconds()
+}
+
+// report gives the throughput as a share of raw AES-256-GCM.
+func report(b *testing.B, open bool, bytes int64) {
+	b.Helper()
+	rate := float64(bytes) * float64(b.N) / b.Elapsed().Seconds()
+	b.StopTimer()
+	b.SetBytes(bytes)
+	b.ReportMetric(100*rate/rawRate(b, open), "%of-raw-GCM")
+}
+
+// BenchmarkSealChunk seals 64 KiB chunks in place, one segment key for 128.
+func BenchmarkSealChunk(b *testing.B) {
+	buf := make([]byte, sealedChunk)
+	var a aead
+	i := int64(0)
+	for b.Loop() {
+		if i%chunksPerSegment == 0 {
+			a = segmentAEAD(Key{1}, salt{2}, i/chunksPerSegment)
+		}
+		a.sealChunk(buf, ChunkSize, i%chunksPerSegment, false)
+		i++
+	}
+	report(b, false, ChunkSize)
+}
+
+// BenchmarkOpenChunk opens 64 KiB chunks in place.
+func BenchmarkOpenChunk(b *testing.B) {
+	a := segmentAEAD(Key{1}, salt{2}, 0)
+	kept := make([]byte, sealedChunk)
+	a.sealChunk(kept, ChunkSize, 0, false)
+	buf := make([]byte, sealedChunk)
+	i := int64(0)
+	for b.Loop() {
+		if i%chunksPerSegment == 0 {
+			a = segmentAEAD(Key{1}, salt{2}, 0)
+		}
+		copy(buf, kept)
+		if !a.openChunk(buf[:ChunkSize], buf, 0, false) {
+			b.Fatal("does not open")
+		}
+		i++
+	}
+	report(b, true, ChunkSize)
+}
+
+// BenchmarkSection reads a whole body of four segments as an upload does, the
+// copies from the source and to the socket included.
+func BenchmarkSection(b *testing.B) {
+	const n = 4 * SegmentSize
+	src := make(memory, n)
+	sink := make([]byte, 1<<20)
+	for b.Loop() {
+		body, err := NewBody(file(), src, n)
+		if err != nil {
+			b.Fatal(err)
+		}
+		s := body.Section(b.Context(), 0, body.Size())
+		for err == nil {
+			_, err = s.Read(sink)
+		}
+		if err != io.EOF {
+			b.Fatal(err)
+		}
+	}
+	report(b, false, n)
+}
+
+// BenchmarkReadAt reads a body in pieces of 1 MiB, as the kernel does.
+func BenchmarkReadAt(b *testing.B) {
+	const n = 4 * SegmentSize
+	rec := file()
+	body, err := NewBody(rec, make(memory, n), n)
+	if err != nil {
+		b.Fatal(err)
+	}
+	stored := make(memory, body.Size())
+	if _, err := io.ReadFull(body.Section(b.Context(), 0, body.Size()), stored); err != nil {
+		b.Fatal(err)
+	}
+	r, err := NewReader(rec, Header{}, stored, body.Size())
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := make([]byte, 1<<20)
+	for b.Loop() {
+		for off := int64(0); off < n; off += int64(len(p)) {
+			if _, err := r.ReadAt(b.Context(), p, off); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	report(b, true, n)
+}
