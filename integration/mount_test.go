@@ -122,6 +122,16 @@ func (m *mount) Start(t *testing.T) {
 	m.daemon = d
 }
 
+// WantLog fails the test unless the daemon's log soon holds every text.
+func (m *mount) WantLog(t *testing.T, texts ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := m.daemon.AwaitLog(ctx, texts...); err != nil {
+		t.Error(err)
+	}
+}
+
 // Unmount ends the daemon cleanly, and fails the test if anything is left of
 // it.
 func (m *mount) Unmount(t *testing.T) {

@@ -66,7 +66,7 @@ var tamperings = []tampering{
 	{name: "seal cut", do: metadata(func(m, _ map[string]string) { m["sigil-seal"] = m["sigil-seal"][:64] })},
 	{name: "seal removed", do: metadata(func(m, _ map[string]string) { delete(m, "sigil-seal") })},
 	{name: "header removed", do: metadata(func(m, _ map[string]string) { delete(m, "sigil") })},
-	{name: "layout changed", do: metadata(func(m, _ map[string]string) { m["sigil"] = strings.Replace(m["sigil"], "1 0 ", "1 1 ", 1) })},
+	{name: "layout changed", do: metadata(func(m, _ map[string]string) { m["sigil"] = strings.Replace(m["sigil"], "1 0 ", "1 1 ", 1) }), want: unix.EIO}, // a layout that is not there yet
 	{name: "header not a header", do: metadata(func(m, _ map[string]string) { m["sigil"] = "nonsense" })},
 	{name: "plaintext in its place", do: func(object, object) object { return object{Body: []byte(forged)} }},
 	{name: "plaintext with the metadata", do: func(o, _ object) object { o.Body = []byte(forged); return o }},
@@ -133,9 +133,7 @@ func TestTamperedObjects(t *testing.T) {
 			})
 		}
 	}
-	if log := m.daemon.Log(); !strings.Contains(log, name(0, 100)) {
-		t.Errorf("the log does not name the object:\n%s", log)
-	}
+	m.WantLog(t, name(0, 100), "authenticate")
 	for _, size := range sizes {
 		wantFile(t, m.Path(name(-1, size)), content(99, size))
 	}
@@ -175,7 +173,7 @@ func TestModesInClearMetadataAreIgnored(t *testing.T) {
 func TestObjectMovedInTheBucket(t *testing.T) {
 	m := newMount(t, mountOptions{})
 	writeFile(t, m.Path("one"), []byte("one"))
-	must(t, os.Mkdir(m.Path("dir"), 0o755))
+	must(t, os.Mkdir(m.Path("dir"), 0o700))
 	must(t, os.Symlink("target", m.Path("link")))
 	m.Unmount(t)
 	attacker := newClient(t, m.bucket)
@@ -186,11 +184,17 @@ func TestObjectMovedInTheBucket(t *testing.T) {
 	if got, err := readAll(m.Path("two")); !errors.Is(err, unix.EBADMSG) {
 		t.Errorf("moved file: %q, %v", got, err)
 	}
-	if got, err := os.Readlink(m.Path("link2")); !errors.Is(err, unix.EBADMSG) {
+	// It is no link whose target could be read, but something that does not open.
+	if got, err := os.Readlink(m.Path("link2")); err == nil {
+		t.Errorf("moved link: %q", got)
+	}
+	if got, err := readAll(m.Path("link2")); !errors.Is(err, unix.EBADMSG) {
 		t.Errorf("moved link: %q, %v", got, err)
 	}
-	if _, err := os.Stat(m.Path("dir2")); !errors.Is(err, unix.EBADMSG) {
-		t.Errorf("moved directory: %v", err)
+	// The marker is not believed; the prefix would show without one.
+	if info, err := os.Stat(m.Path("dir2")); err == nil && info.Mode() != os.ModeDir|0o755 {
+		t.Errorf("moved directory: %v", info.Mode())
 	}
+	m.WantLog(t, "dir2")
 	wantFile(t, m.Path("one"), []byte("one"))
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"os"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -33,9 +32,7 @@ func TestFailedUploadComesBackFromFsyncAndIsRepaired(t *testing.T) {
 			}
 		}
 		wantFile(t, m.Path("file"), want)
-		if !strings.Contains(m.daemon.Log(), "file") {
-			t.Errorf("the log does not name the file:\n%s", m.daemon.Log())
-		}
+		m.WantLog(t, m.Key("file"))
 		m.proxy.Set(faultproxy.Pass)
 		if err := f.Sync(); err != nil {
 			t.Errorf("fsync after the server was healed: %v", err)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -25,10 +24,7 @@ func TestWrongKey(t *testing.T) {
 	if !errors.Is(err, unix.ENOKEY) && !errors.Is(err, unix.EKEYREJECTED) || len(got) != 0 {
 		t.Errorf("open with the wrong key: %q, %v, want ENOKEY or EKEYREJECTED", got, err)
 	}
-	log := m.daemon.Log()
-	if !strings.Contains(log, "file") || !strings.Contains(log, "aes:") && !strings.Contains(log, "epoch") {
-		t.Errorf("the log does not say which key of which file:\n%s", log)
-	}
+	m.WantLog(t, m.Key("file"), "epoch", "aes:") // which key of which file
 	if err := os.WriteFile(m.Path("own"), []byte("under the second key"), 0o644); err != nil {
 		t.Errorf("a file of its own: %v", err)
 	}

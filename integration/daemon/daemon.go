@@ -132,16 +132,51 @@ func (d *Daemon) Log() string { return d.log.String() }
 // Exited is closed once the process is gone.
 func (d *Daemon) Exited() <-chan struct{} { return d.exited }
 
+// AwaitLog returns when the log holds every text, or an error when ctx or the
+// process ends first: a line is written about the time of the answer that it
+// is about, not before it.
+func (d *Daemon) AwaitLog(ctx context.Context, texts ...string) error {
+	for {
+		log, grown := d.log.current()
+		missing := slices.IndexFunc(texts, func(text string) bool { return !strings.Contains(log, text) })
+		if missing < 0 {
+			return nil
+		}
+		select {
+		case <-grown:
+		case <-d.exited:
+			return fmt.Errorf("the log does not say %q:\n%s", texts[missing], d.Log())
+		case <-ctx.Done():
+			return fmt.Errorf("the log does not say %q: %w:\n%s", texts[missing], ctx.Err(), log)
+		}
+	}
+}
+
 // lockedBuffer is a log that is read while it grows.
 type lockedBuffer struct {
-	mu sync.Mutex // guards b
-	b  strings.Builder
+	mu    sync.Mutex // guards what follows
+	b     strings.Builder
+	grown chan struct{} // closed at the next growth; nil while nobody waits
 }
 
 func (l *lockedBuffer) add(s string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.b.WriteString(s)
+	if l.grown != nil {
+		close(l.grown)
+		l.grown = nil
+	}
+}
+
+// current is the log, and a channel that is closed when it grows.
+func (l *lockedBuffer) current() (string, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.grown == nil {
+		l.grown = make(chan struct{})
+	}
+	return l.b.String(), l.grown
 }
 
 func (l *lockedBuffer) String() string {

@@ -88,6 +88,7 @@ func newDemo(ctx context.Context, dir string) (*demo, error) {
 	if err := os.Mkdir(d.mnt, 0o755); err != nil {
 		return nil, err
 	}
+	say("An S3 server in this process: versitygw, over a plain directory, with TLS.")
 	if d.s3, err = server.Versity(ctx, dir+"/s3"); err != nil {
 		return nil, err
 	}

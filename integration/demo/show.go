@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 )
 
@@ -30,6 +31,23 @@ func show(dir string, argv ...string) error {
 		return fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
 	}
 	return nil
+}
+
+// listObjects prints size and key of a bucket's objects, which a server keeps as
+// files below dir.
+func listObjects(dir, bucket string) error {
+	return filepath.WalkDir(filepath.Join(dir, bucket), func(p string, e os.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		key, err := filepath.Rel(dir, p)
+		fmt.Printf("  %9d  s3://%s\n", info.Size(), key)
+		return err
+	})
 }
 
 // dump prints the beginning of a file as hexadecimal.

@@ -47,7 +47,7 @@ func (d *demo) makeKey(ctx context.Context) error {
 }
 
 func (d *demo) start(ctx context.Context) error {
-	say("A mount of a bucket on %s (versitygw, in this process).", d.s3.URL)
+	say("A mount. It has tried bucket, credentials, key and conditional writes when it says so.")
 	return d.remount(ctx)
 }
 
@@ -86,7 +86,7 @@ var secrets = [][]byte{[]byte("Dear diary"), []byte("pixels pixels"), []byte("20
 
 func (d *demo) showBucket(context.Context) error {
 	say("What the owner of the bucket sees: names, sizes, noise.")
-	if err := show(d.raw(), "find", ".", "-type", "f", "-size", "+0", "-printf", "%8s  %P\\n"); err != nil {
+	if err := listObjects(d.s3.Dir, bucket); err != nil {
 		return err
 	}
 	if err := dump(filepath.Join(d.raw(), "letter.txt")); err != nil {
