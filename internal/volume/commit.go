@@ -43,6 +43,7 @@ type snapshot struct {
 	src    *content
 	excl   bool
 	sent   []string // bodies of commits, this and earlier ones, whose outcome is unknown
+	left   bool     // a removal of the base may have been done
 	data   *spool.Snapshot
 	opened int64 // ns
 }
@@ -64,7 +65,7 @@ func (f *File) freeze() (*snapshot, error) {
 	}
 	s := &snapshot{
 		path: f.path, seq: f.seq, attr: f.attr, xat: f.xat,
-		base: f.base, src: f.src, excl: f.excl, sent: f.sent, opened: f.opened.UnixNano(),
+		base: f.base, src: f.src, excl: f.excl, sent: f.sent, left: f.left, opened: f.opened.UnixNano(),
 	}
 	data, err := f.data.Snapshot()
 	s.data = data
@@ -142,7 +143,7 @@ func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*o
 
 // overtake looks at why a write was refused. It gives what to write over
 // instead (nil: nothing is there), where that is no lost update: an earlier
-// try of our own; what was there before a new file was opened without O_EXCL;
+// try of our own; what a removal of our own took whose answer was lost; what was there before a new file was opened without O_EXCL;
 // under ConflictOverwrite anything.
 func (v *Volume) overtake(ctx context.Context, s *snapshot, base *object, err error) (*object, error) {
 	now, ferr := v.fetch(ctx, v.fileKey(s.path))
@@ -152,7 +153,8 @@ func (v *Volume) overtake(ctx context.Context, s *snapshot, base *object, err er
 	exists := errors.Is(err, ErrExist)
 	ours := now != nil && slices.Contains(s.sent, now.body())
 	older := now != nil && exists && base == nil && !s.excl && now.seen.Add(clockStep).UnixNano() <= s.opened
-	if ours || older || v.opt.OnConflict == ConflictOverwrite && !s.excl {
+	gone := now == nil && s.left
+	if ours || older || gone || v.opt.OnConflict == ConflictOverwrite && !s.excl {
 		return now, nil
 	}
 	if exists && !s.excl {
@@ -203,7 +205,7 @@ func (f *File) committed(s *snapshot, o *object) error {
 	f.v.publish(s.path, o, f.incarnation)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.done, f.fail, f.excl, f.sent, f.wait = s.seq, nil, false, nil, retry{}
+	f.done, f.fail, f.excl, f.sent, f.left, f.wait = s.seq, nil, false, nil, false, retry{}
 	return nil
 }
 

@@ -28,6 +28,7 @@ type File struct {
 	path string
 	gone bool     // unlinked, or its path is another file's now
 	sent []string // bodies of commits whose outcome is unknown: one of them may be in the store
+	left bool     // a removal of it failed, but may have been done
 	wait retry    // for the next try in the background
 	doom string   // key to remove with the last handle: where an unlinked body went
 	attr Attr     // Size is data's where data is
@@ -375,6 +376,11 @@ func (f *File) SetAttr(ctx context.Context, c Change) (Info, error) {
 		return Info{}, err
 	}
 	defer unlock()
+	return f.setHeld(ctx, c)
+}
+
+// setHeld is SetAttr, but for the size; the path of f is held.
+func (f *File) setHeld(ctx context.Context, c Change) (Info, error) {
 	if f.ride(c) {
 		return f.Info(), nil
 	}

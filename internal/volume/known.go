@@ -144,8 +144,18 @@ func (v *Volume) ask(ctx context.Context, p string) (*dentry, error) {
 	if d, err := v.hiddenDir(ctx, p); d != nil || err != nil {
 		return d, err
 	}
-	v.forget(p)
+	v.vanished(p)
 	return nil, fmt.Errorf("%q: %w", p, ErrNotExist)
+}
+
+// vanished drops p, which has gone: a clean File goes on for its handles only.
+func (v *Volume) vanished(p string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.known, p)
+	if f := v.files[p]; f != nil && !f.dirty() {
+		delete(v.files, p)
+	}
 }
 
 // hiddenDir asks for the marker of a directory that this host has made and a

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -49,6 +50,11 @@ func (v *Volume) acquire(ctx context.Context, p string) (*File, error) {
 		return nil, err
 	}
 	defer unlock()
+	return v.find(ctx, p)
+}
+
+// find is acquire; p is held.
+func (v *Volume) find(ctx context.Context, p string) (*File, error) {
 	if f := v.share(p, (*File).dirty); f != nil {
 		return f, nil
 	}
@@ -99,11 +105,15 @@ func (v *Volume) Create(ctx context.Context, p string, a Attr, excl bool) (*File
 		return nil, err
 	}
 	defer unlock()
-	if f := v.share(p, func(*File) bool { return true }); f != nil {
-		if excl {
-			f.Release()
-			return nil, fmt.Errorf("create %q: %w", p, ErrExist)
-		}
+	f, err := v.present(ctx, p)
+	if err != nil {
+		return nil, fmt.Errorf("create %q: %w", p, err)
+	}
+	if f != nil && excl {
+		f.Release()
+		return nil, fmt.Errorf("create %q: %w", p, ErrExist)
+	}
+	if f != nil {
 		return f, nil
 	}
 	data, err := v.opt.Spool.NewFile(0)
@@ -112,9 +122,23 @@ func (v *Volume) Create(ctx context.Context, p string, a Attr, excl bool) (*File
 	}
 	a = v.newAttr(a, unix.S_IFREG)
 	v.touch(p)
-	f := &File{v: v, path: p, attr: a, data: data, excl: excl, opened: v.opt.Now(), seq: 1}
+	f = &File{v: v, path: p, attr: a, data: data, excl: excl, opened: v.opt.Now(), seq: 1}
 	f.incarnation = v.newIncarnation()
 	return v.register(f), nil
+}
+
+// present gives the File that is registered at p, which is held, with a
+// reference, if it still is the file at p: another host may have removed or
+// replaced a clean one. Nil where there is none.
+func (v *Volume) present(ctx context.Context, p string) (*File, error) {
+	if v.fileAt(p) == nil {
+		return nil, nil
+	}
+	f, err := v.find(ctx, p)
+	if errors.Is(err, ErrNotExist) {
+		return nil, nil
+	}
+	return f, err
 }
 
 // newAttr completes the attributes of what is made now. typ stands where a

@@ -36,7 +36,7 @@ func (v *Volume) Remove(ctx context.Context, p string) error {
 // remove needs p held.
 func (v *Volume) remove(ctx context.Context, p string) error {
 	f := v.fileAt(p)
-	if f == nil {
+	if f == nil || !f.dirty() {
 		d, err := v.lookup(ctx, p)
 		if err != nil {
 			return err
@@ -44,7 +44,9 @@ func (v *Volume) remove(ctx context.Context, p string) error {
 		if d.dir {
 			return ErrIsDir
 		}
-		return v.deleteKey(ctx, p)
+		if f == nil || !f.refresh(d.obj) { // another host's version
+			return v.deleteKey(ctx, p)
+		}
 	}
 	unpark, err := v.park(ctx, f)
 	if err != nil {
@@ -52,6 +54,9 @@ func (v *Volume) remove(ctx context.Context, p string) error {
 	}
 	if err := v.deleteFile(ctx, f, p); err != nil {
 		unpark()
+		f.mu.Lock()
+		f.left = f.left || errors.Is(err, objstore.ErrUnknown)
+		f.mu.Unlock()
 		return err
 	}
 	v.unlink(f)
@@ -197,6 +202,9 @@ func (v *Volume) Rmdir(ctx context.Context, p string) error {
 
 // rmdir needs the tree p held.
 func (v *Volume) rmdir(ctx context.Context, p string) error {
+	if f := v.fileAt(p); f != nil && f.dirty() {
+		return ErrNotDir
+	}
 	d, err := v.ask(ctx, p)
 	if err != nil {
 		return err

@@ -96,14 +96,13 @@ func (v *Volume) pathOf(dirKey string) string {
 
 // clearDir makes room at to, which is held: an empty directory goes.
 func (v *Volume) clearDir(ctx context.Context, to string, noReplace bool) error {
-	if v.fileAt(to) != nil {
-		if noReplace {
-			return ErrExist
-		}
-		return ErrNotDir
-	}
 	d, err := v.ask(ctx, to)
+	f := v.fileAt(to)
 	switch {
+	case f != nil && f.dirty() && noReplace:
+		return ErrExist
+	case f != nil && f.dirty():
+		return ErrNotDir
 	case errors.Is(err, ErrNotExist):
 		return nil
 	case err != nil:

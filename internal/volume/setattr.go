@@ -81,7 +81,7 @@ func (v *Volume) SetAttr(ctx context.Context, p string, c Change) (Info, error) 
 	if err := c.check(nil); err != nil {
 		return Info{}, err
 	}
-	if f := v.share(p, func(*File) bool { return true }); f != nil {
+	if f := v.share(p, (*File).dirty); f != nil {
 		defer f.Release()
 		return f.SetAttr(ctx, c)
 	}
@@ -94,9 +94,15 @@ func (v *Volume) SetAttr(ctx context.Context, p string, c Change) (Info, error) 
 		return Info{}, err
 	}
 	defer unlock()
+	if f, err := v.present(ctx, p); f != nil {
+		defer f.Release()
+		return f.setHeld(ctx, c)
+	} else if err != nil && !errors.Is(err, ErrIsDir) {
+		return Info{}, named(err, "set attributes of", p)
+	}
 	d, err := v.lookup(ctx, p)
 	if err != nil {
-		return Info{}, fmt.Errorf("set attributes of %q: %w", p, err)
+		return Info{}, named(err, "set attributes of", p)
 	}
 	if d.dir {
 		return v.setDir(ctx, p, d, c)
