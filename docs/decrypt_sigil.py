@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""Decrypts one sigil v1 object (docs/FORMAT.md) without sigilfs.
+
+    aws s3api head-object --bucket B --key K > head.json
+    aws s3api get-object  --bucket B --key K body
+    aws s3api get-object  --bucket B --key PREFIX/.sigil/epochs/ID epoch
+    decrypt_sigil.py --key K --meta head.json --epoch epoch --aes-key main.key body > plain
+
+ID is the last word of the metadata `sigil`. With an age key instead:
+    head -n1 epoch | jq -r '.wraps[]|select(.type=="age").blob' | base64 -d | age -d -i id.txt > ek
+    decrypt_sigil.py ... --epoch-key ek body > plain
+Everything is verified before the first byte is written. Needs `cryptography`."""
+import argparse, base64, hashlib, hmac, json, os, re, struct, sys
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+CHUNK, SEGMENT, TRAILER = 65536, 8 << 20, 296
+NAMES = {2: "generation", 3: "version", 6: "uid", 7: "gid", 8: "rdev", 9: "mtime", 10: "ctime", 14: "nlink", 15: "file_id", 17: "inode"}
+def B(n): return lambda v: type(v) is bytes and len(v) == n
+def U(bits, low=0): return lambda v: type(v) is int and low <= v < 1 << bits
+def I(v): return type(v) is int and -1 << 63 <= v < 1 << 63
+def X(v): return isinstance(v, dict) and v and all(type(x) is str and type(y) is bytes for x, y in v.items())
+LATE = {3: U(64), 5: U(32), 6: U(32), 7: U(32), 9: I, 10: I}
+NEED = {**LATE, 1: B(32), 2: B(16), 4: B(32), 15: U(64), 16: B(16)}
+MAY = {8: U(64, 1), 11: X, 12: lambda v: v is True, 13: U(64), 14: U(64, 2), 17: lambda v: B(16)(v) and any(v)}
+def kdf(secret, salt, info, size=32): return HKDF(SHA256(), size, salt, info).derive(secret)
+def check(ok, why):
+    if not ok: raise ValueError(why)
+def b64(text):
+    check(base64.b64encode(raw := base64.b64decode(text)).decode() == text, "base64 is not canonical")
+    return raw
+def cbor(b, i=0):
+    """One item of deterministic CBOR (RFC 8949, 4.2.1) at i: the value and where it ends."""
+    major, n, i = b[i] >> 5, b[i] & 31, i + 1
+    if major == 7:
+        check(n < 23 or 24 < n < 28, "CBOR item that is not allowed")
+        return ({20: False, 21: True}.get(n), i) if n < 24 else (b[i:i + (1 << n - 24)], i + (1 << n - 24))
+    check(major < 6 and n < 28, "CBOR item that is not allowed")
+    if n > 23:
+        size = 1 << n - 24
+        n, i = int.from_bytes(b[i:i + size], "big"), i + size
+        check(n >= (24 if size == 1 else 1 << 4 * size), "CBOR number is not in its shortest form")
+    if major < 2: return (n if major == 0 else -1 - n), i
+    if major < 4: return (b[i:i + n] if major == 2 else b[i:i + n].decode()), i + n
+    out, last = [], b""
+    for k in range(n * (major - 3)):
+        start, (item, i) = i, cbor(b, i)
+        if major == 5 and k % 2 == 0:
+            check(last < (last := b[start:i]), "CBOR map is not sorted")
+        out.append(item)
+    return (out if major == 4 else dict(zip(out[::2], out[1::2]))), i
+def fields(m, need, may):
+    check(isinstance(m, dict) and all(type(k) is int for k in m), "not a map with integer keys")
+    check(all(k in need or k in may or k >= 64 for k in m), "unknown critical field")
+    for k, ok in {**may, **need}.items():
+        check(ok(m[k]) if k in m else k in may, f"field {k} is missing or not as it must be")
+    check(m[5] >> 12 in (1, 2, 4, 6, 8, 10, 12), "mode has no file type")
+    return m
+def epoch_key(a):
+    payload, mac = open(a.epoch, "rb").read().split(b"\n")[:2]
+    e = json.loads(payload)
+    check(e["version"] == 1 and e["state"] != "closed", "epoch of another version, or closed")
+    id = base64.b32decode(e["id"].upper() + "======")
+    raw = open(a.epoch_key or a.aes_key, "rb").read()
+    if len(raw) != 32 and a.aes_key:
+        raw = bytes.fromhex(raw.decode()) if len(raw.strip()) == 64 else b64(raw.decode().strip())
+    check(len(raw) == 32, "key is not of 32 bytes")
+    keys = [raw]
+    if a.aes_key:
+        name = "aes:" + kdf(raw, None, b"sigil/v1/key-id").hex()[:32]
+        wraps = [b64(w["blob"]) for w in e["wraps"] if w["key"] == name]
+        aad = b"sigil/v1/wrap" + id + struct.pack(">H", len(name)) + name.encode()
+        keys = [AESGCM(kdf(raw, id, b"sigil/v1/wrap")).decrypt(w[:12], w[12:], aad) for w in wraps]
+    for k in keys:
+        want = hmac.digest(kdf(k, id, b"sigil/v1/epoch"), payload, "sha256").hex()
+        if hmac.compare_digest(want.encode(), mac): return e["id"], k
+    raise ValueError("wrong key: no wrap of the epoch opens under it")
+def record(a, id, ek):
+    meta = json.load(open(a.meta))
+    meta = {k.lower(): v for k, v in meta.get("Metadata", meta).items()}
+    check("sigil" in meta, "not encrypted: no metadata `sigil`")
+    head, seal = meta["sigil"], b64(meta["sigil-seal"])
+    check(re.fullmatch("1 0 [a-z2-7]{26}", head), "another version or layout, or malformed")
+    check(head[4:] == id, "object belongs to epoch " + head[4:])
+    keys = kdf(ek, seal[:16], b"sigil/v1/seal", 64)
+    check(hmac.compare_digest(keys[32:], seal[16:48]), "wrong key: the seal commits to another")
+    plain = AESGCM(keys[:32]).decrypt(bytes(12), seal[48:], head.encode())
+    rec, end = cbor(plain)
+    check(end == len(plain) and fields(rec, NEED, MAY), "bytes after the record")
+    check(rec[4] == hashlib.sha256(a.key.encode()).digest(), "object was moved: it is sealed for another name")
+    return rec
+def body(a, rec):
+    """Verifies the tail, or that there is none; gives n, the salts, and the attributes that stand."""
+    size, f = os.path.getsize(a.body), open(a.body, "rb")
+    check(rec[5] >> 12 != 4 or size == 0 and 12 not in rec and not rec.get(13), "directory with a body")
+    if rec[5] >> 12 == 4: return None, 0, [], rec
+    big = size > SEGMENT + 2048
+    S = -(-(size - TRAILER) // (SEGMENT + 2064)) if big else 1
+    chunks = size - (TRAILER + 16 * S if big else 0)
+    n = chunks - 16 * -(-chunks // (CHUNK + 16))
+    good = n + 16 * max(1, -(-n // CHUNK)) == chunks and (n > SEGMENT) == big and -(-n // SEGMENT) in (S, 0)
+    check(size >= 16 and n >= 0 and good, "no file has a body of this length")
+    check(rec.get(13, n) == n and (big or 12 not in rec), "the record does not fit the body's length")
+    check(n == 0 or rec[5] >> 12 in (8, 10) and 17 not in rec, "a kind of file that has no content")
+    if not big: return f, n, [rec[2]], rec
+    f.seek(chunks); tail = f.read()
+    mac = hmac.digest(kdf(rec[1], rec[2], b"sigil/v1/table"), b"sigil/v1/table-mac\0" + rec[2] + tail[:-32], "sha256")
+    check(hmac.compare_digest(mac, tail[-32:]) and tail[-40:-32] == struct.pack(">Q", n), "tail does not authenticate")
+    if 12 in rec:
+        late, aad = tail[-TRAILER:-40], b"sigil/v1/late\0" + struct.pack(">Q", n)
+        plain = AESGCM(kdf(rec[1], rec[2], b"sigil/v1/late")).decrypt(late[:12], late[12:], aad)
+        m, end = cbor(plain)
+        check(fields(m, LATE, {}).keys() == LATE.keys() and not any(plain[end:]), "late block is not as it must be")
+        check(m[5] >> 12 == rec[5] >> 12, "late block is of another file type")
+        rec = {**rec, **m}
+    return f, n, [tail[i:i + 16] for i in range(0, 16 * S, 16)], rec
+def plaintext(f, n, salts, dek):
+    f and f.seek(0)
+    for c in range(max(1, -(-n // CHUNK)) if f else 0):
+        s, i = divmod(c, SEGMENT // CHUNK)
+        if i == 0: gcm = AESGCM(kdf(dek, salts[s], b"sigil/v1/segment" + struct.pack(">Q", s)))
+        final = n <= SEGMENT and (c + 1) * CHUNK >= n
+        yield gcm.decrypt(struct.pack(">B3xQ", final, i), f.read(min(CHUNK, n - c * CHUNK) + 16), None)
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, text in (("--key", "full key of the object"), ("--meta", "head-object's JSON"), ("--epoch", "epoch object")):
+        p.add_argument(name, required=True, help=text)
+    one = p.add_mutually_exclusive_group(required=True)
+    one.add_argument("--aes-key", help="master key: 32 bytes raw, hex or base64")
+    one.add_argument("--epoch-key", help="unwrapped epoch key, 32 bytes raw")
+    p.add_argument("--stat", action="store_true", help="print the attributes as JSON, not the content")
+    p.add_argument("-o", dest="out", help="write there, not to stdout")
+    p.add_argument("body")
+    a = p.parse_args()
+    try:
+        f, n, salts, rec = body(a, record(a, *epoch_key(a)))
+        for _ in plaintext(f, n, salts, rec[1]): pass
+    except InvalidTag:
+        sys.exit("decrypt_sigil: does not authenticate: damaged, tampered with, or the wrong key")
+    except (ValueError, LookupError, OSError, TypeError) as e:
+        sys.exit(f"decrypt_sigil: {e}")
+    if a.stat:
+        out = {NAMES[k]: v.hex() if type(v) is bytes else v for k, v in rec.items() if k in NAMES}
+        out["xattrs"] = {k: base64.b64encode(v).decode() for k, v in rec.get(11, {}).items()}
+        return print(json.dumps({**out, "mode": f"{rec[5]:o}", "size": n}))
+    with (open(a.out, "wb") if a.out else sys.stdout.buffer) as out:
+        out.writelines(plaintext(f, n, salts, rec[1]))
+if __name__ == "__main__": main()

@@ -1,0 +1,203 @@
+package sigil
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"filippo.io/age"
+	"github.com/google/go-cmp/cmp"
+)
+
+const decryptor = "../../docs/decrypt_sigil.py"
+
+// python finds a python3 that has the cryptography package, or makes one in
+// the repository's cache.
+func python(t *testing.T) string {
+	t.Helper()
+	has := func(p string) bool {
+		return exec.CommandContext(t.Context(), p, "-c", "import cryptography.hazmat.primitives.ciphers.aead").Run() == nil
+	}
+	system, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("python3 is not installed: docs/decrypt_sigil.py is not tested")
+	}
+	if has(system) {
+		return system
+	}
+	dir, err := filepath.Abs("../../.cache/python")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := filepath.Join(dir, "bin", "python3")
+	if has(own) {
+		return own
+	}
+	for _, c := range [][]string{{system, "-m", "venv", dir}, {own, "-m", "pip", "install", "-q", "cryptography"}} {
+		if out, err := exec.CommandContext(t.Context(), c[0], c[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", strings.Join(c, " "), err, out)
+		}
+	}
+	return own
+}
+
+// decrypt runs the decryptor on an object as it would be downloaded.
+func decrypt(t *testing.T, python, key string, metadata map[string]string, body []byte, epoch string, args ...string) (stdout []byte, stderr string, err error) {
+	t.Helper()
+	dir := t.TempDir()
+	head, _ := json.Marshal(map[string]any{"ContentLength": len(body), "ContentType": "application/octet-stream", "Metadata": metadata})
+	for name, data := range map[string][]byte{"head.json": head, "body": body} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args = append([]string{decryptor, "--key", key, "--meta", filepath.Join(dir, "head.json"), "--epoch", "testdata/epochs/" + epoch}, args...)
+	cmd := exec.CommandContext(t.Context(), python, append(args, filepath.Join(dir, "body"))...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	return out.Bytes(), errs.String(), err
+}
+
+func epochOf(metadata map[string]string) string {
+	words := strings.Fields(metadata[MetaSigil])
+	return words[len(words)-1]
+}
+
+func TestDecryptorOpensVectors(t *testing.T) {
+	py, v := python(t), loadVectors(t)
+	for _, o := range v.Objects {
+		t.Run(o.Name, func(t *testing.T) {
+			t.Parallel()
+			body, epoch := v.body(t, o), epochOf(o.Metadata)
+			plain, stderr, err := decrypt(t, py, o.Key, o.Metadata, body, epoch, "--aes-key", "testdata/aes.key")
+			if err != nil || !bytes.Equal(plain, o.plaintext(t)) {
+				t.Fatalf("%d bytes, %v: %s", len(plain), err, stderr)
+			}
+			out, stderr, err := decrypt(t, py, o.Key, o.Metadata, body, epoch, "--aes-key", "testdata/aes.key", "--stat")
+			if err != nil {
+				t.Fatalf("--stat: %v: %s", err, stderr)
+			}
+			var got stat
+			if err := json.Unmarshal(out, &got); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(o.Stat, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestDecryptorRefusesTamperedVectors(t *testing.T) {
+	py, v := python(t), loadVectors(t)
+	for _, c := range v.Tampered {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			key, metadata, body := v.apply(t, c)
+			epoch := epochOf(v.object(t, c.Of).Metadata)
+			plain, stderr, err := decrypt(t, py, key, metadata, body, epoch, "--aes-key", "testdata/aes.key")
+			if err == nil || len(plain) != 0 || !strings.HasPrefix(stderr, "decrypt_sigil: ") {
+				t.Errorf("%d bytes, %v: %s", len(plain), err, stderr)
+			}
+		})
+	}
+}
+
+// The epoch key out of stock age, and every form of a master key file.
+func TestDecryptorTakesKeys(t *testing.T) {
+	py, v := python(t), loadVectors(t)
+	o := v.object(t, "small")
+	epoch := epochOf(o.Metadata)
+	text, err := os.ReadFile("testdata/aes.key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := make([]byte, KeySize)
+	if _, err := hex.Decode(raw, bytes.TrimSpace(text)); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		flag string
+		key  []byte
+		ok   bool
+	}{
+		"raw":           {"--aes-key", raw, true},
+		"hex":           {"--aes-key", text, true},
+		"base64":        {"--aes-key", []byte(base64.StdEncoding.EncodeToString(raw) + "\n"), true},
+		"another":       {"--aes-key", bytes.Repeat([]byte{7}, 32), false},
+		"31 bytes":      {"--aes-key", raw[:31], false},
+		"age":           {"--epoch-key", unwrapAge(t, epoch), true},
+		"another epoch": {"--epoch-key", raw, false},
+	} {
+		file := filepath.Join(t.TempDir(), "key")
+		if err := os.WriteFile(file, c.key, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out := filepath.Join(t.TempDir(), "plain")
+		_, stderr, err := decrypt(t, py, o.Key, o.Metadata, v.body(t, o), epoch, c.flag, file, "-o", out)
+		plain, _ := os.ReadFile(out)
+		if (err == nil) != c.ok || c.ok != bytes.Equal(plain, o.plaintext(t)) {
+			t.Errorf("%s: %d bytes, %v: %s", name, len(plain), err, stderr)
+		}
+	}
+}
+
+// unwrapAge does what the decryptor's help says with jq, base64 and age.
+func unwrapAge(t *testing.T, epoch string) []byte {
+	t.Helper()
+	stored, err := os.ReadFile("testdata/epochs/" + epoch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, _, _ := bytes.Cut(stored, []byte("\n"))
+	var e struct {
+		Wraps []struct {
+			Type string
+			Blob []byte
+		}
+	}
+	if err := json.Unmarshal(payload, &e); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("testdata/age.key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids, err := age.ParseIdentities(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range e.Wraps {
+		if w.Type == "age" {
+			r, err := age.Decrypt(bytes.NewReader(w.Blob), ids...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var key bytes.Buffer
+			if _, err := key.ReadFrom(r); err != nil {
+				t.Fatal(err)
+			}
+			return key.Bytes()
+		}
+	}
+	t.Fatal("no age wrap")
+	return nil
+}
+
+// The script stays short enough to be read by who needs it.
+func TestDecryptorIsShort(t *testing.T) {
+	b, err := os.ReadFile(decryptor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(b, []byte("\n")); n >= 150 {
+		t.Errorf("%d lines", n)
+	}
+}
