@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,7 +26,12 @@ type crashCase struct {
 var (
 	oldContent = content(1, 300_000)
 	newContent = content(2, segment+300_000)
+	manyParts  = content(3, 3*segment+300_000)
+	piece      = content(4, 100_000)
 )
+
+// pieceAt lies across a boundary of segments.
+const pieceAt = 2*segment - 50_000
 
 // oldOrNew fails the test unless name holds exactly one of both, the new one
 // where done is set.
@@ -58,6 +64,37 @@ var crashCases = []crashCase{
 		prepare: func(t *testing.T, dir string) { writeFile(t, filepath.Join(dir, "file"), oldContent) },
 		act:     func(dir string) error { return os.WriteFile(filepath.Join(dir, "file"), newContent, 0o644) },
 		check:   func(t *testing.T, dir string, done bool) { oldOrNew(t, filepath.Join(dir, "file"), done) },
+	},
+	{
+		name:    "close of a new file in parts",
+		prepare: func(*testing.T, string) {},
+		act:     func(dir string) error { return os.WriteFile(filepath.Join(dir, "file"), manyParts, 0o644) },
+		check: func(t *testing.T, dir string, done bool) {
+			if _, err := os.Lstat(filepath.Join(dir, "file")); os.IsNotExist(err) && !done {
+				return
+			}
+			wantFile(t, filepath.Join(dir, "file"), manyParts)
+		},
+	},
+	{
+		name:    "rewrite of a part",
+		prepare: func(t *testing.T, dir string) { writeFile(t, filepath.Join(dir, "file"), manyParts) },
+		act: func(dir string) error {
+			f, err := os.OpenFile(filepath.Join(dir, "file"), os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			_, err = f.WriteAt(piece, pieceAt)
+			return errors.Join(err, f.Close())
+		},
+		check: func(t *testing.T, dir string, done bool) {
+			got, err := os.ReadFile(filepath.Join(dir, "file"))
+			changed := bytes.Clone(manyParts)
+			copy(changed[pieceAt:], piece)
+			if err != nil || !bytes.Equal(got, changed) && (done || !bytes.Equal(got, manyParts)) {
+				t.Errorf("%d bytes that are neither old nor new, %v (acknowledged: %v)", len(got), err, done)
+			}
+		},
 	},
 	{
 		name: "rename over a file",

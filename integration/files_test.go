@@ -196,3 +196,24 @@ func TestExclusiveCreate(t *testing.T) {
 		t.Errorf("a second O_EXCL after a remount: %v", err)
 	}
 }
+
+// A commit of a file that is dirty in part needs the rest of the old object;
+// some servers let nobody read an object while it is being replaced. Sizes lie
+// on both sides of the line between one PUT and many parts.
+func TestRewriteOfAPartOfWhatIsNotCached(t *testing.T) {
+	for _, size := range []int64{3 << 20, segment - 1, 2*segment + 17} {
+		d := newDisk(t)
+		name := filepath.Join(d.Dir(), "file")
+		want := content(1, size)
+		writeFile(t, name, want)
+		d.Remount(t)
+		writer := newTool(t, t.TempDir(), "dd")
+		writeFile(t, filepath.Join(writer.dir, "piece"), []byte("piece"))
+		// A minute, not toolTime: this is about a hang.
+		writer.run("timeout", "-s", "KILL", "60", "dd", "if=piece", "of="+name, "conv=notrunc,fsync", "oflag=seek_bytes", "seek=70000", "status=none")
+		copy(want[70000:], "piece")
+		wantFile(t, name, want)
+		d.Remount(t)
+		wantFile(t, name, want)
+	}
+}
