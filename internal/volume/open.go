@@ -97,6 +97,9 @@ func (v *Volume) Create(ctx context.Context, p string, a Attr, excl bool) (*File
 	if v.ended() {
 		return nil, ErrClosed
 	}
+	if p == "" {
+		return nil, ErrIsDir
+	}
 	if _, err := v.keyFor(p, false); err != nil {
 		return nil, err
 	}
