@@ -53,9 +53,6 @@ func (c *content) reader() (*sigil.Reader, error) {
 // moved says that the body lies at id now.
 func (c *content) moved(id objstore.ID) { c.id.Store(&id) }
 
-// size is the length of the plaintext.
-func (c *content) size() int64 { return c.obj.size }
-
 // ReadAt reads plaintext as io.ReaderAt does. A block that does not
 // authenticate is fetched once more; then it is ErrCorrupt.
 func (c *content) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {

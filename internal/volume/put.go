@@ -269,7 +269,7 @@ const copyPart = 1 << 30
 // copyBody copies the body of o to dst with new metadata, in one request or by
 // a multipart copy.
 func (v *Volume) copyBody(ctx context.Context, o *object, dst string, opt objstore.PutOptions) (objstore.ID, error) {
-	if o.length <= maxCopy {
+	if o.length <= v.maxCopy {
 		if !v.opt.Capabilities.CopyConditions {
 			opt.Condition = objstore.Condition{}
 		}
@@ -281,7 +281,7 @@ func (v *Volume) copyBody(ctx context.Context, o *object, dst string, opt objsto
 	if err != nil {
 		return objstore.ID{}, err
 	}
-	if err := copyParts(ctx, up, o); err != nil {
+	if err := copyParts(ctx, up, o, v.copyPart); err != nil {
 		return objstore.ID{}, v.giveUp(ctx, up, dst, err)
 	}
 	if err := v.guard(ctx, v.opt.Capabilities.UploadConditions, dst, cond); err != nil {
@@ -290,11 +290,11 @@ func (v *Volume) copyBody(ctx context.Context, o *object, dst string, opt objsto
 	return v.complete(ctx, up, dst, cond)
 }
 
-func copyParts(ctx context.Context, up objstore.Uploader, o *object) error {
+func copyParts(ctx context.Context, up objstore.Uploader, o *object, part int64) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelParts)
-	for i := range (o.length + copyPart - 1) / copyPart {
-		r := objstore.Range{Off: i * copyPart, Len: min(copyPart, o.length-i*copyPart)}
+	for i := range (o.length + part - 1) / part {
+		r := objstore.Range{Off: i * part, Len: min(part, o.length-i*part)}
 		g.Go(func() error { return up.CopyPart(ctx, int(i)+1, o.id, r) })
 	}
 	return g.Wait()

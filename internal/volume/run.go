@@ -19,6 +19,8 @@ type Volume struct {
 	started int64 // ns
 	names   nameLocks
 
+	maxCopy, copyPart int64 // those constants; tests make them small
+
 	wake chan struct{} // work for the background
 	stop chan struct{} // closed by Close
 	done sync.WaitGroup
@@ -56,6 +58,8 @@ func New(opt Options) *Volume {
 	return &Volume{
 		opt:          opt,
 		started:      opt.Now().UnixNano(),
+		maxCopy:      maxCopy,
+		copyPart:     copyPart,
 		wake:         make(chan struct{}, 1),
 		stop:         make(chan struct{}),
 		known:        map[string]*dentry{},
