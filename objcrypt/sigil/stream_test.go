@@ -150,7 +150,7 @@ func TestStreamNoticesAStaleLength(t *testing.T) {
 func TestLateAttributesAreChecked(t *testing.T) {
 	const n = SegmentSize + 1
 	src := keystream{"late", n}
-	make := func(l Late) (object, *Record) {
+	written := func(l Late) (object, *Record) {
 		rec := file()
 		s, _ := NewStream(rec, n)
 		body := readAll(t, mustSection(t)(s.Finish(context.Background(), src, 0, n, l)))
@@ -158,12 +158,12 @@ func TestLateAttributesAreChecked(t *testing.T) {
 	}
 	other := lateAttr
 	other.Mode = typeSymlink | 0o777
-	o, rec := make(other)
-	_, r := o.reader(t)
+	bad, _ := written(other)
+	_, r := bad.reader(t)
 	if _, err := r.Late(t.Context()); !errors.Is(err, objcrypt.ErrCorrupt) {
 		t.Errorf("another file type: %v", err)
 	}
-	o, rec = make(lateAttr)
+	o, rec := written(lateAttr)
 	size := int64(len(o.body))
 	for name, suffix := range map[string][]byte{
 		"short": o.body[size-trailerSize+1:],
