@@ -45,7 +45,8 @@ type snapshot struct {
 	sent   []string // bodies of commits, this and earlier ones, whose outcome is unknown
 	left   bool     // a removal of the base may have been done
 	data   *spool.Snapshot
-	opened int64 // ns
+	plain  sigil.ReaderAt // the content: the snapshot itself, or a copy in memory
+	opened int64          // ns
 }
 
 // ReadAt reads the plaintext of the snapshot. It is a sigil.ReaderAt.
@@ -82,6 +83,12 @@ func (f *File) commit(ctx context.Context) error {
 		return nil
 	}
 	defer s.data.Release()
+	src, unload, err := f.v.load(ctx, s)
+	if err != nil {
+		return f.failed(fmt.Errorf("commit %q: %w", s.path, err))
+	}
+	defer unload()
+	s.plain = src
 	o, err := f.v.writeSnapshot(ctx, s)
 	f.doubt(s.sent)
 	if conflict(err) && f.v.opt.OnConflict == ConflictCopy {
@@ -128,7 +135,7 @@ const maxRetries = 5
 
 // putSnapshot writes s over base.
 func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*object, error) {
-	d := draft{key: v.fileKey(s.path), rec: v.newRecord(s.attr, s.xat), src: s, size: s.data.Size()}
+	d := draft{key: v.fileKey(s.path), rec: v.newRecord(s.attr, s.xat), src: s.plain, size: s.data.Size()}
 	d.cond.IfNone = base == nil
 	if base != nil {
 		d.class, d.cond.IfMatch = base.class, base.id.ETag

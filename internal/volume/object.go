@@ -123,7 +123,24 @@ func (v *Volume) openInfo(ctx context.Context, info objstore.Info, suffix []byte
 	}
 	rec.Settle(late)
 	o.attr, o.size = rec.Attr, size
-	return o, nil
+	return o, o.proveEmpty(ctx, suffix)
+}
+
+// proveEmpty verifies the one chunk of an empty file, which the lookup has
+// brought: nobody reads a file that is said to be empty, so nothing else would
+// notice that it was cut to nothing.
+func (o *object) proveEmpty(ctx context.Context, suffix []byte) error {
+	if o.size != 0 {
+		return nil
+	}
+	r, err := sigil.NewReader(o.rec, o.header, sigil.WithSuffix(nil, suffix, o.length), o.length)
+	if err == nil {
+		err = r.Verify(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.id.Key, err)
+	}
+	return nil
 }
 
 // unseal opens a header with whichever epoch its seal commits to.

@@ -21,6 +21,8 @@ type Volume struct {
 
 	maxCopy, copyPart int64 // those constants; tests make them small
 
+	loads chan struct{} // one for each commit that may hold its content in memory
+
 	wake chan struct{} // work for the background
 	stop chan struct{} // closed by Close
 	done sync.WaitGroup
@@ -60,6 +62,7 @@ func New(opt Options) *Volume {
 		started:      opt.Now().UnixNano(),
 		maxCopy:      maxCopy,
 		copyPart:     copyPart,
+		loads:        make(chan struct{}, parallelLoads),
 		wake:         make(chan struct{}, 1),
 		stop:         make(chan struct{}),
 		known:        map[string]*dentry{},

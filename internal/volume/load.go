@@ -1,0 +1,47 @@
+package volume
+
+import (
+	"context"
+
+	"github.com/sigilfs/sigilfs/cache/spool"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
+)
+
+// parallelLoads bounds how many commits hold the content of their file in
+// memory: onePut bytes each at the most.
+const parallelLoads = 4
+
+// load gives what the commit of s reads its plaintext from. While a PUT is
+// under way some servers hold back every GET of the same key, so a body that
+// goes up in one PUT must not be fetched from there meanwhile: if any of it is
+// in the base, all of it is brought into memory first. done lets go of that.
+func (v *Volume) load(ctx context.Context, s *snapshot) (src sigil.ReaderAt, done func(), err error) {
+	if s.data.Size() > onePut || !s.needsBase() {
+		return s, func() {}, nil
+	}
+	select {
+	case v.loads <- struct{}{}:
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	done = func() { <-v.loads }
+	plain := make([]byte, s.data.Size())
+	n, err := s.ReadAt(ctx, plain, 0)
+	if err = filled(n, len(plain), err); err != nil {
+		done()
+		return nil, nil, err
+	}
+	return bytesAt(plain), done, nil
+}
+
+// needsBase tells whether any byte of the snapshot is in the base only.
+func (s *snapshot) needsBase() bool {
+	for off := int64(0); off < s.data.Size(); {
+		kind, end := s.data.Extent(off)
+		if kind == spool.Base {
+			return true
+		}
+		off = end
+	}
+	return false
+}
