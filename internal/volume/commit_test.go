@@ -135,7 +135,7 @@ func TestLostAnswers(t *testing.T) {
 	}
 }
 
-// TestUnknownThenConflict: an answer is lost and cannot be found out either;
+// TestUnknownOutcomes: an answer is lost and cannot be found out either;
 // the next commit meets its own earlier try and knows it.
 func TestUnknownOutcomes(t *testing.T) {
 	for _, excl := range []bool{false, true} {
@@ -415,38 +415,56 @@ func TestWriteDuringCommit(t *testing.T) {
 // TestReadDuringCommit: between the answer of the store and its publication
 // the base that a reader reads is gone; it waits for the new one.
 func TestReadDuringCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := mount(t, bucket())
+		text := noise(300<<10, 1)
+		f.put("a", text)
+		file := f.open("a")
+		f.write(file, "one", 0)
+		gate := make(chan struct{})
+		f.s.SetScript(func(op faulty.Op) faulty.Fault {
+			if op.Verb != faulty.Put {
+				return faulty.Fault{}
+			}
+			return faulty.Fault{After: func(err error) error {
+				<-gate
+				return err
+			}}
+		})
+		done, read := make(chan error, 1), make(chan error, 1)
+		go func() { done <- file.Commit(f.ctx) }()
+		synctest.Wait()
+		f.opt.Cache.Drop(file.content().ids, 0, 1<<20)
+		go func() {
+			p := make([]byte, 100)
+			_, err := file.ReadAt(f.ctx, p, 250<<10)
+			if err == nil && string(p) != text[250<<10:250<<10+100] {
+				err = errors.New("other bytes")
+			}
+			read <- err
+		}()
+		synctest.Wait() // it has found its base gone
+		close(gate)
+		f.must(<-done)
+		f.must(<-read)
+		file.Release()
+		f.must(f.Close(f.ctx))
+	})
+}
+
+// TestStaleAnswer: what the store said before a commit of our own is not taken
+// for another host's version.
+func TestStaleAnswer(t *testing.T) {
 	f := mount(t, bucket())
-	text := noise(300<<10, 1)
-	f.put("a", text)
+	f.put("a", "one")
 	file := f.open("a")
 	defer file.Release()
-	f.write(file, "one", 0)
-	gate, put := make(chan struct{}), make(chan struct{})
-	f.s.SetScript(func(op faulty.Op) faulty.Fault {
-		if op.Verb != faulty.Put {
-			return faulty.Fault{}
-		}
-		return faulty.Fault{After: func(err error) error {
-			close(put)
-			<-gate
-			return err
-		}}
-	})
-	done, read := make(chan error), make(chan error)
-	go func() { done <- file.Commit(f.ctx) }()
-	<-put
-	f.opt.Cache.Drop(file.content().ids, 0, 1<<20)
-	go func() {
-		p := make([]byte, 100)
-		_, err := file.ReadAt(f.ctx, p, 250<<10)
-		if err == nil && string(p) != text[250<<10:250<<10+100] {
-			err = errors.New("other bytes")
-		}
-		read <- err
-	}()
-	close(gate)
-	f.must(<-done)
-	f.must(<-read)
+	old := f.recall("a")
+	f.write(file, "two", 0)
+	f.must(file.Commit(f.ctx))
+	if info := f.infoOf("a", old); info.Incarnation != file.Info().Incarnation || f.fileAt("a") != file {
+		t.Errorf("%+v", info.Attr)
+	}
 }
 
 func TestSpoolFull(t *testing.T) {

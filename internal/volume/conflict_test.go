@@ -160,7 +160,7 @@ func TestPinnedHandle(t *testing.T) {
 	}
 }
 
-// TestForeignAttributesKeepTheBody: a chmod by another host changes neither
+// TestForeignAttributes: a chmod by another host changes neither
 // what an open handle reads nor its incarnation.
 func TestForeignAttributes(t *testing.T) {
 	f := mount(t, bucket())

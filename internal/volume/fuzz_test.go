@@ -52,7 +52,8 @@ func TestParseJournal(t *testing.T) {
 		{`{"version":1,"from":"q/a/","to":"r/b/"}`, ErrCorrupt},
 		{`{"version":1,"from":"r/.sigil/epochs/","to":"r/b/"}`, ErrCorrupt},
 		{`{"version":1,"from":"r/../a/","to":"r/b/"}`, ErrCorrupt},
-		{`nothing`, ErrCorrupt}, {``, ErrCorrupt},
+		{`nothing`, ErrCorrupt},
+		{``, ErrCorrupt},
 	} {
 		_, err := parseJournal([]byte(tc.in), "r/")
 		if tc.want == nil && err != nil || !errors.Is(err, tc.want) {

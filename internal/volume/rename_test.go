@@ -189,14 +189,24 @@ func (f *fixture) settle() {
 // TestRenameFails: neither name loses anything, dirty data of the target least
 // of all.
 func TestRenameFails(t *testing.T) {
-	for _, verb := range []faulty.Verb{faulty.Copy, faulty.Get, faulty.List} {
-		t.Run(string(verb), func(t *testing.T) {
+	for name, fails := range map[string]func(faulty.Op) bool{
+		"Park": func(op faulty.Op) bool { return op.Verb == faulty.Copy && op.Key != "b" },
+		"Copy": func(op faulty.Op) bool { return op.Verb == faulty.Copy && op.Key == "b" },
+		"Get":  func(op faulty.Op) bool { return op.Verb == faulty.Get },
+		"List": func(op faulty.Op) bool { return op.Verb == faulty.List },
+	} {
+		t.Run(name, func(t *testing.T) {
 			f := mount(t, bucket())
 			f.put("a", "from")
 			f.put("b", "to")
 			file := f.open("b")
 			f.write(file, "TO", 0)
-			f.failing(objstore.ErrAccess, false, verb)
+			f.s.SetScript(func(op faulty.Op) faulty.Fault {
+				if fails(op) {
+					return faulty.Fault{Err: objstore.ErrAccess}
+				}
+				return faulty.Fault{}
+			})
 			wants(t, f.Rename(f.ctx, "a", "b", false), ErrAccess)
 			f.healed()
 			f.has("a", "from")
@@ -308,7 +318,7 @@ func TestRenameEmptyImplicit(t *testing.T) {
 	}
 }
 
-// TestRenameOverForeign: the last one wins, and nothing is left behind.
+// TestRenameOverForeign: what another host has put there meanwhile is seen.
 func TestRenameOverForeign(t *testing.T) {
 	f := mount(t, bucket(), long)
 	f.put("a", "mine")

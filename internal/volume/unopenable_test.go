@@ -70,7 +70,7 @@ func TestFlippedBody(t *testing.T) {
 	}
 }
 
-// TestTransientErrorsAreNoVerdict: trouble of the moment is passed on and
+// TestTransientErrors: trouble of the moment is passed on and
 // never taken for absence.
 func TestTransientErrors(t *testing.T) {
 	for _, tc := range []struct{ give, want error }{
