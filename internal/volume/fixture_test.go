@@ -355,3 +355,6 @@ func memAt(c *clock) *mem.Store { return mem.New(mem.Options{Now: c.now}) }
 func careless() *mem.Store {
 	return mem.New(mem.Options{IgnorePutConditions: true, IgnoreCopyConditions: true, IgnoreDeleteConditions: true})
 }
+
+// pass lets time go by in a bubble of synctest, where nothing else moves it.
+func pass(d time.Duration) { <-time.After(d) }

@@ -55,13 +55,13 @@ func TestTakeover(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := bucket()
 			dying(t, m, "dead", func(op faulty.Op) bool { return op.Verb == verb && op.OfAll == 2 })
-			time.Sleep(silence / 2) // of the bubble's own time
+			pass(silence / 2)
 			f := mount(t, m)
 			if f.journals() != 1 {
 				t.Error("taken from a host that may live")
 			}
 			f.must(f.Close(f.ctx))
-			time.Sleep(silence)
+			pass(silence)
 			f = mount(t, m)
 			f.lists("", "e")
 			f.lists("e", "a", "b", "c")
@@ -89,7 +89,7 @@ func TestHeartbeat(t *testing.T) {
 		})
 		done := make(chan error)
 		go func() { done <- f.Rename(f.ctx, "d", "e", false) }()
-		time.Sleep(5*time.Minute + time.Second)
+		pass(5*time.Minute + time.Second)
 		other := mount(t, f.mem, host("there"))
 		if other.journals() != 1 {
 			t.Error("taken from a living host")
@@ -124,7 +124,7 @@ func TestTakenOver(t *testing.T) {
 		f.s.Reset()
 		done := make(chan error)
 		go func() { done <- f.Rename(f.ctx, "d", "e", false) }()
-		time.Sleep(2 * silence)
+		pass(2 * silence)
 		other := mount(t, f.mem, host("there"))
 		other.lists("e", "a", "b")
 		other.has("e/a", "d/a")
@@ -149,7 +149,7 @@ func TestWrittenMeanwhile(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := bucket()
 			dying(t, m, "here", func(op faulty.Op) bool { return op.Verb == faulty.Delete })
-			time.Sleep(time.Second)
+			pass(time.Second)
 			other := mount(t, m, host("there"))
 			other.put(p, "newer")
 			f := mount(t, m)

@@ -18,7 +18,6 @@ type ref struct{ nodes map[string]*node }
 type node struct {
 	dir  bool
 	text string
-	mode uint32
 }
 
 func newRef() ref { return ref{nodes: map[string]*node{"": {dir: true}}} }

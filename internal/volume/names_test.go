@@ -216,7 +216,8 @@ func TestListMany(t *testing.T) {
 	defer file.Release()
 	f.lists("d", slices.Insert(want, 8, "f0007x")...)
 	n := 0
-	for range f.List(f.ctx, "d", "f2000") {
+	for _, err := range f.List(f.ctx, "d", "f2000") {
+		f.must(err)
 		n++
 	}
 	if n != 499 {
@@ -275,7 +276,8 @@ func TestListTypes(t *testing.T) {
 	if types["l"] != unix.S_IFLNK || types["x"] != unix.S_IFREG || types["d"] != unix.S_IFDIR {
 		t.Errorf("%v", types)
 	}
-	for e := range mount(t, f.mem).List(f.ctx, "", "") {
+	for e, err := range mount(t, f.mem).List(f.ctx, "", "") {
+		f.must(err)
 		if e.Name != "d" && e.Type != 0 {
 			t.Errorf("%s has type %o from a listing alone", e.Name, e.Type)
 		}
