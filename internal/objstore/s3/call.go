@@ -50,6 +50,7 @@ func (s *Store) do(ctx context.Context, c call, try func(context.Context, *attem
 		begin = time.Now()
 		maybe bool // an earlier attempt may have been done
 		odd   int
+		last  *failure // of the latest attempt that ctx did not end
 	)
 	for n := 1; ; n++ {
 		f := s.attempt(ctx, c, try)
@@ -63,10 +64,14 @@ func (s *Store) do(ctx context.Context, c call, try func(context.Context, *attem
 		wait := backoff(n, f)
 		switch {
 		case ctx.Err() != nil:
+			if last != nil {
+				f = last // says more than that ctx ended
+			}
 			return s.fail(c, f, maybe, context.Cause(ctx))
 		case !f.again, odd >= few, n == s.cfg.MaxAttempts, time.Since(begin)+wait > c.bound:
 			return s.fail(c, f, maybe, nil)
 		}
+		last = f
 		if err := sleep(ctx, wait); err != nil {
 			return s.fail(c, f, maybe, err)
 		}
