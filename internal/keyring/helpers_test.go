@@ -27,6 +27,7 @@ type fakeBucket struct {
 	gets    []string
 	writes  int
 	fail    error // of every request, if set
+	denied  bool  // no Get is allowed
 	lose    bool  // the answer of the next Create is lost, and it is sent again
 }
 
@@ -42,7 +43,7 @@ func (b *fakeBucket) Get(_ context.Context, key string) ([]byte, string, error) 
 		return nil, "", b.fail
 	}
 	data, ok := b.objects[key]
-	if !ok {
+	if !ok || b.denied {
 		return nil, "", fmt.Errorf("get %s: %w", key, ErrNotExist)
 	}
 	return slices.Clone(data), strconv.Itoa(b.etags[key]), nil

@@ -94,26 +94,66 @@ func (r *Ring) join(theirs, mine *entry) *entry {
 // revision over an older one there, and gives the entry as it is then. What
 // fails is reported and tried again when the epoch is next read.
 func (r *Ring) repair(ctx context.Context, f found) *entry {
-	if r.readOnly {
-		return f.entry
-	}
-	id, key := f.epoch.ID, epochPath(r.root, f.epoch.ID)
 	switch {
+	case r.readOnly:
 	case f.shown == 0:
-		if err := r.bucket.Create(ctx, key, f.epoch.stored); err != nil {
-			r.report(id, "the epoch is not in the bucket any more and could not be put back: "+err.Error())
-			e := *f.entry
-			e.lost = true
-			return &e
-		}
-		r.report(id, "the epoch was missing from the bucket and was put back at "+key)
+		return r.putBack(ctx, f.entry)
 	case f.at == r.root && f.shown < f.epoch.Revision:
-		err := r.bucket.Replace(ctx, key, f.epoch.stored, f.etag)
-		if err != nil && !errors.Is(err, ErrChanged) {
-			r.report(id, "the older revision in the bucket could not be replaced: "+err.Error())
-		}
+		r.replace(ctx, f.entry, f.etag)
 	}
 	return f.entry
+}
+
+func (r *Ring) replace(ctx context.Context, e *entry, etag string) {
+	err := r.bucket.Replace(ctx, epochPath(r.root, e.epoch.ID), e.epoch.stored, etag)
+	if err != nil && !errors.Is(err, ErrChanged) {
+		r.report(e.epoch.ID, "the older revision in the bucket could not be replaced: "+err.Error())
+	}
+}
+
+// putBack creates the epoch object at the volume root. One that is there
+// already will do: it was put back before, or this host may not read it.
+func (r *Ring) putBack(ctx context.Context, e *entry) *entry {
+	id, key := e.epoch.ID, epochPath(r.root, e.epoch.ID)
+	back := *e
+	back.at, back.lost = r.root, false
+	err := r.bucket.Create(ctx, key, e.epoch.stored)
+	switch {
+	case err == nil:
+		r.report(id, "the epoch was missing from the bucket and was put back at "+key)
+		return &back
+	case errors.Is(err, ErrExist):
+		there, etag, seen := r.meet(ctx, &back, key)
+		if there != nil {
+			if there.Revision < back.epoch.Revision {
+				r.replace(ctx, &back, etag)
+			}
+			return r.join(&entry{key: e.key, epoch: there, state: there.State, at: r.root}, &back)
+		}
+		if errors.Is(seen, ErrNotExist) {
+			return &back
+		}
+		err = seen
+	}
+	r.report(id, "the epoch is not in the bucket any more and could not be put back: "+err.Error())
+	back.at, back.lost = e.at, true
+	return &back
+}
+
+// meet reads what lies at key in the place of e, whose key it must have.
+func (r *Ring) meet(ctx context.Context, e *entry, key string) (*Epoch, string, error) {
+	data, etag, err := r.bucket.Get(ctx, key)
+	if err != nil {
+		return nil, "", err
+	}
+	epoch, err := ParseEpoch(e.epoch.ID, data)
+	if err == nil {
+		err = epoch.Verify(e.key)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	return epoch, etag, nil
 }
 
 // Recheck reads every epoch in use again, for what other hosts did to it. An
@@ -157,18 +197,13 @@ func (r *Ring) recheck(ctx context.Context, id EpochID) error {
 // look reads a known epoch again where it lies. Only its MAC is checked and no
 // wrap is opened: this host may hold recipients only.
 func (r *Ring) look(ctx context.Context, e *entry) (found, error) {
-	data, etag, err := r.bucket.Get(ctx, epochPath(e.at, e.epoch.ID))
-	if errors.Is(err, ErrNotExist) {
+	epoch, etag, err := r.meet(ctx, e, epochPath(e.at, e.epoch.ID))
+	switch {
+	case errors.Is(err, ErrNotExist):
 		return found{entry: e}, nil
-	}
-	if err != nil {
+	case err != nil && !final(err):
 		return found{}, err
-	}
-	epoch, err := ParseEpoch(e.epoch.ID, data)
-	if err == nil {
-		err = epoch.Verify(e.key)
-	}
-	if err != nil {
+	case err != nil:
 		r.report(e.epoch.ID, "something else lies in the place of this epoch; what was seen before is used: "+err.Error())
 		return found{entry: e}, nil
 	}

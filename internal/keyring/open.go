@@ -57,6 +57,9 @@ func hasSecret(spec string) bool {
 		return true
 	}
 	for _, s := range []string{spec, spec[strings.IndexByte(spec, ':')+1:]} {
+		if len(s) == KeySize { // a path may have 32 bytes; raw ones are no text
+			continue
+		}
 		if _, err := parseKey([]byte(s)); err == nil {
 			return true
 		}

@@ -455,3 +455,15 @@ func FuzzSpec(f *testing.F) {
 		}
 	})
 }
+
+// TestPathOfKeyLength: a path of 32 bytes is not taken for a raw key.
+func TestPathOfKeyLength(t *testing.T) {
+	path := "/nonexistent/schlüssel/main.key"
+	if len(path) != KeySize {
+		t.Fatalf("the path has %d bytes", len(path))
+	}
+	_, err := Open(t.Context(), "file:"+path, Sources{})
+	if err == nil || strings.Contains(err.Error(), "command line") {
+		t.Errorf("error %v", err)
+	}
+}

@@ -295,7 +295,10 @@ func (r *Ring) store(ctx context.Context, e *Epoch) error {
 		return err
 	}
 	data, _, getErr := r.bucket.Get(ctx, key)
-	if getErr != nil {
+	switch {
+	case errors.Is(getErr, ErrNotExist): // it is there, and this host may only write
+		return nil
+	case getErr != nil:
 		return getErr
 	}
 	if string(data) != string(e.stored) {

@@ -639,3 +639,77 @@ func TestDirThatFails(t *testing.T) {
 		t.Error("not reported")
 	}
 }
+
+// TestWriteOnlyCredentials: who may put and not get keeps to one epoch, though
+// every look for it says that nothing is there.
+func TestWriteOnlyCredentials(t *testing.T) {
+	b, said := newBucket(), &reports{}
+	b.denied, b.lose = true, true
+	r := mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, Report: said.add})
+	id, _ := mustCurrent(t, r)
+	for range 3 {
+		if err := r.Recheck(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if again, _ := mustCurrent(t, r); again != id || len(b.keys()) != 1 {
+		t.Errorf("the epoch was left, bucket holds %v", b.keys())
+	}
+	if said.count() != 0 {
+		t.Errorf("reported %q", said.texts)
+	}
+}
+
+// TestPutBackOnce: an epoch that lay under another prefix goes to the volume
+// root, and is looked for there from then on.
+func TestPutBackOnce(t *testing.T) {
+	b, said := newBucket(), &reports{}
+	other := mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, VolumeRoot: "web1/data/"})
+	id, key := mustCurrent(t, other)
+	r := mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, VolumeRoot: "web1/", Report: said.add})
+	if _, err := r.Open(t.Context(), obj, id, is(key)); err != nil {
+		t.Fatal(err)
+	}
+	b.delete(epochPath("web1/data/", id))
+	for range 3 {
+		if err := r.Recheck(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if said.count() != 1 || b.object(epochPath("web1/", id)) == nil {
+		t.Errorf("bucket holds %v, reported %q", b.keys(), said.texts)
+	}
+}
+
+// TestPutBackMeetsAnother: what another host put at the root meanwhile is
+// taken up, and one of an older revision replaced.
+func TestPutBackMeetsAnother(t *testing.T) {
+	for _, theirs := range []uint64{1, 3} {
+		b := newBucket()
+		id, key := mustCurrent(t, mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, VolumeRoot: "web1/data/"}))
+		first := b.object(epochPath("web1/data/", id))
+		second := change(t, id, key, first, func(*Epoch) {})
+		third := change(t, id, key, second, func(e *Epoch) { e.State = Closed })
+		b.set(epochPath("web1/data/", id), second)
+		r := mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, VolumeRoot: "web1/"})
+		if _, err := r.Open(t.Context(), obj, id, is(key)); err != nil {
+			t.Fatal(err)
+		}
+		b.delete(epochPath("web1/data/", id))
+		there, want := first, second
+		if theirs == 3 {
+			there, want = third, third
+		}
+		b.set(epochPath("web1/", id), there)
+		if err := r.Recheck(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(b.object(epochPath("web1/", id)), want) {
+			t.Errorf("revision %d: the older one stays in the bucket", theirs)
+		}
+		_, err := r.Open(t.Context(), obj, id, is(key))
+		if (theirs == 3) != errors.Is(err, ErrWrongKey) {
+			t.Errorf("revision %d: %v", theirs, err)
+		}
+	}
+}
