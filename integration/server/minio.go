@@ -25,7 +25,7 @@ func MinIO(ctx context.Context, root string) (*Server, error) {
 }
 
 func launch(ctx context.Context, binary, root string) (*Server, error) {
-	s, address, err := prepare(root)
+	s, address, err := prepare(ctx, root)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,8 @@ func launch(ctx context.Context, binary, root string) (*Server, error) {
 	}
 	defer log.Close()
 	// The process outlives ctx, which bounds the start only.
-	cmd := exec.Command(binary, "server", "--quiet", "--address", address, "--certs-dir", filepath.Join(root, "certs"), s.Dir) //nolint:gosec // built above
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), binary, //nolint:gosec // built above
+		"server", "--quiet", "--address", address, "--certs-dir", filepath.Join(root, "certs"), s.Dir)
 	cmd.Env = append(minioEnv(s), "HOME="+root, "PATH="+os.Getenv("PATH"))
 	cmd.Dir = root
 	cmd.Stdout, cmd.Stderr = log, log
@@ -96,7 +97,7 @@ func terminate(cmd *exec.Cmd, ended <-chan error) error {
 		return err
 	case <-timer.C:
 		_ = cmd.Process.Kill()
-		<-ended
+		_ = <-ended
 		return errors.New("MinIO did not end within 10 s and was killed")
 	}
 }

@@ -48,8 +48,8 @@ type Server struct {
 
 // prepare makes the directories, certificate and credentials of a server under
 // root.
-func prepare(root string) (*Server, string, error) {
-	address, err := freePort()
+func prepare(ctx context.Context, root string) (*Server, string, error) {
+	address, err := freePort(ctx)
 	if err != nil {
 		return nil, "", err
 	}
@@ -87,8 +87,8 @@ func random(n int) string {
 }
 
 // freePort finds one by taking it for a moment.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freePort(ctx context.Context) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}

@@ -17,7 +17,7 @@ import (
 // in a directory beside it, since not every filesystem has extended attributes.
 // There can be one at a time in a process.
 func Versity(ctx context.Context, root string) (*Server, error) {
-	s, address, err := prepare(root)
+	s, address, err := prepare(ctx, root)
 	if err != nil {
 		return nil, err
 	}
