@@ -97,7 +97,6 @@ func terminate(cmd *exec.Cmd, ended <-chan error) error {
 		return err
 	case <-timer.C:
 		_ = cmd.Process.Kill()
-		_ = <-ended
-		return errors.New("MinIO did not end within 10 s and was killed")
+		return errors.Join(errors.New("MinIO did not end within 10 s and was killed"), <-ended)
 	}
 }
