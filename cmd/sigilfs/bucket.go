@@ -17,11 +17,12 @@ type bucket struct{ store objstore.Store }
 var _ keyring.Bucket = bucket{}
 
 // Get takes "access denied" for absence: a prefix that this host may not read
-// holds no epoch for it, and the search goes on at the next.
+// holds no epoch for it, and the search goes on at the next. So it does where a
+// long prefix leaves no room for an epoch's key.
 func (b bucket) Get(ctx context.Context, key string) ([]byte, string, error) {
 	info, _, body, err := b.store.Get(ctx, objstore.ID{Key: key}, objstore.Range{Len: keyring.MaxEpochSize + 1})
 	switch {
-	case errors.Is(err, objstore.ErrNotExist), errors.Is(err, objstore.ErrAccess):
+	case errors.Is(err, objstore.ErrNotExist), errors.Is(err, objstore.ErrAccess), errors.Is(err, objstore.ErrTooLong):
 		return nil, "", fmt.Errorf("%w (%w)", keyring.ErrNotExist, err)
 	case err != nil:
 		return nil, "", err

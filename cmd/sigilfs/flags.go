@@ -23,6 +23,7 @@ func (s *settings) addKeyFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&s.keys, "key", nil, "`SOURCE` of a key: file:PATH, env:NAME, credential:NAME, command:COMMAND or age:RECIPIENT; repeatable, the first writes and all read")
 	f.StringArrayVar(&s.alsoKeys, "also-key", nil, "`SOURCE` of a key under which what is written can be read too; repeatable")
 	f.StringVar(&s.stateKey, "state-key", "", "`SOURCE` of a key for unfinished writes on this disk, where the host cannot read what it writes")
+	f.Var(parsed(&s.keyRecheck, option.Duration, time.Duration.String), "key-recheck", "`TIME` between looks at the epochs in use, for what other hosts did to them; 0 is at mount only")
 }
 
 func (s *settings) addStoreFlags(f *pflag.FlagSet) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"os"
 	"os/signal"
 	"syscall"
 
@@ -48,6 +49,11 @@ func mount(ctx context.Context, s *settings, stderr io.Writer) error {
 	}
 	limitMemory(s.memoryLimit)
 	m := &mounting{set: s, log: newLog(stderr, s.logFormat, s.debug), stderr: stderr}
+	// From here on until the end no signal is lost, and none ends the process
+	// under its mount.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	defer signal.Stop(signals)
 	starting, started := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	err := m.start(starting)
 	interrupted := starting.Err() != nil
@@ -59,5 +65,5 @@ func mount(ctx context.Context, s *settings, stderr io.Writer) error {
 		}
 		return err
 	}
-	return m.serve(ctx)
+	return m.serve(ctx, signals)
 }

@@ -39,22 +39,24 @@ type mounting struct {
 	cache    *cache.Cache
 	volume   *volume.Volume
 	endLife  context.CancelFunc // of what volume does by itself
+	recheck  func()             // ends the rechecks of ring
 	control  *control.File
 	server   *fs.Server
 	ended    chan struct{} // closed when server answers no more
 }
 
 // start goes through everything that can refuse, cheapest first, and says
-// "mounted" at the end.
+// "mounted" at the end. Once it is mounted nothing refuses: an interruption is
+// then a matter for serve, which unmounts.
 func (m *mounting) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
 		m.openKeys, m.prepareDir, m.openStore, m.openState, m.probe, m.openRing, m.openSpool, m.openVolume, m.mount,
 	} {
-		if err := step(ctx); err != nil {
-			return err
-		}
 		if ctx.Err() != nil {
 			return mountError("%s: %w", m.set.target.Spec, context.Cause(ctx))
+		}
+		if err := step(ctx); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -226,7 +228,6 @@ func (m *mounting) mount(ctx context.Context) error {
 		Dir: m.dir, Source: s.target.Spec, Log: m.log,
 		AttrTimeout: believed(s.attrTimeout), EntryTimeout: believed(s.attrTimeout),
 		ReadOnly: s.readOnly, AllowOther: s.allowOther, Dev: s.dev, Suid: s.suid, NoExec: s.noExec,
-		Debug: s.debug && m.log.IsLevelEnabled(logrus.TraceLevel),
 	})
 	if err != nil {
 		return explainMount(s.target.Spec, err)
@@ -236,6 +237,7 @@ func (m *mounting) mount(ctx context.Context) error {
 		defer close(m.ended)
 		m.server.Wait()
 	}()
+	m.recheck = startRecheck(context.WithoutCancel(ctx), m.ring, s.keyRecheck, m.log)
 	m.log.Infof("mounted %s on %s", s.target.Spec, m.dir)
 	return nil
 }

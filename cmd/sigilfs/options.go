@@ -38,8 +38,11 @@ func (l *optionList) apply(p option.Pair) error {
 	if ignored(p.Name) {
 		return nil
 	}
-	if p.Name == "umask" {
+	switch p.Name {
+	case "umask":
 		return l.umask(p)
+	case "dbglevel":
+		return l.debugLevel(p)
 	}
 	if set, ok := l.word(p.Name); ok {
 		if p.HasValue {
@@ -87,6 +90,18 @@ func (l *optionList) umask(p option.Pair) error {
 	return nil
 }
 
+// debugLevel takes s3fs's levels; those below info are what is logged anyway.
+func (l *optionList) debugLevel(p option.Pair) error {
+	switch p.Value {
+	case "debug", "dbg":
+		l.s.debug = true
+	case "silent", "critical", "crit", "error", "err", "warning", "wan", "warn", "info", "inf":
+	default:
+		return usageError("-o dbglevel is not critical, error, warning, info or debug")
+	}
+	return nil
+}
+
 // alias gives the flag that s3fs knows by another name.
 func alias(name string) string {
 	switch name {
@@ -103,7 +118,7 @@ func (l *optionList) flag(p option.Pair) error {
 	name := alias(p.Name)
 	f := l.flags.Lookup(name)
 	if f == nil || name == "options" || name == "help" {
-		known := append(flagNames(l.flags), "ro", "rw", "dev", "nodev", "suid", "nosuid", "exec", "noexec", "umask")
+		known := append(flagNames(l.flags), "ro", "rw", "dev", "nodev", "suid", "nosuid", "exec", "noexec", "umask", "dbglevel")
 		return usageError("-o: %s", unknown("option", p.Name, known, laterFlags()))
 	}
 	if !p.HasValue {

@@ -47,6 +47,8 @@ func TestOptions(t *testing.T) {
 		{[]string{"-o", "metadata_ttl=indefinite"}, func(s *settings) { s.attrTimeout = 10 * 365 * 24 * time.Hour }},
 		{[]string{"--attr_timeout", "2s", "--spool-size", "10GiB"}, func(s *settings) { s.attrTimeout, s.spoolSize = 2*time.Second, 10<<30 }},
 		{[]string{"-o", "dir_mode=0700,file_mode=0600"}, func(s *settings) { s.dirMode, s.fileMode = 0o700, 0o600 }},
+		{[]string{"-o", "key_recheck=30s,dbglevel=info"}, func(s *settings) { s.keyRecheck = 30 * time.Second }},
+		{[]string{"--key-recheck", "0", "-o", "dbglevel=debug"}, func(s *settings) { s.keyRecheck, s.debug = 0, true }},
 		{[]string{"-fd", "-o", "log_format=json"}, func(s *settings) { s.foreground, s.debug, s.logFormat = true, true, "json" }},
 	} {
 		want := defaultSettings()
@@ -68,6 +70,7 @@ func TestOptionErrors(t *testing.T) {
 		"ro=1":            "takes no value",
 		"read_only=maybe": "read-only",
 		"umask=9":         "umask",
+		"dbglevel=9":      "dbglevel",
 		"umask":           "umask",
 		"sync":            "unknown option sync",
 		"alow_other":      "did you mean allow-other?",

@@ -24,9 +24,7 @@ func (m *mounting) openRing(ctx context.Context) error {
 	ring, err := keyring.New(keyring.Options{
 		WriteSet: m.keys.write, Masters: m.keys.all, Bucket: bucket{m.store}, VolumeRoot: m.set.volumeRoot,
 		ReadOnly: m.set.readOnly, Dir: memory, Host: m.host(),
-		Report: func(id keyring.EpochID, text string) {
-			m.log.WithField("epoch", id.String()).Warn(text)
-		},
+		Report: newReporter(m.log).report,
 	})
 	if err != nil {
 		return mountError("%w", err)

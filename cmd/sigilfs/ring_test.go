@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -123,6 +124,9 @@ func TestBucketAdapter(t *testing.T) {
 	}
 	if _, _, err := (bucket{denied{store}}).Get(t.Context(), "e"); !errors.Is(err, keyring.ErrNotExist) {
 		t.Errorf("denied: %v", err)
+	}
+	if _, _, err := b.Get(t.Context(), strings.Repeat("d", objstore.MaxKeyLen)+"/e"); !errors.Is(err, keyring.ErrNotExist) {
+		t.Errorf("no room for the key: %v", err)
 	}
 	if err := b.Create(t.Context(), "e", []byte("one")); err != nil {
 		t.Fatal(err)

@@ -65,7 +65,7 @@ func laterCommands() []string {
 func laterFlags() []string {
 	return []string{
 		"cache", "compress", "names", "signers", "sign", "accept-volume", "allow-plaintext", "rollback",
-		"key-recheck", "strict-excl", "upload-limit", "download-limit", "at", "sse", "sse-kms-key-id",
+		"strict-excl", "upload-limit", "download-limit", "at", "sse", "sse-kms-key-id",
 		"allow-root", "log-directory", "prefix",
 		"use-cache", "ensure-diskfree", "use-sse", "load-sse-c", "iam-role", "passwd-file", "mp-umask", // s3fs's
 	}

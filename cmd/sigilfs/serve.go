@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
 	"syscall"
 	"time"
@@ -29,12 +28,9 @@ const (
 // errSecond: a second SIGTERM or SIGINT, which waits for nothing more.
 var errSecond = errors.New("a second signal")
 
-// serve returns when the mount has ended, from outside or by a signal, and
-// what was written is committed or said to be left.
-func (m *mounting) serve(ctx context.Context) error {
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
-	defer signal.Stop(signals)
+// serve returns when the mount has ended, from outside or by one of signals,
+// and what was written is committed or said to be left.
+func (m *mounting) serve(ctx context.Context, signals <-chan os.Signal) error {
 	for {
 		select {
 		case <-m.ended:
@@ -152,8 +148,9 @@ func (m *mounting) tell(change func(*control.Record)) {
 func (m *mounting) leave(ctx context.Context) {
 	tick := time.NewTicker(tellEvery)
 	defer tick.Stop()
+	var err error
 	for begin := time.Now(); ; {
-		err := mountpoint.Unmount(ctx, m.dir)
+		err = mountpoint.Unmount(ctx, m.dir)
 		if !errors.Is(err, mountpoint.ErrBusy) || time.Since(begin) >= busyGrace || ctx.Err() != nil {
 			break
 		}
@@ -164,15 +161,22 @@ func (m *mounting) leave(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
-	if at, mounted, err := mountpoint.Find(m.dir); err == nil && mounted && at.Ours() {
-		m.log.Warnf("%s is still in use: it is taken out of sight, and its open files are waited for", m.dir)
-		if err := mountpoint.Detach(context.WithoutCancel(ctx), m.dir); err != nil {
-			m.log.WithError(err).Error("the mount could not be taken away")
-		}
+	if err != nil && !errors.Is(err, mountpoint.ErrNotMounted) { // else what is there by now is another's
+		m.detach(ctx)
 	}
 	select {
 	case <-m.ended:
 	case <-ctx.Done():
+	}
+}
+
+func (m *mounting) detach(ctx context.Context) {
+	if at, mounted, err := mountpoint.Find(m.dir); err != nil || !mounted || !at.Ours() {
+		return
+	}
+	m.log.Warnf("%s is still in use: it is taken out of sight, and its open files are waited for", m.dir)
+	if err := mountpoint.Detach(context.WithoutCancel(ctx), m.dir); err != nil {
+		m.log.WithError(err).Error("the mount could not be taken away")
 	}
 }
 
@@ -204,6 +208,7 @@ func (m *mounting) verdict(err error) error {
 	}
 	switch {
 	case err == nil && kept == "":
+		m.tell(func(r *control.Record) { r.Done = true })
 		return nil
 	case err == nil:
 		err = errors.New(kept)
@@ -230,6 +235,9 @@ func (m *mounting) abandon(ctx context.Context) {
 // release closes all below the volume. What fails loses nothing any more.
 func (m *mounting) release() {
 	var errs []error
+	if m.recheck != nil {
+		m.recheck()
+	}
 	if m.endLife != nil {
 		m.endLife()
 	}

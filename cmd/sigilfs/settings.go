@@ -25,6 +25,7 @@ type settings struct {
 	pathStyle, insecure, anonymous, payer   bool
 	bucketOwner, storageClass, volumeRoot   string
 	retryTimeout, stopTimeout, attrTimeout  time.Duration
+	keyRecheck                              time.Duration
 	stateDir                                string
 	spoolSize, memoryLimit, cacheSize       int64
 	uid, gid                                uint32
@@ -45,11 +46,13 @@ const (
 	defaultRetry       = time.Minute
 	defaultStop        = 4 * time.Minute
 	defaultAttrTimeout = time.Second
+	defaultKeyRecheck  = 5 * time.Minute
 )
 
 func defaultSettings() *settings {
 	return &settings{
 		retryTimeout: defaultRetry, stopTimeout: defaultStop, attrTimeout: defaultAttrTimeout,
+		keyRecheck:  defaultKeyRecheck,
 		memoryLimit: defaultMemory, cacheSize: defaultCache,
 		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), dirMode: 0o755, fileMode: 0o644,
 		onConflict: "copy", logFormat: "text",

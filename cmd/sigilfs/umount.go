@@ -93,8 +93,16 @@ func await(ctx context.Context, peer *control.Peer, path string, stderr io.Write
 			return mountError("%s is unmounted, but process %d still commits what was written; it ends by itself", path, rec.PID)
 		}
 	}
-	if failed := peer.Record().Failed; failed != "" {
-		return mountError("%s is unmounted, but not all was committed: %s", path, failed)
+	return lastWord(path, peer.Record())
+}
+
+// lastWord judges by what the process told before its end.
+func lastWord(path string, rec control.Record) error {
+	switch {
+	case rec.Failed != "":
+		return mountError("%s is unmounted, but not all was committed: %s", path, rec.Failed)
+	case !rec.Done:
+		return mountError("%s is unmounted, but process %d ended without a word: what it had not committed is left, sealed, in its state directory", path, rec.PID)
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ type Record struct {
 	Spec    string `json:"spec"`
 	Ending  bool   `json:"ending"`  // it commits what is left, and ends
 	Pending int64  `json:"pending"` // bytes that are not committed yet
+	Done    bool   `json:"done"`    // all is committed; a process that ends without having said so was killed
 	Failed  string `json:"failed"`  // why it ends without having committed all; "" if it did
 }
 
@@ -122,9 +123,22 @@ func (c *File) Update(change func(*Record)) error {
 	return err
 }
 
-// Remove takes the file away. The lock stays until the process ends, for
-// those who wait for that.
-func (c *File) Remove() error { return os.Remove(c.path) }
+// Remove takes the file away, unless another process has put its own in the
+// place. The lock stays until the process ends, for those who wait for that.
+func (c *File) Remove() error {
+	mine, err := c.f.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Lstat(c.path)
+	if errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(mine, there) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.Remove(c.path)
+}
 
 // Peer is the file of another process.
 type Peer struct {

@@ -89,3 +89,33 @@ func TestUnsafePlace(t *testing.T) {
 		t.Error("a directory that others may write to was used")
 	}
 }
+
+// A process that ends does not take away the file of one that came after it.
+func TestRemoveLeavesAnothers(t *testing.T) {
+	places := []string{filepath.Join(t.TempDir(), "run")}
+	var files []*File
+	for pid := range 2 {
+		c, err := Create(places, Record{PID: pid + 1, Dir: "/mnt/a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.f.Close()
+		files = append(files, c)
+	}
+	if err := files[0].Remove(); err != nil {
+		t.Error(err)
+	}
+	p := Find(places, os.Geteuid(), "/mnt/a")
+	if p == nil {
+		t.Fatal("the second process is not found any more")
+	}
+	defer p.Close()
+	if p.Record().PID != 2 {
+		t.Errorf("found %+v", p.Record())
+	}
+	for range 2 {
+		if err := files[1].Remove(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sigilfs/sigilfs/internal/keyring"
+	"github.com/sirupsen/logrus"
+)
+
+// ringChecker is the key ring, as far as rechecks need it.
+type ringChecker interface {
+	Recheck(ctx context.Context) error
+}
+
+var _ ringChecker = (*keyring.Ring)(nil)
+
+// startRecheck reads the epochs in use again at every interval: another host
+// may have retired or closed one, or changed the keys that it is wrapped for.
+// 0 is never. stop ends it and waits for its end. Of errors that follow one
+// another only the first is logged.
+func startRecheck(ctx context.Context, ring ringChecker, every time.Duration, log logrus.FieldLogger) (stop func()) {
+	if every <= 0 {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		recheck(ctx, ring, every, log)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+func recheck(ctx context.Context, ring ringChecker, every time.Duration, log logrus.FieldLogger) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for failed := false; ; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		err := ring.Recheck(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && !failed:
+			log.WithError(err).Warn("the epochs in use could not be read again, and are used as they were seen last")
+		case err == nil && failed:
+			log.Info("the epochs in use could be read again")
+		}
+		failed = err != nil
+	}
+}
+
+// maxSaid bounds what is remembered of reports.
+const maxSaid = 1024
+
+// reporter logs what a key ring reports, the same thing once: a recheck finds
+// it again and again.
+type reporter struct {
+	log logrus.FieldLogger
+
+	mu   sync.Mutex // guards said
+	said map[string]struct{}
+}
+
+func newReporter(log logrus.FieldLogger) *reporter {
+	return &reporter{log: log, said: map[string]struct{}{}}
+}
+
+func (r *reporter) report(id keyring.EpochID, text string) {
+	if r.first(fmt.Sprint(id, " ", text)) {
+		r.log.WithField("epoch", id.String()).Warn(text)
+	}
+}
+
+func (r *reporter) first(what string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, again := r.said[what]; again {
+		return false
+	}
+	if len(r.said) >= maxSaid {
+		clear(r.said)
+	}
+	r.said[what] = struct{}{}
+	return true
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/control"
+	"github.com/sigilfs/sigilfs/internal/keyring"
+	"github.com/sirupsen/logrus"
+)
+
+// checks is a ring whose rechecks fail as told.
+type checks struct {
+	n    int
+	fail func(n int) error
+}
+
+func (c *checks) Recheck(context.Context) error {
+	c.n++
+	return c.fail(c.n)
+}
+
+func testLog() (*logrus.Logger, *bytes.Buffer) {
+	var out bytes.Buffer
+	return newLog(&out, "json", false), &out
+}
+
+func TestRecheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, out := testLog()
+		ring := &checks{fail: func(n int) error {
+			if n == 2 || n == 3 {
+				return errors.New("bucket is away")
+			}
+			return nil
+		}}
+		stop := startRecheck(t.Context(), ring, time.Minute, log)
+		<-time.After(4*time.Minute + time.Second)
+		stop()
+		if ring.n != 4 {
+			t.Errorf("%d rechecks in four minutes", ring.n)
+		}
+		if text := out.String(); strings.Count(text, "bucket is away") != 1 || strings.Count(text, "could be read again") != 1 {
+			t.Errorf("logged %s", text)
+		}
+	})
+}
+
+// stuck waits for the end of its context.
+type stuck struct{ began chan struct{} }
+
+func (s stuck) Recheck(ctx context.Context) error {
+	close(s.began)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestRecheckStops(t *testing.T) {
+	log, out := testLog()
+	ring := stuck{make(chan struct{})}
+	stop := startRecheck(t.Context(), ring, time.Millisecond, log)
+	<-ring.began
+	stop()
+	if out.Len() != 0 {
+		t.Errorf("logged %s", out)
+	}
+	startRecheck(t.Context(), ring, 0, log)()
+}
+
+func TestReporterSaysOnce(t *testing.T) {
+	log, out := testLog()
+	r := newReporter(log)
+	for range 3 {
+		r.report(keyring.EpochID{1}, "it is gone")
+		r.report(keyring.EpochID{2}, "it is gone")
+	}
+	if n := strings.Count(out.String(), "it is gone"); n != 2 {
+		t.Errorf("said %d times: %s", n, out)
+	}
+}
+
+func TestLastWord(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		rec  control.Record
+		want string
+	}{
+		{"all committed", control.Record{PID: 7, Ending: true, Done: true}, ""},
+		{"some left", control.Record{PID: 7, Ending: true, Failed: "bucket is away"}, "bucket is away"},
+		{"killed", control.Record{PID: 7, Ending: true, Pending: 1}, "process 7 ended without a word"},
+	} {
+		err := lastWord("/mnt", tc.rec)
+		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v", tc.name, err)
+		}
+		if err != nil && exitCode(err) != exitMount {
+			t.Errorf("%s: exit code %d", tc.name, exitCode(err))
+		}
+	}
+}
