@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -78,14 +79,15 @@ func (s *Store) page(ctx context.Context, opt objstore.ListOptions, token string
 			return err
 		}
 		defer a.end()
-		p, err = read(out, token)
+		p, err = read(out, opt, token)
 		return err
 	})
 	return p, err
 }
 
-// read makes entries of an answer, in bytewise order.
-func read(out *awss3.ListObjectsV2Output, token string) (page, error) {
+// read makes entries of an answer, in bytewise order. What was not asked for is
+// no listing: callers cut the prefix off.
+func read(out *awss3.ListObjectsV2Output, opt objstore.ListOptions, token string) (page, error) {
 	decode := func(s *string) (string, error) {
 		if out.EncodingType != types.EncodingTypeUrl {
 			return aws.ToString(s), nil
@@ -95,8 +97,11 @@ func read(out *awss3.ListObjectsV2Output, token string) (page, error) {
 	p := page{entries: make([]objstore.Entry, 0, len(out.Contents)+len(out.CommonPrefixes))}
 	for _, o := range out.Contents {
 		key, err := decode(o.Key)
-		if err != nil || key == "" || o.Size == nil {
+		if err != nil || key == "" || o.Size == nil || *o.Size < 0 {
 			return page{}, odd("the listing has an entry without key or size")
+		}
+		if !strings.HasPrefix(key, opt.Prefix) {
+			return page{}, odd("the listing has a key outside its prefix")
 		}
 		p.entries = append(p.entries, objstore.Entry{Info: objstore.Info{
 			ID: id(key, aws.ToString(o.ETag), ""), Size: *o.Size, Modified: aws.ToTime(o.LastModified), StorageClass: class(string(o.StorageClass)),
@@ -106,6 +111,9 @@ func read(out *awss3.ListObjectsV2Output, token string) (page, error) {
 		prefix, err := decode(c.Prefix)
 		if err != nil || prefix == "" {
 			return page{}, odd("the listing has an empty prefix")
+		}
+		if !strings.HasPrefix(prefix, opt.Prefix) || opt.Delimiter == "" || !strings.HasSuffix(prefix, opt.Delimiter) {
+			return page{}, odd("the listing has a common prefix that was not asked for")
 		}
 		p.entries = append(p.entries, objstore.Entry{Prefix: prefix})
 	}

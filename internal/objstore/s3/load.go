@@ -109,7 +109,7 @@ func newHTTP(cfg aws.Config) *http.Client {
 	}
 	t.TLSClientConfig.MinVersion = tls.VersionTLS12
 	return &http.Client{
-		Transport: t,
+		Transport: bounded{t},
 		// A redirect is an answer: its region is looked at, and no credentials follow it.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -190,12 +191,16 @@ func TestListing(t *testing.T) {
 		{"token that leads nowhere", strings.NewReplacer("%%", "%", "%s", "true").Replace(page), "a+/|a/b c\n", true},
 		{"no token", "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>", "", true},
 		{"no key", "<ListBucketResult><Contents><Size>3</Size></Contents></ListBucketResult>", "", true},
+		{"negative size", "<ListBucketResult><Contents><Key>a</Key><Size>-3</Size></Contents></ListBucketResult>", "", true},
+		{"key outside the prefix", "<ListBucketResult><Contents><Key>b</Key><Size>3</Size></Contents></ListBucketResult>", "", true},
+		{"prefix outside the prefix", "<ListBucketResult><CommonPrefixes><Prefix>b/</Prefix></CommonPrefixes></ListBucketResult>", "", true},
+		{"prefix without the delimiter", "<ListBucketResult><CommonPrefixes><Prefix>ab</Prefix></CommonPrefixes></ListBucketResult>", "", true},
 		{"garbage", "<ListBucketResult><Contents>", "", true},
 	} {
 		s := newFake(t, says(tc.page)).open(t)
 		var names []string
 		failed := false
-		for e, err := range s.List(t.Context(), objstore.ListOptions{}) {
+		for e, err := range s.List(t.Context(), objstore.ListOptions{Prefix: "a", Delimiter: "/"}) {
 			if failed = err != nil; !failed {
 				names = append(names, e.Key+e.Prefix)
 			}
@@ -203,5 +208,30 @@ func TestListing(t *testing.T) {
 		if got := strings.Join(names, "|"); got != tc.want || failed != tc.failed {
 			t.Errorf("%s: %q, failed %v", tc.name, got, failed)
 		}
+	}
+}
+
+// A document without end is not read to the end of memory.
+func TestAnswersAreBounded(t *testing.T) {
+	var sent atomic.Int64
+	endless := func(w http.ResponseWriter, _ *http.Request) {
+		line := []byte("<Contents><Key>" + strings.Repeat("k", 1<<16) + "</Key></Contents>")
+		_, _ = io.WriteString(w, "<ListBucketResult>")
+		for sent.Load() < 1<<30 {
+			n, err := w.Write(line)
+			sent.Add(int64(n))
+			if err != nil {
+				return
+			}
+		}
+	}
+	s := newFake(t, endless).open(t, func(c *s3.Config) { c.MaxAttempts = 1 })
+	for _, err := range s.List(t.Context(), objstore.ListOptions{}) {
+		if !errors.Is(err, objstore.ErrUnknown) {
+			t.Errorf("error %v", err)
+		}
+	}
+	if n := sent.Load(); n > 64<<20 {
+		t.Errorf("%d bytes were taken", n)
 	}
 }
