@@ -225,7 +225,7 @@ func TestAnswersAreBounded(t *testing.T) {
 			}
 		}
 	}
-	s := newFake(t, endless).open(t, func(c *s3.Config) { c.MaxAttempts = 1 })
+	s := newFake(t, endless).open(t, func(c *s3.Config) { c.MaxAttempts, c.StallTimeout = 1, time.Minute })
 	for _, err := range s.List(t.Context(), objstore.ListOptions{}) {
 		if !errors.Is(err, objstore.ErrUnknown) {
 			t.Errorf("error %v", err)
