@@ -23,7 +23,7 @@ func (k keySet) canRead() bool {
 }
 
 func (m *mounting) openKeys(ctx context.Context) error {
-	via := keyring.Sources{Stderr: m.stderr}
+	via := m.sources()
 	for i, spec := range m.set.keys {
 		master, err := keyring.Open(ctx, spec, via)
 		if err != nil {
@@ -43,6 +43,12 @@ func (m *mounting) openKeys(ctx context.Context) error {
 		m.keys.all = append(m.keys.all, master)
 	}
 	return nil
+}
+
+// sources is how keys are reached: commands complain on our stderr, passphrases
+// are asked for on the terminal.
+func (m *mounting) sources() keyring.Sources {
+	return keyring.Sources{Stderr: m.stderr, Passphrase: askPassphrase}
 }
 
 // keySourceError says which flag it was. spec may be a secret by mistake and is

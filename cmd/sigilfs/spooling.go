@@ -58,7 +58,7 @@ func (m *mounting) spoolRecord(ctx context.Context, key *spoolkey.Key) ([]byte, 
 
 // stateMaster is --state-key, or a key file beside the spool.
 func (m *mounting) stateMaster(ctx context.Context) (keyring.Master, error) {
-	via := keyring.Sources{Stderr: m.stderr}
+	via := m.sources()
 	if m.set.stateKey != "" {
 		master, err := keyring.Open(ctx, m.set.stateKey, via)
 		if err == nil && !master.CanUnwrap() {
