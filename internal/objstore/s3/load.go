@@ -85,8 +85,9 @@ func readBundle(path string) ([]byte, error) {
 
 // newHTTP makes the client for the bucket. Requests are many and bodies large:
 // HTTP/1.1 over many connections beats streams that share one (and its flow
-// control), and the SDK's default of 10 idle ones would have them dialled anew.
-func newHTTP(cfg aws.Config) *http.Client {
+// control), and the SDK's default of 10 idle ones would have them dialled anew:
+// all that may be busy at once may rest at once.
+func newHTTP(cfg aws.Config, connections int) *http.Client {
 	t := &http.Transport{Proxy: http.ProxyFromEnvironment}
 	if b, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
 		t = b.GetTransport() // a clone, with the CA bundle of the shared configuration
@@ -97,7 +98,7 @@ func newHTTP(cfg aws.Config) *http.Client {
 	t.Protocols.SetHTTP1(true)
 	t.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	t.TLSHandshakeTimeout = 10 * time.Second
-	t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, 64
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, connections
 	t.IdleConnTimeout = 60 * time.Second
 	t.ResponseHeaderTimeout = 0 // the watchdog of each attempt does it
 	t.ExpectContinueTimeout = time.Second

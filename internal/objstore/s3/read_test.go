@@ -12,6 +12,7 @@ import (
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/s3"
+	"golang.org/x/sync/errgroup"
 )
 
 const tag = "0123456789abcdef0123456789abcdef"
@@ -233,5 +234,38 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 	if n := sent.Load(); n > 64<<20 {
 		t.Errorf("%d bytes were taken", n)
+	}
+}
+
+// Connections that were busy at once are all used again.
+func TestConnectionsAreKept(t *testing.T) {
+	const many = 100
+	var arrived atomic.Int64
+	wave := make(chan struct{}, many)
+	f := newFake(t, func(w http.ResponseWriter, r *http.Request) {
+		if arrived.Add(1)%many == 0 {
+			for range many {
+				wave <- struct{}{}
+			}
+		}
+		<-wave
+		says("", "ETag", `"x"`)(w, r)
+	})
+	s := f.open(t, func(c *s3.Config) { c.StallTimeout = time.Minute })
+	for range 3 {
+		var g errgroup.Group
+		for range many {
+			g.Go(func() error { _, err := s.Head(t.Context(), "k"); return err })
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	peers := map[string]bool{}
+	for _, r := range f.requests() {
+		peers[r.RemoteAddr] = true
+	}
+	if len(peers) > many+many/4 {
+		t.Errorf("%d connections for %d requests at once", len(peers), many)
 	}
 }

@@ -83,7 +83,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.MaxAttempts == 0 {
 		cfg.MaxAttempts = loaded.RetryMaxAttempts
 	}
-	s := &Store{cfg: cfg, http: newHTTP(loaded), gate: newGate(cfg.Concurrency)}
+	s := &Store{cfg: cfg, http: newHTTP(loaded, cfg.Concurrency), gate: newGate(cfg.Concurrency)}
 	s.region.Store(&loaded.Region)
 	if loaded.RequestChecksumCalculation == aws.RequestChecksumCalculationWhenRequired {
 		s.plain.Store(plainAll)
