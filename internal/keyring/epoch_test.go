@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -251,5 +252,37 @@ func TestEpochID(t *testing.T) {
 	for _, bad := range []string{"", "6dq5fq5uuwlio6djljftyli6b", "6DQ5FQ5UUWLIO6DJLJFTYLI6B4", "6dq5fq5uuwlio6djljftyli6b5", "6dq5fq5uuwlio6djljftyli6b\n", "6dq5fq5uuwlio6djljftyli6b1", "6dq5fq5uuwlio6djljftyli6b4="} {
 		_, err := ParseEpochID(bad)
 		wantErr(t, err, ErrCorrupt)
+	}
+}
+
+// TestForeignKeyIDsInMessages: an object that nobody here can open is not
+// authenticated, and yet its key ids are shown.
+func TestForeignKeyIDsInMessages(t *testing.T) {
+	epochOf := func(ids ...string) []byte {
+		e := &Epoch{ID: goldenID, Revision: 1}
+		for _, id := range ids {
+			e.Wraps = append(e.Wraps, Wrap{Key: id, Type: KindKMS, Blob: []byte{1}})
+		}
+		data, err := e.Marshal(&[KeySize]byte{1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	for _, id := range []string{"arn:x\x1b[2J", "arn:x\nall is well", "arn:a b", "arn:\u202e", "arn:"} {
+		_, err := ParseEpoch(goldenID, epochOf(id))
+		wantErr(t, err, ErrCorrupt)
+	}
+	var many []string
+	for i := range 5000 {
+		many = append(many, fmt.Sprintf("arn:%d", i))
+	}
+	b := newBucket()
+	b.set(epochPath("", goldenID), epochOf(many...))
+	_, err := mustRing(t, Options{Masters: []Master{aesKey(1)}, ReadOnly: true, Bucket: b}).
+		Open(t.Context(), obj, goldenID, func(*[KeySize]byte) bool { return true })
+	wantErr(t, err, ErrNoKey)
+	if len(err.Error()) > 500 || !strings.Contains(err.Error(), "and 4992 more") {
+		t.Errorf("%d bytes: %.600s", len(err.Error()), err)
 	}
 }

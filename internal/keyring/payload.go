@@ -31,8 +31,12 @@ type wrapJSON struct {
 	Context map[string]string `json:"context,omitempty"`
 }
 
-// hashedID is the form of the key ids that are a hash.
-var hashedID = regexp.MustCompile(`^(aes|age):[0-9a-f]{32}$`)
+// hashedID is the form of the key ids that are a hash, kmsID that of ARNs: as
+// they are shown in messages, nothing that a terminal obeys may be in them.
+var (
+	hashedID = regexp.MustCompile(`^(aes|age):[0-9a-f]{32}$`)
+	kmsID    = regexp.MustCompile(`^arn:[!-~]+$`)
+)
 
 func (e *Epoch) parsePayload() error {
 	if !utf8.Valid(e.payload) {
@@ -134,7 +138,7 @@ func checkKeyID(kind, id string) error {
 	var ok bool
 	switch kind {
 	case KindKMS:
-		ok = strings.HasPrefix(id, "arn:") && len(id) <= 2048
+		ok = kmsID.MatchString(id) && len(id) <= 2048
 	case KindAES, KindAge:
 		ok = hashedID.MatchString(id) && strings.HasPrefix(id, kind+":")
 	default:

@@ -240,9 +240,18 @@ func (r *Ring) unwrap(ctx context.Context, epoch *Epoch) (*[KeySize]byte, error)
 	}
 	if why == nil {
 		why = fmt.Errorf("epoch %s is wrapped for %s, and none of these is configured: %w",
-			epoch.ID, strings.Join(epoch.keyIDs(), ", "), ErrNoKey)
+			epoch.ID, some(epoch.keyIDs()), ErrNoKey)
 	}
 	return nil, why
+}
+
+// some lists ids for a message, not all of very many.
+func some(ids []string) string {
+	const most = 8
+	if len(ids) <= most {
+		return strings.Join(ids, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(ids[:most], ", "), len(ids)-most)
 }
 
 func (r *Ring) missedLately(name miss) error {
