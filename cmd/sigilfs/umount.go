@@ -41,7 +41,7 @@ func umount(ctx context.Context, dir string, stderr io.Writer) error {
 	case err != nil:
 		return systemError("%w", err)
 	case mounted && !m.Ours():
-		return mountError("%s is a mount of %s, type %s; take it away with umount %s", path, m.Source, m.Type, path)
+		return mountError("%s is a mount of %q, type %s; take it away with umount %s", path, m.Source, m.Type, path)
 	case !mounted:
 		m.UID = os.Geteuid() // its process may still be committing
 	}

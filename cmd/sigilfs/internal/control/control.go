@@ -17,6 +17,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 )
@@ -180,9 +182,18 @@ func (p *Peer) Record() Record {
 	var rec Record
 	text, err := io.ReadAll(io.NewSectionReader(p.f, 0, maxRecord))
 	if err == nil && json.Unmarshal(text, &rec) == nil {
+		rec.Failed = strings.Map(printable, rec.Failed)
 		p.rec = rec
 	}
 	return p.rec
+}
+
+// printable takes what a terminal obeys out of another user's words.
+func printable(r rune) rune {
+	if unicode.IsPrint(r) {
+		return r
+	}
+	return ' '
 }
 
 // Close forgets the process.

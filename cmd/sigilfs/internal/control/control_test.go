@@ -119,3 +119,21 @@ func TestRemoveLeavesAnothers(t *testing.T) {
 		}
 	}
 }
+
+// What another user's process says does not steer our terminal.
+func TestRecordIsPrintable(t *testing.T) {
+	places := []string{filepath.Join(t.TempDir(), "run")}
+	c, err := Create(places, Record{PID: 1, Dir: "/mnt/a", Failed: "gone\x1b[2J: \u00fc\n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.f.Close()
+	p := Find(places, os.Geteuid(), "/mnt/a")
+	if p == nil {
+		t.Fatal("not found")
+	}
+	defer p.Close()
+	if got := p.Record().Failed; got != "gone [2J: \u00fc " {
+		t.Errorf("%q", got)
+	}
+}

@@ -69,7 +69,7 @@ func Prepare(ctx context.Context, dir string) (path string, cleaned bool, err er
 		case errors.Is(err, unix.ENOTCONN):
 			return "", cleaned, fmt.Errorf("%s %w", path, ErrDead)
 		case mounted && m.Ours():
-			return "", cleaned, fmt.Errorf("%s: %w: %s", path, ErrMounted, m.Source)
+			return "", cleaned, fmt.Errorf("%s: %w: %q", path, ErrMounted, m.Source)
 		case err != nil:
 			return "", cleaned, fmt.Errorf("%s: %w", path, reason(err))
 		case !info.IsDir():
