@@ -43,7 +43,9 @@ func (n *node) OpendirHandle(ctx context.Context, _ uint32) (nodefs.FileHandle, 
 		}
 		return n.vol.List(ctx, p, after)
 	}
-	return &dirHandle{node: n, list: listing{from: list}, end: cancel}, 0, 0
+	d := &dirHandle{node: n, list: listing{from: list}, end: cancel}
+	n.open.add(d)
+	return d, 0, 0
 }
 
 // none lists a directory without a name, which is empty.
@@ -115,8 +117,11 @@ func (d *dirHandle) Seekdir(_ context.Context, off uint64) syscall.Errno {
 // returns.
 func (d *dirHandle) Fsyncdir(context.Context, uint32) syscall.Errno { return 0 }
 
-// Releasedir ends the listing.
-func (d *dirHandle) Releasedir(context.Context, uint32) {
+// Releasedir is the last request for the handle.
+func (d *dirHandle) Releasedir(context.Context, uint32) { d.node.open.release(d) }
+
+// Release ends the listing.
+func (d *dirHandle) Release() {
 	d.end()
 	d.list.stop()
 }

@@ -90,7 +90,7 @@ func newTree(vol Volume, opt Options) *tree {
 		paths:   ps,
 		renames: &renames{paths: ps, holds: map[uint32]*hold{}},
 		report:  &reporter{log: opt.Log, now: time.Now},
-		open:    &openFiles{files: map[*shared]struct{}{}},
+		open:    &openFiles{held: map[releaser]struct{}{}},
 	}
 }
 

@@ -67,24 +67,26 @@ func (n *node) unref(s *shared, attr volume.Attr) (last bool) {
 	return true
 }
 
-// openFiles are the Files of a mount. A lazy or forced unmount takes the
-// kernel's RELEASE requests with it: what is left then is released here, so
-// that the volume commits it.
+// openFiles are the Files and directory listings of a mount. A lazy or forced
+// unmount takes the kernel's RELEASE and RELEASEDIR requests with it: what is
+// left then is released here, so that the volume commits it.
 type openFiles struct {
-	mu    sync.Mutex // guards what follows
-	files map[*shared]struct{}
+	mu   sync.Mutex // guards what follows
+	held map[releaser]struct{}
 }
 
-func (o *openFiles) add(s *shared) {
+type releaser interface{ Release() }
+
+func (o *openFiles) add(s releaser) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.files[s] = struct{}{}
+	o.held[s] = struct{}{}
 }
 
-func (o *openFiles) release(s *shared) {
+func (o *openFiles) release(s releaser) {
 	o.mu.Lock()
-	_, ours := o.files[s]
-	delete(o.files, s)
+	_, ours := o.held[s]
+	delete(o.held, s)
 	o.mu.Unlock()
 	if ours {
 		s.Release()
@@ -102,10 +104,10 @@ func (o *openFiles) releaseAll() {
 	}
 }
 
-func (o *openFiles) any() *shared {
+func (o *openFiles) any() releaser {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for s := range o.files {
+	for s := range o.held {
 		return s
 	}
 	return nil
