@@ -52,7 +52,7 @@ func goldenObject(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	aad := "sigil/v1/wrap" + string(goldenID[:]) + "\x00\x24" + keyID
-	blob := aead.Seal([]byte(goldenNonce), goldenNonce, goldenKey[:], []byte(aad))
+	blob := aead.Seal(bytes.Clone(goldenNonce), goldenNonce, goldenKey[:], []byte(aad))
 	payload := `{"version":1,"id":"` + id + `","revision":1,"state":"open","created":"2026-11-21T12:00:00Z","host":"web1","wraps":[` +
 		`{"key":"` + keyID + `","type":"aes","blob":"` + base64.StdEncoding.EncodeToString(blob) + `"}]}`
 	mac := hmac.New(sha256.New, hkdf32(goldenKey[:], goldenID[:], "sigil/v1/epoch"))

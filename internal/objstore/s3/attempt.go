@@ -18,7 +18,7 @@ var errStalled = errors.New("no progress")
 // attempt is one request on the wire. Its context ends when nothing moves for
 // the stall timeout: time alone says nothing of a large body on a slow line.
 type attempt struct {
-	ctx      context.Context // of the request, as net/http has it; not kept longer than that
+	ctx      context.Context //nolint:containedctx // of the request, as net/http has it; not kept longer than that
 	cancel   context.CancelCauseFunc
 	timer    *time.Timer
 	stall    time.Duration
@@ -63,7 +63,7 @@ func (a *attempt) end() {
 }
 
 // stalled tells whether the watchdog ended the attempt.
-func (a *attempt) stalled() bool { return context.Cause(a.ctx) == errStalled }
+func (a *attempt) stalled() bool { return errors.Is(context.Cause(a.ctx), errStalled) }
 
 // upward is a request's body for one attempt.
 type upward struct{ a *attempt }
@@ -92,7 +92,7 @@ func (u upward) Read(p []byte) (int, error) {
 	}
 	u.a.timer.Reset(u.a.stall)
 	n, err := u.a.body.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = bodyError{err}
 	}
 	return n, err

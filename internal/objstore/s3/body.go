@@ -14,7 +14,7 @@ import (
 // that breaks is followed by a GET of what is left, bound to the same ETag.
 // Not safe for concurrent use.
 type body struct {
-	ctx     context.Context // of Get: an io.Reader has nowhere else to take it from
+	ctx     context.Context //nolint:containedctx // of Get: an io.Reader has nowhere else to take it from
 	s       *Store
 	id      objstore.ID
 	at, end int64 // bytes still to come
@@ -64,7 +64,7 @@ func (b *body) finish() error {
 // resume opens what is left after cause broke the connection.
 func (b *body) resume(cause error) error {
 	_ = b.from.Close()
-	if cause == io.EOF {
+	if errors.Is(cause, io.EOF) {
 		cause = io.ErrUnexpectedEOF
 	}
 	if err := b.ctx.Err(); err != nil {

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -128,11 +129,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 // sentinels.
 func (s *Store) fail(c call, f *failure, maybe bool, ctxErr error) error {
 	text := fmt.Sprintf("%s %s: %s", c.verb, s.place(c.key), f.cause)
-	maybe = maybe && f.is != objstore.ErrUnknown
+	maybe = maybe && !errors.Is(f.is, objstore.ErrUnknown)
 	switch {
 	case ctxErr != nil && maybe:
 		return fmt.Errorf("%s: %w (%w): %w", text, f.is, ctxErr, objstore.ErrUnknown)
-	case ctxErr != nil && f.is != ctxErr:
+	case ctxErr != nil && !errors.Is(f.is, ctxErr):
 		return fmt.Errorf("%s: %w (%w)", text, f.is, ctxErr)
 	case maybe:
 		return fmt.Errorf("%s: %w; an earlier attempt was not answered: %w", text, f.is, objstore.ErrUnknown)

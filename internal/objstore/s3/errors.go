@@ -210,10 +210,10 @@ func (f *failure) name(c call) {
 // have been done.
 func (f *failure) decide(s *Store) {
 	switch {
-	case f.is == objstore.ErrThrottled:
+	case errors.Is(f.is, objstore.ErrThrottled):
 		// S3's own refusal comes before anything is done; a proxy's may not.
 		f.again, f.slowDown, f.maybe = true, true, sentinel(f.code) == nil && f.status != http.StatusTooManyRequests
-	case f.status == http.StatusNotImplemented, f.is == objstore.ErrQuota:
+	case f.status == http.StatusNotImplemented, errors.Is(f.is, objstore.ErrQuota):
 	case f.status >= 500, f.status < 300, f.code == "InternalError":
 		f.again, f.maybe = true, true
 	case f.status == http.StatusRequestTimeout, f.code == "RequestTimeout", f.code == "IncompleteBody":
@@ -254,7 +254,7 @@ var needed = regexp.MustCompile(`not authorized to perform: ([A-Za-z0-9-]+:[A-Za
 func (f *failure) words(c call, message, request, region string) string {
 	var b strings.Builder
 	switch {
-	case f.is == objstore.ErrAccess:
+	case errors.Is(f.is, objstore.ErrAccess):
 		action := c.action
 		if m := needed.FindStringSubmatch(message); m != nil {
 			action = m[1]
