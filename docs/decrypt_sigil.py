@@ -21,7 +21,7 @@ def B(n): return lambda v: type(v) is bytes and len(v) == n
 def U(bits, low=0): return lambda v: type(v) is int and low <= v < 1 << bits
 def I(v): return type(v) is int and -1 << 63 <= v < 1 << 63
 def X(v): return isinstance(v, dict) and v and all(type(x) is str and type(y) is bytes for x, y in v.items())
-LATE = {3: U(64), 5: U(32), 6: U(32), 7: U(32), 9: I, 10: I}
+LATE = {3: U(64), 5: U(16), 6: U(32), 7: U(32), 9: I, 10: I}
 NEED = {**LATE, 1: B(32), 2: B(16), 4: B(32), 15: U(64), 16: B(16)}
 MAY = {8: U(64, 1), 11: X, 12: lambda v: v is True, 13: U(64), 14: U(64, 2), 17: lambda v: B(16)(v) and any(v)}
 def kdf(secret, salt, info, size=32): return HKDF(SHA256(), size, salt, info).derive(secret)
@@ -30,24 +30,23 @@ def check(ok, why):
 def b64(text):
     check(base64.b64encode(raw := base64.b64decode(text)).decode() == text, "base64 is not canonical")
     return raw
-def cbor(b, i=0):
+def cbor(b, i=0, deep=1):
     """One item of deterministic CBOR (RFC 8949, 4.2.1) at i: the value and where it ends."""
     major, n, i = b[i] >> 5, b[i] & 31, i + 1
-    if major == 7:
-        check(n < 23 or 24 < n < 28, "CBOR item that is not allowed")
-        return ({20: False, 21: True}.get(n), i) if n < 24 else (b[i:i + (1 << n - 24)], i + (1 << n - 24))
-    check(major < 6 and n < 28, "CBOR item that is not allowed")
+    check(n < 28 and major < 6 or 19 < n < 23 and major == 7, "CBOR item that is not allowed")
+    if major == 7: return {20: False, 21: True, 22: None}[n], i
     if n > 23:
         size = 1 << n - 24
         n, i = int.from_bytes(b[i:i + size], "big"), i + size
         check(n >= (24 if size == 1 else 1 << 4 * size), "CBOR number is not in its shortest form")
     if major < 2: return (n if major == 0 else -1 - n), i
     if major < 4: return (b[i:i + n] if major == 2 else b[i:i + n].decode()), i + n
+    check(deep <= 32, "CBOR is nested too deep")
     out, last = [], b""
     for k in range(n * (major - 3)):
-        start, (item, i) = i, cbor(b, i)
+        start, (item, i) = i, cbor(b, i, deep + 1)
         if major == 5 and k % 2 == 0:
-            check(last < (last := b[start:i]), "CBOR map is not sorted")
+            check(type(item) in (int, str) and last < (last := b[start:i]), "CBOR map is not sorted, or oddly named")
         out.append(item)
     return (out if major == 4 else dict(zip(out[::2], out[1::2]))), i
 def fields(m, need, may):
@@ -79,7 +78,7 @@ def epoch_key(a):
 def record(a, id, ek):
     meta = json.load(open(a.meta))
     meta = {k.lower(): v for k, v in meta.get("Metadata", meta).items()}
-    check("sigil" in meta, "not encrypted: no metadata `sigil`")
+    check("sigil" in meta and "sigil-seal" in meta, "not encrypted: no metadata `sigil` and `sigil-seal`")
     head, seal = meta["sigil"], b64(meta["sigil-seal"])
     check(re.fullmatch("1 0 [a-z2-7]{26}", head), "another version or layout, or malformed")
     check(head[4:] == id, "object belongs to epoch " + head[4:])
@@ -88,7 +87,8 @@ def record(a, id, ek):
     plain = AESGCM(keys[:32]).decrypt(bytes(12), seal[48:], head.encode())
     rec, end = cbor(plain)
     check(end == len(plain) and fields(rec, NEED, MAY), "bytes after the record")
-    check(rec[4] == hashlib.sha256(a.key.encode()).digest(), "object was moved: it is sealed for another name")
+    check(rec[4] == hashlib.sha256(os.fsencode(a.key)).digest(), "object was moved: it is sealed for another name")
+    check(a.key.endswith("/") == (rec[5] >> 12 == 4), "file type does not fit the key: directories, and nothing else, end in /")
     return rec
 def body(a, rec):
     """Verifies the tail, or that there is none; gives n, the salts, and the attributes that stand."""
@@ -131,19 +131,19 @@ def main():
     one.add_argument("--epoch-key", help="unwrapped epoch key, 32 bytes raw")
     p.add_argument("--stat", action="store_true", help="print the attributes as JSON, not the content")
     p.add_argument("-o", dest="out", help="write there, not to stdout")
-    p.add_argument("body")
-    a = p.parse_args()
+    p.add_argument("body"); a = p.parse_args()
     try:
         f, n, salts, rec = body(a, record(a, *epoch_key(a)))
         for _ in plaintext(f, n, salts, rec[1]): pass
+        if a.stat:
+            out = {NAMES[k]: v.hex() if type(v) is bytes else v for k, v in rec.items() if k in NAMES}
+            out["xattrs"] = {k: base64.b64encode(v).decode() for k, v in rec.get(11, {}).items()}
+            return print(json.dumps({**out, "mode": f"{rec[5]:o}", "size": n}), flush=True)
+        check(not a.out or not os.path.exists(a.out) or not os.path.samefile(a.out, a.body), "-o names the body itself")
+        with (open(a.out, "wb") if a.out else sys.stdout.buffer) as out:
+            out.writelines(plaintext(f, n, salts, rec[1]))
     except InvalidTag:
         sys.exit("decrypt_sigil: does not authenticate: damaged, tampered with, or the wrong key")
-    except (ValueError, LookupError, OSError, TypeError) as e:
+    except (ValueError, LookupError, OSError, TypeError, AttributeError) as e:
         sys.exit(f"decrypt_sigil: {e}")
-    if a.stat:
-        out = {NAMES[k]: v.hex() if type(v) is bytes else v for k, v in rec.items() if k in NAMES}
-        out["xattrs"] = {k: base64.b64encode(v).decode() for k, v in rec.get(11, {}).items()}
-        return print(json.dumps({**out, "mode": f"{rec[5]:o}", "size": n}))
-    with (open(a.out, "wb") if a.out else sys.stdout.buffer) as out:
-        out.writelines(plaintext(f, n, salts, rec[1]))
 if __name__ == "__main__": main()

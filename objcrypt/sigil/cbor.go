@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/sigilfs/sigilfs/objcrypt"
@@ -14,23 +15,25 @@ import (
 // firstIgnorable is the first field that a reader may pass over.
 const firstIgnorable = 64
 
+// maxNested is how deep arrays and maps may be nested, the record itself
+// included.
+const maxNested = 32
+
 // encoding is RFC 8949, 4.2.1 (core deterministic encoding), without tags.
+// What else is left out of it, allowed says.
 var encoding = must(cbor.EncOptions{
 	Sort:          cbor.SortCoreDeterministic,
-	ShortestFloat: cbor.ShortestFloat16,
-	NaNConvert:    cbor.NaNConvert7e00,
-	InfConvert:    cbor.InfConvertFloat16,
 	IndefLength:   cbor.IndefLengthForbidden,
 	NilContainers: cbor.NilContainerAsEmpty,
 	TagsMd:        cbor.TagsForbidden,
 }.EncMode())
 
 var decoding = must(cbor.DecOptions{
-	DupMapKey:        cbor.DupMapKeyEnforcedAPF,
-	IndefLength:      cbor.IndefLengthForbidden,
-	TagsMd:           cbor.TagsForbidden,
-	IntDec:           cbor.IntDecConvertNone,
-	MapKeyByteString: cbor.MapKeyByteStringAllowed,
+	DupMapKey:       cbor.DupMapKeyEnforcedAPF,
+	IndefLength:     cbor.IndefLengthForbidden,
+	TagsMd:          cbor.TagsForbidden,
+	IntDec:          cbor.IntDecConvertNone,
+	MaxNestedLevels: maxNested,
 }.DecMode())
 
 func must[T any](mode T, err error) T {
@@ -56,6 +59,9 @@ func decodeFields(data []byte) (*fields, []byte, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("not deterministic CBOR: %s: %w", reason(err), objcrypt.ErrCorrupt)
 	}
+	if !allowed(v) {
+		return nil, nil, fmt.Errorf("CBOR holds a float, a simple value, or a name that is neither integer nor text: %w", objcrypt.ErrCorrupt)
+	}
 	// Whether lengths and numbers were the shortest and keys sorted shows when
 	// the value is encoded again.
 	again, err := encoding.Marshal(v)
@@ -68,26 +74,53 @@ func decodeFields(data []byte) (*fields, []byte, error) {
 	if !ok {
 		return nil, nil, fmt.Errorf("CBOR is not a map: %w", objcrypt.ErrCorrupt)
 	}
-	f := &fields{m: make(map[uint64]any, len(m))}
-	for k, value := range m {
-		key, err := fieldKey(k)
-		if err != nil {
-			return nil, nil, err
-		}
-		f.m[key] = value
-	}
-	return f, rest, nil
+	f, err := numbered(m)
+	return f, rest, err
 }
 
-func fieldKey(k any) (uint64, error) {
-	switch k := k.(type) {
-	case uint64:
-		return k, nil
-	case int64, big.Int:
-		return 0, fmt.Errorf("unknown negative field: %w", objcrypt.ErrVersion)
-	default:
-		return 0, fmt.Errorf("field name of type %T, not an integer: %w", k, objcrypt.ErrCorrupt)
+// allowed tells whether v is made of integers, byte strings, texts, arrays, maps
+// named by integers or texts, false, true and null: of which every language
+// has one notion, floats not included.
+func allowed(v any) bool {
+	switch v := v.(type) {
+	case nil, bool, uint64, int64, big.Int, []byte, string:
+		return true
+	case []any:
+		return !slices.ContainsFunc(v, func(item any) bool { return !allowed(item) })
+	case map[any]any:
+		for name, value := range v {
+			switch name.(type) {
+			case uint64, int64, big.Int, string:
+			default:
+				return false
+			}
+			if !allowed(value) {
+				return false
+			}
+		}
+		return true
 	}
+	return false
+}
+
+// numbered gives the fields of m, whose names are unsigned integers.
+func numbered(m map[any]any) (*fields, error) {
+	f := &fields{m: make(map[uint64]any, len(m))}
+	negative := false
+	for k, value := range m {
+		switch k := k.(type) {
+		case uint64:
+			f.m[k] = value
+		case string:
+			return nil, fmt.Errorf("field name is a text, not an integer: %w", objcrypt.ErrCorrupt)
+		default:
+			negative = true
+		}
+	}
+	if negative {
+		return nil, fmt.Errorf("unknown negative field: %w", objcrypt.ErrVersion)
+	}
+	return f, nil
 }
 
 // reason names what is wrong without the library's text, which may quote data.
@@ -180,15 +213,16 @@ func (f *fields) optionalBytes(key uint64, dst []byte) bool {
 	return true
 }
 
-// rest gives the fields that nobody took. One below 64 is critical.
+// rest gives the fields that nobody took. One below 64 is critical, and goes
+// before what is wrong with others: it may be the reason.
 func (f *fields) rest() (map[uint64]any, error) {
-	if f.err != nil {
-		return nil, f.err
-	}
 	for key := range f.m {
 		if key < firstIgnorable {
 			return nil, fmt.Errorf("unknown critical field %d: %w", key, objcrypt.ErrVersion)
 		}
+	}
+	if f.err != nil {
+		return nil, f.err
 	}
 	if len(f.m) == 0 {
 		return nil, nil

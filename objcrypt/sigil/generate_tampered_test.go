@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"maps"
 	"strings"
+
+	"github.com/fxamacker/cbor/v2"
 )
 
 // bad adds a tampered object.
@@ -19,6 +21,7 @@ func (g *generator) tamper() {
 	g.tamperSmall()
 	g.tamperLarge()
 	g.tamperLate()
+	g.tamperForm()
 }
 
 func meta(name, value string) edit { return edit{Op: "metadata", Name: name, Value: value} }
@@ -115,6 +118,25 @@ func (g *generator) tamperRecord() {
 	raw("record with a field twice", func(p []byte) []byte {
 		return append([]byte{p[0] + 1, 1, 0x58, 32}, append(make([]byte, 32), p[1:]...)...)
 	})
+}
+
+// tamperForm adds records whose CBOR is not of the kind that is allowed.
+func (g *generator) tamperForm() {
+	g.Helper()
+	field := func(name string, key uint64, value any, want string) {
+		g.bad(name, "small", want, g.resealed("small", func(m map[uint64]any) { m[key] = value }))
+	}
+	field("record with a float in field 64", 64, cbor.RawMessage{0xf9, 0x3e, 0}, "ErrCorrupt")
+	field("record with a simple value in field 64", 64, cbor.SimpleValue(32), "ErrCorrupt")
+	field("record with a field 64 nested too deep", 64, nested(maxNested), "ErrCorrupt")
+	field("record with mode over 16 bits", 5, uint64(1<<16|typeRegular|0o644), "ErrCorrupt")
+	g.bad("record with unknown field 20 and without mtime", "small", "ErrVersion", g.resealed("small", func(m map[uint64]any) {
+		delete(m, 9)
+		m[20] = 1
+	}))
+	g.bad("record with true for a field, beside field 1", "small", "ErrCorrupt", g.rawSeal("small", func(p []byte) []byte {
+		return append(append([]byte{p[0] + 1}, p[1:]...), append([]byte{0xf5, 0x58, 32}, make([]byte, 32)...)...)
+	}))
 }
 
 func (g *generator) tamperSmall() {

@@ -143,6 +143,9 @@ func (g *generator) add(o vector, rec *Record, body []byte, l Late) {
 	g.Helper()
 	if o.Key == "" {
 		o.Key = "data/" + o.Name
+		if rec.isDir() {
+			o.Key += "/"
+		}
 	}
 	h, err := rec.Seal(g.epoch, o.Key)
 	if err != nil {
@@ -197,7 +200,7 @@ func (g *generator) kinds() {
 	full := g.record(typeRegular | 0o6755)
 	full.UID, full.GID, full.Mtime, full.Ctime, full.Version = 1<<32-1, 1<<32-2, -1, -1<<63, 1<<64-1
 	full.Xattrs = map[string][]byte{"user.empty": {}, "user.comment": []byte("héllo"), "security.capability": {1, 0, 0, 2}}
-	full.extra = map[uint64]any{64: "a later field", 1 << 40: []any{uint64(1), nil, true, 1.5, map[any]any{"x": []byte{1}}}}
+	full.extra = map[uint64]any{64: "a later field", 1 << 40: []any{uint64(1), nil, true, -5, map[any]any{"x": []byte{1}}}}
 	g.file("every field", full, 10)
 	unknown := g.record(typeRegular | 0o644)
 	b, _ := NewBody(unknown, keystream{"size unknown", 100}, 100)

@@ -45,6 +45,9 @@ func (f *fields) late() Late {
 // seal gives the late block of a body of n bytes:
 // nonce(12) || AES-256-GCM(late key, the map zero-padded to 228 bytes).
 func (l Late) seal(dek Key, g Generation, layout byte, n int64) ([]byte, error) {
+	if !knownType(l.Mode) {
+		return nil, fmt.Errorf("late attributes: mode %o names no file type: %w", l.Mode, ErrRecord)
+	}
 	m := map[uint64]any{}
 	l.fields(m)
 	plain, err := encoding.Marshal(m)

@@ -149,6 +149,62 @@ func TestDecryptorTakesKeys(t *testing.T) {
 	}
 }
 
+// What the script refuses with one sentence, and what it must not touch.
+func TestDecryptorMinds(t *testing.T) {
+	py, v := python(t), loadVectors(t)
+	o := v.object(t, "small")
+	run := func(key string, o vector, args ...string) (string, string, error) {
+		t.Helper()
+		out, stderr, err := decrypt(t, py, key, o.Metadata, v.body(t, o), epochOf(o.Metadata), append(args, "--aes-key", "testdata/aes.key")...)
+		return string(out), stderr, err
+	}
+	refused := func(name, want string, out, stderr string, err error) {
+		t.Helper()
+		if err == nil || out != "" || !strings.HasPrefix(stderr, "decrypt_sigil: ") || !strings.Contains(stderr, want) || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%s: %q, %v: %s", name, out, err, stderr)
+		}
+	}
+
+	dir := t.TempDir()
+	body := filepath.Join(dir, "body")
+	if err := os.WriteFile(body, v.body(t, o), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(body, link); err != nil {
+		t.Fatal(err)
+	}
+	cmd := func(target string) (string, string, error) {
+		head, _ := json.Marshal(o.Metadata)
+		meta := filepath.Join(dir, "meta")
+		if err := os.WriteFile(meta, head, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c := exec.CommandContext(t.Context(), py, decryptor, "--key", o.Key, "--meta", meta, "--epoch", "testdata/epochs/"+epochOf(o.Metadata),
+			"--aes-key", "testdata/aes.key", "-o", target, body)
+		var errs bytes.Buffer
+		c.Stderr = &errs
+		out, err := c.Output()
+		return string(out), errs.String(), err
+	}
+	out, stderr, err := cmd(link)
+	refused("output over the body", "body", out, stderr, err)
+	if b, err := os.ReadFile(body); err != nil || !bytes.Equal(b, v.body(t, o)) {
+		t.Errorf("the body is spoilt: %v", err)
+	}
+	out, stderr, err = cmd(filepath.Join(dir, "absent", "plain"))
+	refused("output where no directory is", "absent", out, stderr, err)
+
+	bare := o
+	bare.Metadata = map[string]string{MetaSigil: o.Metadata[MetaSigil]}
+	out, stderr, err = run(o.Key, bare)
+	refused("no seal", "sigil-seal", out, stderr, err)
+
+	// Keys are bytes: one that is no UTF-8 is another name, not a crash.
+	out, stderr, err = run("data/\xff", o)
+	refused("key of other bytes", "moved", out, stderr, err)
+}
+
 // unwrapAge does what the decryptor's help says with jq, base64 and age.
 func unwrapAge(t *testing.T, epoch string) []byte {
 	t.Helper()

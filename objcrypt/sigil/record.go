@@ -18,6 +18,7 @@ const MaxXattrs = 1024
 // of the format).
 const (
 	typeMask    = 0o170000
+	permMask    = 0o007777
 	typeSocket  = 0o140000
 	typeSymlink = 0o120000
 	typeRegular = 0o100000
@@ -134,8 +135,9 @@ func (r *Record) isEmptyKind() bool {
 	return r.Inode != [16]byte{}
 }
 
+// knownType tells whether mode is one of POSIX: a file type and twelve bits.
 func knownType(mode uint32) bool {
-	switch mode & typeMask {
+	switch mode &^ permMask {
 	case typeSocket, typeSymlink, typeRegular, typeBlock, typeDir, typeChar, typeFifo:
 		return true
 	}
@@ -145,7 +147,7 @@ func knownType(mode uint32) bool {
 // encode gives the CBOR of the record. The caller clears it.
 func (r *Record) encode() ([]byte, error) {
 	if !knownType(r.Mode) {
-		return nil, fmt.Errorf("mode %o without a file type: %w", r.Mode, ErrRecord)
+		return nil, fmt.Errorf("mode %o names no file type: %w", r.Mode, ErrRecord)
 	}
 	m := make(map[uint64]any, 16+len(r.extra))
 	maps.Copy(m, r.extra)

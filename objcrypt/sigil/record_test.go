@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fxamacker/cbor/v2"
 	"github.com/google/go-cmp/cmp"
 	"github.com/sigilfs/sigilfs/objcrypt"
 	"pgregory.net/rapid"
@@ -98,7 +99,8 @@ func TestDecodeRecordIsStrict(t *testing.T) {
 		{"no mode", 5, absent, objcrypt.ErrCorrupt},
 		{"mode without a type", 5, 0o644, objcrypt.ErrCorrupt},
 		{"mode of an unknown type", 5, 0o170644, objcrypt.ErrCorrupt},
-		{"mode over 32 bits", 5, uint64(1<<32 + 0o100644), objcrypt.ErrCorrupt},
+		{"mode over 16 bits", 5, uint64(1<<16 | 0o100644), objcrypt.ErrCorrupt},
+		{"mode over 32 bits", 5, uint64(1<<32 | 0o100644), objcrypt.ErrCorrupt},
 		{"no uid", 6, absent, objcrypt.ErrCorrupt},
 		{"uid over 32 bits", 6, uint64(1 << 32), objcrypt.ErrCorrupt},
 		{"no gid", 7, absent, objcrypt.ErrCorrupt},
@@ -134,7 +136,15 @@ func TestDecodeRecordIsStrict(t *testing.T) {
 		{"field 63", 63, nil, objcrypt.ErrVersion},
 		{"field 64", 64, nil, nil},
 		{"field 2^64-1", math.MaxUint64, map[string]any{"deep": []int{1}}, nil},
-		{"field 64, a float", 64, 1.5, nil},
+		{"field 64, below the least int64", 64, cbor.RawMessage("\x3b\xff\xff\xff\xff\xff\xff\xff\xff"), nil},
+		{"field 64, nested as deep as may be", 64, nested(31), nil},
+		{"field 64, nested deeper", 64, nested(32), objcrypt.ErrCorrupt},
+		{"field 64, a float", 64, cbor.RawMessage{0xf9, 0x3e, 0}, objcrypt.ErrCorrupt},
+		{"field 64, a float inside", 64, []any{map[string]any{"x": 1.5}}, objcrypt.ErrCorrupt},
+		{"field 64, a simple value", 64, cbor.SimpleValue(32), objcrypt.ErrCorrupt},
+		{"field 64, undefined", 64, cbor.RawMessage{0xf7}, objcrypt.ErrCorrupt},
+		{"field 64, a name that is bytes", 64, cbor.RawMessage{0xa1, 0x41, 1, 0}, objcrypt.ErrCorrupt},
+		{"field 64, a name that is a truth value", 64, map[bool]int{true: 1}, objcrypt.ErrCorrupt},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := recordMap(t)
@@ -149,6 +159,30 @@ func TestDecodeRecordIsStrict(t *testing.T) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
 		})
+	}
+}
+
+// nested is a number in n lists.
+func nested(n int) cbor.RawMessage {
+	return append(bytes.Repeat([]byte{0x81}, n), 0)
+}
+
+// What a later version leaves out or changes in form, it says by a critical
+// field: that goes before the complaint. A name that is no number at all never
+// comes from a later version, whatever else is there.
+func TestTheVersionIsToldBeforeTheForm(t *testing.T) {
+	m := recordMap(t)
+	delete(m, fieldMtime)
+	m[fieldUID], m[20] = "a name", 1
+	b, _ := encoding.Marshal(m)
+	if _, err := decodeRecord(b); !errors.Is(err, objcrypt.ErrVersion) {
+		t.Errorf("field 20, and others changed: %v", err)
+	}
+	for range 100 { // maps have no order
+		_, err := decodeRecord([]byte{0xa2, 0x20, 0, 0x61, 'a', 0})
+		if !errors.Is(err, objcrypt.ErrCorrupt) {
+			t.Fatalf("fields -1 and \"a\": %v", err)
+		}
 	}
 }
 
@@ -198,6 +232,7 @@ func TestRecordsThatCannotBeSealed(t *testing.T) {
 		"no data key":        {func(r *Record) { r.DEK = Key{} }, ErrRecord},
 		"no generation":      {func(r *Record) { r.Generation = Generation{} }, ErrRecord},
 		"no file type":       {func(r *Record) { r.Mode = 0o644 }, ErrRecord},
+		"mode over 16 bits":  {func(r *Record) { r.Mode |= 1 << 16 }, ErrRecord},
 		"negative size":      {func(r *Record) { r.Size, r.SizeKnown = -1, true }, ErrRecord},
 		"name is not UTF-8":  {func(r *Record) { r.Xattrs = map[string][]byte{"\xff": nil} }, ErrRecord},
 		"xattrs fit":         {func(r *Record) { r.Xattrs = map[string][]byte{"a": make([]byte, 1018)} }, nil},
@@ -232,7 +267,7 @@ func FuzzRecord(f *testing.F) {
 	m := recordMap(f)
 	b, _ := encoding.Marshal(m)
 	f.Add(b)
-	m[70], m[11] = []any{1.5, nil}, map[string][]byte{"user.x": {1}}
+	m[70], m[11] = []any{-5, nil}, map[string][]byte{"user.x": {1}}
 	b, _ = encoding.Marshal(m)
 	f.Add(b)
 	f.Add([]byte{0xa1, 0x20, 0x01})

@@ -68,7 +68,7 @@ func (h Header) Open(e Epoch, key string) (*Record, error) {
 		return nil, fmt.Errorf("record: %w", err)
 	}
 	if r.KeyHash != KeyHash(key) {
-		return nil, fmt.Errorf("%w (if it was moved by another tool and that was meant, `sigilfs adopt` seals it for its new name)", objcrypt.ErrMoved)
+		return nil, objcrypt.ErrMoved
 	}
 	return r, nil
 }

@@ -16,6 +16,7 @@ import (
 type Stream struct {
 	dek   Key
 	gen   Generation
+	kind  uint32 // file type of the record
 	salts []salt
 	lens  []int64 // plaintext of each segment as it was sealed last
 }
@@ -33,7 +34,7 @@ func NewStream(rec *Record, have int64) (*Stream, error) {
 	}
 	rec.fresh()
 	rec.Late, rec.Size, rec.SizeKnown = true, 0, false
-	return &Stream{dek: rec.DEK, gen: rec.Generation}, nil
+	return &Stream{dek: rec.DEK, gen: rec.Generation, kind: rec.Mode & typeMask}, nil
 }
 
 // Segments counts the segments sealed so far.
@@ -56,11 +57,15 @@ func (s *Stream) Seal(ctx context.Context, src ReaderAt, off, n int64) (*Section
 
 // Finish seals the n-off bytes of src from off on (none where off = n), as Seal
 // does, and puts the tail of a file of n bytes behind them. Every segment
-// before off must have been sealed with its final content. The Stream is used
-// up once a Complete with this tail was sent, whatever became of it.
+// before off must have been sealed with its final content, and late is of the
+// record's file type. The Stream is used up once a Complete with this tail was
+// sent, whatever became of it.
 func (s *Stream) Finish(ctx context.Context, src ReaderAt, off, n int64, late Late) (*Section, error) {
 	if !hasTail(n) || n > MaxSize || off > n {
 		return nil, fmt.Errorf("finish a stream of %d bytes from %d on: %w", n, off, ErrRecord)
+	}
+	if late.Mode&typeMask != s.kind {
+		return nil, fmt.Errorf("finish a stream into a file of type %o with mode %o: %w", s.kind, late.Mode, ErrRecord)
 	}
 	img := &image{first: segments(n), end: segments(n) * SegmentSize}
 	if off < n {

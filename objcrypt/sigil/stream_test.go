@@ -135,6 +135,19 @@ func TestStreamRefuses(t *testing.T) {
 	}
 }
 
+// No reader would take attributes of another file type than the record's.
+func TestStreamKeepsTheFileType(t *testing.T) {
+	const n = SegmentSize + 1
+	s, _ := NewStream(file(), n)
+	for _, mode := range []uint32{typeSymlink | 0o777, 0o644, 1<<16 | typeRegular} {
+		late := lateAttr
+		late.Mode = mode
+		if _, err := s.Finish(t.Context(), keystream{"x", n}, 0, n, late); !errors.Is(err, ErrRecord) {
+			t.Errorf("mode %o: %v", mode, err)
+		}
+	}
+}
+
 // A partial last segment that was sealed, then grew, must be sealed again.
 func TestStreamNoticesAStaleLength(t *testing.T) {
 	s, _ := NewStream(file(), SegmentSize+1)
@@ -153,6 +166,7 @@ func TestLateAttributesAreChecked(t *testing.T) {
 	written := func(l Late) (object, *Record) {
 		rec := file()
 		s, _ := NewStream(rec, n)
+		s.kind = l.Mode & typeMask // past the check of Finish
 		body := readAll(t, mustSection(t)(s.Finish(context.Background(), src, 0, n, l)))
 		return finish(t, rec, body), rec
 	}
