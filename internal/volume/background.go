@@ -109,7 +109,7 @@ func (v *Volume) logged(err error) {
 }
 
 func (v *Volume) commitAbandoned(ctx context.Context, f *File) {
-	if err := f.Commit(ctx); err != nil {
+	if err := f.commitClosed(ctx); err != nil {
 		v.opt.Log.WithField("path", f.Path()).WithError(err).Error("dirty data is kept and will be tried again")
 		return
 	}

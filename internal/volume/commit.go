@@ -21,16 +21,31 @@ import (
 // failed is given again by every later call until one succeeds; the data stays
 // and Commit may be tried again. Once begun it is not torn by ctx.
 func (f *File) Commit(ctx context.Context) error {
+	return f.commitAs(ctx, false)
+}
+
+// commitClosed is Commit of what nobody has open: with a handle open it does
+// nothing, lest a half-written file be put under its name.
+func (f *File) commitClosed(ctx context.Context) error {
+	return f.commitAs(ctx, true)
+}
+
+// commitAs runs on the mount's time: only its end tears a commit.
+func (f *File) commitAs(ctx context.Context, closed bool) error {
 	if !f.dirty() {
 		return nil
 	}
-	ctx = context.WithoutCancel(ctx)
+	ctx, end := f.v.work.begin(context.WithoutCancel(ctx))
+	defer end()
 	unlock, err := f.lockPath(ctx)
-	if err != nil {
-		return err
+	if err == nil {
+		defer unlock()
+		err = f.commitHeld(ctx, closed)
 	}
-	defer unlock()
-	return f.commit(ctx)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w: %v", ErrClosed, err) //nolint:errorlint // nobody was interrupted
+	}
+	return err
 }
 
 // snapshot is what one commit is about: f as it was at one moment.
@@ -74,15 +89,28 @@ func (f *File) freeze() (*snapshot, error) {
 }
 
 // commit needs the path of f held.
-func (f *File) commit(ctx context.Context) error {
+func (f *File) commit(ctx context.Context) error { return f.commitHeld(ctx, false) }
+
+// commitHeld is commit, but with closed not of a file that somebody has open.
+// That look comes after the snapshot: who opened f before it, wrote and has
+// closed since, waits in that close for the path.
+func (f *File) commitHeld(ctx context.Context, closed bool) error {
 	s, err := f.freeze()
 	if err != nil {
-		return f.failed(err)
+		return f.failed(fmt.Errorf("commit %q: %w", f.Path(), err))
 	}
 	if s == nil {
 		return nil
 	}
 	defer s.data.Release()
+	if closed && f.v.inUse(f) {
+		return nil
+	}
+	return f.commitSnapshot(ctx, s)
+}
+
+// commitSnapshot writes and publishes s; the path of f is held.
+func (f *File) commitSnapshot(ctx context.Context, s *snapshot) error {
 	src, unload, err := f.v.load(ctx, s)
 	if err != nil {
 		return f.failed(fmt.Errorf("commit %q: %w", s.path, err))
@@ -223,20 +251,28 @@ func (f *File) failed(err error) error {
 	f.fail = err
 	f.wait.later(f.v.opt.Now())
 	data := f.data
-	meta := f.leftover()
 	f.mu.Unlock()
 	if data != nil {
-		if merr := data.SetMeta(meta); merr != nil {
-			f.v.opt.Log.WithField("path", f.Path()).WithError(merr).Warn("dirty data is kept, but cannot be named for recovery")
-		}
+		f.leave(data)
 	}
 	return err
 }
 
+// leave writes down, durably, what a recovery must know of dirty data.
+func (f *File) leave(data *spool.File) {
+	open := f.v.inUse(f)
+	f.mu.Lock()
+	meta := f.leftover(open)
+	f.mu.Unlock()
+	if err := data.SetMeta(meta); err != nil && !errors.Is(err, spool.ErrClosed) { // else Close has seen to it
+		f.v.opt.Log.WithField("path", f.Path()).WithError(err).Warn("dirty data is kept, but cannot be named for recovery")
+	}
+}
+
 // leftover is the sealed note beside dirty data: what it is and what it was
 // made from. It needs f.mu.
-func (f *File) leftover() []byte {
-	n := note{Path: f.path, Key: f.v.fileKey(f.path), Attr: f.attr, Xattrs: f.xat, Excl: f.excl}
+func (f *File) leftover(open bool) []byte {
+	n := note{Path: []byte(f.path), Key: []byte(f.v.fileKey(f.path)), Open: open, Attr: f.attr, Xattrs: f.xat, Excl: f.excl}
 	if f.base != nil {
 		n.ETag, n.Generation = f.base.id.ETag, f.base.body()
 	}
@@ -247,10 +283,12 @@ func (f *File) leftover() []byte {
 	return b
 }
 
-// note is the content of a leftover.
+// note is the content of a leftover. Names are bytes: JSON would change what
+// is not UTF-8.
 type note struct {
-	Path       string            `json:"path"`
-	Key        string            `json:"key"`
+	Path       []byte            `json:"path"`
+	Key        []byte            `json:"key"`
+	Open       bool              `json:"open,omitempty"` // not closed yet: perhaps half-written
 	Attr       Attr              `json:"attr"`
 	Xattrs     map[string][]byte `json:"xattrs,omitempty"`
 	Excl       bool              `json:"excl,omitempty"`

@@ -235,6 +235,9 @@ func (f *File) overlay(ctx context.Context) (*spool.File, error) {
 	if f.v.opt.ReadOnly {
 		return nil, ErrReadOnly
 	}
+	if f.v.ended() {
+		return nil, ErrClosed
+	}
 	if err := src.Verify(ctx); err != nil {
 		return nil, err
 	}

@@ -76,7 +76,9 @@ func TestRenameKinds(t *testing.T) {
 // mountSettled commits all and gives another mount of the bucket.
 func mountSettled(f *fixture) *fixture {
 	f.t.Helper()
-	f.must(f.commitAll(f.ctx, func(*File) bool { return true }))
+	for _, file := range f.allFiles() {
+		f.must(file.Commit(f.ctx))
+	}
 	return mount(f.t, f.mem, host("there"))
 }
 

@@ -26,6 +26,7 @@ type Volume struct {
 	wake chan struct{} // work for the background
 	stop chan struct{} // closed by Close
 	done sync.WaitGroup
+	work works // what Close waits for, until it may no longer
 
 	mu           sync.Mutex // guards all below
 	known        map[string]*dentry
@@ -86,42 +87,14 @@ func (v *Volume) Start(ctx context.Context) error {
 	if err := v.sweep(ctx); err != nil {
 		return fmt.Errorf("remove unlinked bodies: %w", err)
 	}
+	ctx, end := v.work.begin(ctx)
 	v.done.Add(1)
 	go func() {
 		defer v.done.Done()
+		defer end()
 		v.background(ctx)
 	}()
 	return nil
-}
-
-// Close commits all that is dirty, open or not, and waits for the background.
-// Its error names what could not be committed: that stays in the spool.
-func (v *Volume) Close(ctx context.Context) error {
-	v.mu.Lock()
-	if v.closed {
-		v.mu.Unlock()
-		return nil
-	}
-	v.closed = true
-	v.mu.Unlock()
-	close(v.stop)
-	v.done.Wait()
-	err := v.commitAll(ctx, func(*File) bool { return true })
-	v.doomOpen()
-	return errors.Join(err, v.doChores(ctx))
-}
-
-// doomOpen gives up the unlinked bodies that somebody still has open.
-func (v *Volume) doomOpen() {
-	for _, f := range v.allFiles() {
-		f.mu.Lock()
-		doom := f.doom
-		f.doom = ""
-		f.mu.Unlock()
-		if doom != "" {
-			v.condemn(doom)
-		}
-	}
 }
 
 // ended tells whether Close has begun: nothing is opened any more.
@@ -169,19 +142,16 @@ func (v *Volume) abandoned(f *File) bool {
 	return !lost && !v.inUse(f)
 }
 
-// commitAll commits the dirty files that which picks, several at a time, and
+// commitAll commits what is dirty and was closed, several files at a time, and
 // joins the errors of those that fail.
-func (v *Volume) commitAll(ctx context.Context, which func(*File) bool) error {
+func (v *Volume) commitAll(ctx context.Context) error {
 	var g errgroup.Group
 	g.SetLimit(parallelCommits)
 	var mu sync.Mutex // guards errs
 	var errs []error
 	for _, f := range v.allFiles() {
-		if !which(f) {
-			continue
-		}
 		g.Go(func() error {
-			if err := f.Commit(ctx); err != nil {
+			if err := f.commitClosed(ctx); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				errs = append(errs, err)

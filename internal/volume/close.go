@@ -1,0 +1,115 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// Close commits what is dirty and was closed, and waits for the background.
+// A file that is still open is never committed half-written: like what fails,
+// it stays in the spool, sealed, with a note of what it is, and is named in the
+// error. From then on no File takes or gives dirty data. When ctx ends, commits
+// that are under way are torn.
+func (v *Volume) Close(ctx context.Context) error {
+	v.mu.Lock()
+	if v.closed {
+		v.mu.Unlock()
+		return nil
+	}
+	v.closed = true
+	v.mu.Unlock()
+	defer context.AfterFunc(ctx, v.work.tear)()
+	close(v.stop)
+	v.done.Wait()
+	err := v.commitAll(ctx)
+	err = errors.Join(err, v.keepAll())
+	v.doomOpen()
+	return errors.Join(err, v.doChores(ctx))
+}
+
+// keepAll ends the use of the spool. Its error names what is dirty for no
+// other reason than that it is open.
+func (v *Volume) keepAll() error {
+	var errs []error
+	for _, f := range v.allFiles() {
+		errs = append(errs, f.keep())
+	}
+	return errors.Join(errs...)
+}
+
+// keep leaves dirty content in the spool, for a recovery, and drops what
+// nobody can want: of a file that is unlinked, or clean.
+func (f *File) keep() error {
+	f.mu.Lock()
+	data, fail, path := f.data, f.fail, f.path
+	dirty := f.seq != f.done && !f.gone
+	f.mu.Unlock()
+	switch {
+	case data == nil:
+		return nil
+	case !dirty:
+		return data.Remove()
+	}
+	f.leave(data)
+	err := data.Close()
+	if fail == nil || f.v.inUse(f) { // else the commit that failed has named it
+		err = errors.Join(fmt.Errorf("%q: %w: what was written is kept, not committed", path, errOpen), err)
+	}
+	return err
+}
+
+// errOpen: nobody has closed the file, so it may be half-written.
+var errOpen = errors.New("still open")
+
+// doomOpen gives up the unlinked bodies that somebody still has open.
+func (v *Volume) doomOpen() {
+	for _, f := range v.allFiles() {
+		f.mu.Lock()
+		doom := f.doom
+		f.doom = ""
+		f.mu.Unlock()
+		if doom != "" {
+			v.condemn(doom)
+		}
+	}
+}
+
+// works is what runs on the mount's time, not on a caller's: an interrupt of
+// whoever asked for it must not tear it, the end of the mount may.
+type works struct {
+	mu   sync.Mutex // guards what follows
+	ends map[*context.CancelFunc]struct{}
+	torn bool
+}
+
+// begin gives the context of a work; end must be called when it is done.
+func (w *works) begin(ctx context.Context) (work context.Context, end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.torn {
+		cancel()
+	}
+	if w.ends == nil {
+		w.ends = map[*context.CancelFunc]struct{}{}
+	}
+	w.ends[&cancel] = struct{}{}
+	return ctx, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.ends, &cancel)
+		cancel()
+	}
+}
+
+// tear ends all that runs, and all that begins later.
+func (w *works) tear() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.torn = true
+	for cancel := range w.ends {
+		(*cancel)()
+	}
+}
