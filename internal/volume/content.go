@@ -69,9 +69,17 @@ func (c *content) ReadAt(ctx context.Context, p []byte, off int64) (int, error) 
 }
 
 // Verify proves the size: nothing is appended to, or committed over, a body
-// that was cut.
+// that was cut. It fetches once more as ReadAt does.
 func (c *content) Verify(ctx context.Context) error {
-	return c.name(c.current().Verify(ctx))
+	err := c.current().Verify(ctx)
+	if !errors.Is(err, ErrCorrupt) {
+		return c.name(err)
+	}
+	r, err := c.renew()
+	if err != nil {
+		return err
+	}
+	return c.name(r.Verify(ctx))
 }
 
 func (c *content) current() *sigil.Reader {
@@ -113,6 +121,9 @@ func (c *content) fetch(ctx context.Context, off int64, p []byte) (int, error) {
 		return c.fetchFrom(ctx, now, off, p)
 	}
 	o, ferr := c.v.fetch(ctx, id.Key)
+	if ferr != nil && !errors.Is(ferr, ErrNotExist) {
+		return 0, ferr // whether the body has gone is not known
+	}
 	if ferr != nil || !c.obj.same(o) {
 		c.v.distrust(c.obj)
 		return 0, fmt.Errorf("%s: %w", id.Key, ErrChanged)

@@ -325,11 +325,14 @@ func (f *File) Allocate(ctx context.Context, off, n int64, o AllocOptions) error
 // Seek finds the next data or the next hole at or after off. What is committed
 // counts as data throughout. io.EOF: off is at or beyond the end, or only a
 // hole follows.
-func (f *File) Seek(_ context.Context, off int64, hole bool) (int64, error) {
+func (f *File) Seek(ctx context.Context, off int64, hole bool) (int64, error) {
 	f.mu.Lock()
-	data, size := f.data, f.attr.Size
+	data, src, size := f.data, f.src, f.attr.Size
 	f.mu.Unlock()
 	if data == nil {
+		if err := src.Verify(ctx); err != nil {
+			return 0, err
+		}
 		return seekWhole(off, size, hole)
 	}
 	size = data.Size()
@@ -363,7 +366,7 @@ func seekWhole(off, size int64, hole bool) (int64, error) {
 // SetAttr changes attributes: with the next commit where the file is dirty
 // anyway, else at once.
 func (f *File) SetAttr(ctx context.Context, c Change) (Info, error) {
-	if err := c.check(f.Info().Xattrs); err != nil {
+	if err := c.check(f.Info().Xattrs); err != nil { // before the size, which cannot be taken back
 		return Info{}, err
 	}
 	if c.Size != nil {
@@ -384,6 +387,9 @@ func (f *File) SetAttr(ctx context.Context, c Change) (Info, error) {
 
 // setHeld is SetAttr, but for the size; the path of f is held.
 func (f *File) setHeld(ctx context.Context, c Change) (Info, error) {
+	if err := c.check(f.Info().Xattrs); err != nil {
+		return Info{}, err
+	}
 	if f.ride(c) {
 		return f.Info(), nil
 	}

@@ -161,7 +161,7 @@ func (v *Volume) move(ctx context.Context, j *journal) error {
 	for _, c := range copied {
 		v.follow(c)
 	}
-	return v.deleteAll(ctx, keys)
+	return v.deleteAll(ctx, copied)
 }
 
 func (v *Volume) keysUnder(ctx context.Context, prefix string) ([]string, error) {
@@ -177,9 +177,10 @@ func (v *Volume) keysUnder(ctx context.Context, prefix string) ([]string, error)
 
 // moved is an object copied to its new name.
 type moved struct {
-	from string
-	to   *object // nil where only the key matters: nobody has the file open
+	src  string // its old key
+	etag string // of what was copied
 	key  string
+	to   *object // nil where only the key matters: nobody has the file open
 }
 
 func (v *Volume) copyAll(ctx context.Context, j *journal, keys []string) ([]moved, error) {
@@ -220,8 +221,8 @@ func (v *Volume) remembered(o, to *object, dst string, err error) (moved, error)
 	if err != nil {
 		return moved{}, err
 	}
-	m := moved{from: strings.TrimPrefix(o.id.Key, v.opt.Prefix), key: dst}
-	if v.fileAt(m.from) != nil {
+	m := moved{src: o.id.Key, etag: o.id.ETag, key: dst}
+	if v.fileAt(strings.TrimPrefix(m.src, v.opt.Prefix)) != nil {
 		m.to = to
 	}
 	return m, nil
@@ -285,7 +286,7 @@ func (v *Volume) undoOne(ctx context.Context, src, dst string) error {
 
 // follow tells the open File of a moved object where it is now.
 func (v *Volume) follow(m moved) {
-	f := v.fileAt(m.from)
+	f := v.fileAt(strings.TrimPrefix(m.src, v.opt.Prefix))
 	if f == nil || m.to == nil {
 		return
 	}
@@ -299,21 +300,29 @@ func (v *Volume) follow(m moved) {
 }
 
 // deleteAll removes the sources, the markers of directories last.
-func (v *Volume) deleteAll(ctx context.Context, keys []string) error {
-	isMarker := func(key string) bool { return strings.HasSuffix(key, "/") }
-	if err := v.deleteSome(ctx, keys, func(key string) bool { return !isMarker(key) }); err != nil {
+func (v *Volume) deleteAll(ctx context.Context, copied []moved) error {
+	isMarker := func(m moved) bool { return strings.HasSuffix(m.src, "/") }
+	if err := v.deleteSome(ctx, copied, func(m moved) bool { return !isMarker(m) }); err != nil {
 		return err
 	}
-	return v.deleteSome(ctx, keys, isMarker)
+	return v.deleteSome(ctx, copied, isMarker)
 }
 
-func (v *Volume) deleteSome(ctx context.Context, keys []string, which func(string) bool) error {
+// deleteSome leaves, where the server helps with that, what another host has
+// written since it was copied: it keeps its old name.
+func (v *Volume) deleteSome(ctx context.Context, copied []moved, which func(moved) bool) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelMoves)
-	for _, key := range keys {
-		if which(key) {
-			g.Go(func() error { return v.delete(gctx, key, "") })
+	for _, m := range copied {
+		if !which(m) {
+			continue
 		}
+		g.Go(func() error {
+			if err := v.delete(gctx, m.src, m.etag); !errors.Is(err, ErrChanged) {
+				return err
+			}
+			return nil
+		})
 	}
 	return g.Wait()
 }

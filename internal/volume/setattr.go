@@ -105,7 +105,7 @@ func (v *Volume) SetAttr(ctx context.Context, p string, c Change) (Info, error) 
 		return Info{}, named(err, "set attributes of", p)
 	}
 	if d.dir {
-		return v.setDir(ctx, p, d, c)
+		return v.setDirs(ctx, p, d, c)
 	}
 	o, err := v.setObject(ctx, p, d.obj, c)
 	if err != nil {
@@ -154,6 +154,23 @@ func named(err error, verb, p string) error {
 		return nil
 	}
 	return fmt.Errorf("%s %q: %w", verb, p, err)
+}
+
+// setDirs is setDir, again where another host has changed the marker meanwhile:
+// of attributes the last writer wins.
+func (v *Volume) setDirs(ctx context.Context, p string, d *dentry, c Change) (info Info, err error) {
+	for range maxRetries {
+		if info, err = v.setDir(ctx, p, d, c); !errors.Is(err, ErrChanged) {
+			return info, err
+		}
+		if d, err = v.ask(ctx, p); err != nil {
+			return Info{}, named(err, "set attributes of", p)
+		}
+		if !d.dir {
+			return Info{}, fmt.Errorf("set attributes of %q: a file took its place: %w", p, ErrChanged)
+		}
+	}
+	return info, err
 }
 
 // setDir writes the marker of directory p anew, or its first one. The root of
