@@ -41,6 +41,8 @@ func (f *File) commitAs(ctx context.Context, closed bool) error {
 	if err == nil {
 		defer unlock()
 		err = f.commitHeld(ctx, closed)
+	} else {
+		err = fmt.Errorf("commit %q: %w", f.Path(), err)
 	}
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("%w: %v", ErrClosed, err) //nolint:errorlint // nobody was interrupted
@@ -272,7 +274,7 @@ func (f *File) leave(data *spool.File) {
 // leftover is the sealed note beside dirty data: what it is and what it was
 // made from. It needs f.mu.
 func (f *File) leftover(open bool) []byte {
-	n := note{Path: []byte(f.path), Key: []byte(f.v.fileKey(f.path)), Open: open, Attr: f.attr, Xattrs: f.xat, Excl: f.excl}
+	n := note{Path: f.path, Key: f.v.fileKey(f.path), Open: open, Attr: f.attr, Xattrs: f.xat, Excl: f.excl}
 	if f.base != nil {
 		n.ETag, n.Generation = f.base.id.ETag, f.base.body()
 	}
@@ -283,11 +285,10 @@ func (f *File) leftover(open bool) []byte {
 	return b
 }
 
-// note is the content of a leftover. Names are bytes: JSON would change what
-// is not UTF-8.
+// note is the content of a leftover.
 type note struct {
-	Path       []byte            `json:"path"`
-	Key        []byte            `json:"key"`
+	Path       string            `json:"path"`
+	Key        string            `json:"key"`
 	Open       bool              `json:"open,omitempty"` // not closed yet: perhaps half-written
 	Attr       Attr              `json:"attr"`
 	Xattrs     map[string][]byte `json:"xattrs,omitempty"`

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/sigilfs/sigilfs/internal/objstore/mem"
 )
@@ -70,7 +71,7 @@ func FuzzCheckPath(f *testing.F) {
 		want := true
 		if p != "" {
 			for _, name := range strings.Split(p, "/") {
-				bad := slices.Contains([]string{"", ".", "..", ".sigil"}, name) || len(name) > 255 || strings.Contains(name, "\x00")
+				bad := slices.Contains([]string{"", ".", "..", ".sigil"}, name) || len(name) > 255 || strings.Contains(name, "\x00") || !utf8.ValidString(name)
 				want = want && !bad
 				if expressible(name) == bad {
 					t.Fatalf("expressible(%q) = %v", name, !bad)

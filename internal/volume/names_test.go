@@ -148,16 +148,16 @@ func TestHostileKeys(t *testing.T) {
 	long := strings.Repeat("n", 256)
 	for _, key := range []string{
 		"..", "../x", ".", "./x", "/", "/x", "d//x", "d/../x", "d/./x", "x/.sigil/y", ".sigil/epochs/z", ".sigil", "nul\x00", "d/nul\x00x",
-		long, long + "/x", "d/" + strings.Repeat("k", 1022), "new\nline", "\x80\xff", "Case", "case", "good", ".sigilx", "d/good",
+		long, long + "/x", "d/" + strings.Repeat("k", 1022), "new\nline", "\x80\xff", "\xed\xa0\x80", "\xff/x", "é", "Case", "case", "good", ".sigilx", "d/good",
 	} {
 		plant(m, key)
 	}
 	f := mount(t, m)
-	f.lists("", ".sigilx", "Case", "case", "d", "good", "new\nline", "x", "\x80\xff")
+	f.lists("", ".sigilx", "Case", "case", "d", "good", "new\nline", "x", "é")
 	f.lists("d", "good")
 	f.lists("x")
 	checkCookies(f, "")
-	for _, p := range []string{"..", "../x", ".", "./x", "/", "/x", "d//x", "d/../good", "d/./good", "d/", "x/.sigil/y", ".sigil", ".sigil/epochs/z", "nul\x00", "good/."} {
+	for _, p := range []string{"..", "../x", ".", "./x", "/", "/x", "d//x", "d/../good", "d/./good", "d/", "x/.sigil/y", ".sigil", ".sigil/epochs/z", "nul\x00", "good/.", "\x80\xff", "\xed\xa0\x80", "\xff/x"} {
 		f.absent(p)
 		wants(t, errOf(f.Open(f.ctx, p, OpenOptions{})), ErrNotExist)
 		wants(t, f.Remove(f.ctx, p), ErrNotExist)

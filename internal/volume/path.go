@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 )
@@ -17,7 +18,7 @@ const hidden = ".sigil"
 const maxName = 255
 
 // checkPath refuses what no object can stand for: components that are empty,
-// `.`, `..`, too long, hold a NUL or are reserved. The root is "".
+// `.`, `..`, too long, hold a NUL, are not UTF-8 or are reserved. The root is "".
 func checkPath(p string) error {
 	if p == "" {
 		return nil
@@ -42,10 +43,12 @@ func checkName(name string) error {
 	return nil
 }
 
-// expressible tells whether a component of a key can be a name in a directory.
+// expressible tells whether a component of a key can be a name in a directory,
+// and a name a component of a key: keys are UTF-8 (AWS S3 User Guide, "Object
+// key names"), servers refuse others one way or another.
 func expressible(name string) bool {
 	return name != "" && name != "." && name != ".." && name != hidden &&
-		len(name) <= maxName && !strings.ContainsAny(name, "\x00/")
+		len(name) <= maxName && !strings.ContainsAny(name, "\x00/") && utf8.ValidString(name)
 }
 
 // fileKey is the key of the object that a file at p is.
