@@ -41,6 +41,7 @@ var errnos = [...]struct {
 	{volume.ErrCorrupt, syscall.EBADMSG},
 	{volume.ErrDowngrade, syscall.EBADMSG},
 	{volume.ErrAccess, syscall.EACCES},
+	{volume.ErrBadAuth, syscall.EACCES},
 	{volume.ErrArchived, syscall.EREMOTE},
 	{volume.ErrSpoolFull, syscall.ENOSPC},
 	{volume.ErrQuota, syscall.EDQUOT},

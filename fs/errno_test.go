@@ -44,6 +44,7 @@ func TestErrno(t *testing.T) {
 		{volume.ErrDowngrade, syscall.EBADMSG, true},
 		{volume.ErrVersion, syscall.EIO, true},
 		{volume.ErrAccess, syscall.EACCES, true},
+		{volume.ErrBadAuth, syscall.EACCES, true},
 		{volume.ErrArchived, syscall.EREMOTE, true},
 		{volume.ErrSpoolFull, syscall.ENOSPC, true},
 		{volume.ErrQuota, syscall.EDQUOT, true},

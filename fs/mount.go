@@ -43,7 +43,6 @@ type Options struct {
 	AllowOther bool // users other than the one who mounts
 	Dev, Suid  bool // honour device nodes, and suid and sgid bits
 	NoExec     bool
-	Debug      bool // every request to Log
 }
 
 // Server is a mounted filesystem. Its methods are safe for concurrent use.
@@ -69,7 +68,7 @@ func Mount(ctx context.Context, vol Volume, opt Options) (*Server, error) {
 	raw := &rawFS{RawFileSystem: nodefs.NewNodeFS(t.child(info), t.nodeOptions(info.FileID)), renames: t.renames}
 	srv, err := fuse.NewServer(raw, opt.Dir, opt.mountOptions())
 	if err != nil {
-		return nil, fmt.Errorf("mount at %s: %s", opt.Dir, strings.TrimSpace(err.Error()))
+		return nil, fmt.Errorf("mount at %s: %w", opt.Dir, oneLine{err})
 	}
 	s := &Server{fuse: srv, dir: opt.Dir, done: make(chan struct{})}
 	go s.serve(t)
@@ -169,8 +168,7 @@ func (opt Options) mountOptions() *fuse.MountOptions {
 		ExplicitDataCacheControl: true,
 		ExtraCapabilities:        fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_HANDLE_KILLPRIV_V2,
 		MaxInflightRequestBytes:  math.MaxInt, // what waits for one file must not keep others out
-		Debug:                    opt.Debug,
-		Logger:                   log.New(opt.lines(), "", 0),
+		Logger:                   log.New(lineWriter(opt.Log.Warn), "", 0),
 		PanicHandler:             func(v any) fuse.Status { return opt.panicked(v) },
 	}
 }
@@ -197,6 +195,12 @@ func (opt Options) flags() []string {
 	return flags
 }
 
+// oneLine is an error of go-fuse's without the line feeds that some end in.
+type oneLine struct{ error }
+
+func (e oneLine) Error() string { return strings.TrimSpace(e.error.Error()) }
+func (e oneLine) Unwrap() error { return e.error }
+
 // panicked answers a request whose handler broke an invariant. The others go
 // on: their data is better off with a daemon that can still commit it.
 func (opt Options) panicked(v any) fuse.Status {
@@ -204,15 +208,7 @@ func (opt Options) panicked(v any) fuse.Status {
 	return fuse.EIO
 }
 
-// lines writes go-fuse's messages to the log: every request if opt.Debug, else
-// trouble with the connection.
-func (opt Options) lines() lineWriter {
-	if opt.Debug {
-		return opt.Log.Debug
-	}
-	return opt.Log.Warn
-}
-
+// lineWriter writes go-fuse's messages to the log: trouble with the connection.
 type lineWriter func(...any)
 
 func (w lineWriter) Write(p []byte) (int, error) {

@@ -2,9 +2,13 @@ package volume
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
@@ -169,6 +173,48 @@ func TestCorruptBaseIsNotWrittenOver(t *testing.T) {
 	wants(t, err, ErrCorrupt)
 	f.healed()
 	f.reads(file, noise(200<<10, 3)) // fetched again, not cached
+}
+
+// TestDamageIsFetchedOnceMore: one answer that was damaged on its way harms
+// neither a read nor the proof of the size that an append takes.
+func TestDamageIsFetchedOnceMore(t *testing.T) {
+	m := bucket()
+	mount(t, m).put("x", noise(200<<10, 3))
+	for i, use := range []func(*fixture, *File) error{
+		func(f *fixture, file *File) error { _, err := textOf(f.ctx, file); return err },
+		func(f *fixture, file *File) error { return file.Truncate(f.ctx, 10) },
+	} {
+		f := mount(t, m, host(fmt.Sprint("host", i)))
+		file := f.open("x")
+		var gets atomic.Int64
+		f.s.SetScript(func(op faulty.Op) (fault faulty.Fault) {
+			if op.Verb == faulty.Get && gets.Add(1) == 1 {
+				fault.Body = faulty.Flip(8 * 1000)
+			}
+			return fault
+		})
+		f.must(use(f, file))
+		if gets.Load() < 2 {
+			t.Errorf("use %d: %d fetches", i, gets.Load())
+		}
+		f.healed()
+		file.Release()
+	}
+}
+
+// TestVersions: a seal is above what it replaces, whatever the clock says, but
+// not above what is over a year ahead.
+func TestVersions(t *testing.T) {
+	f := mountIdle(t, bucket())
+	now := uint64(f.opt.Now().UnixNano())
+	at := func(version uint64) *object { return &object{rec: &sigil.Record{Version: version}} }
+	ahead := now + uint64(time.Hour)
+	if got := f.version(at(1), at(ahead)); got != ahead+1 {
+		t.Errorf("%d over %d", got, ahead)
+	}
+	if got := f.version(at(math.MaxUint64), nil); got != ahead+2 {
+		t.Errorf("%d, want %d: the last of this mount and one", got, ahead+2)
+	}
 }
 
 // TestShortBody: a body shorter than promised is an error, never zeros.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"strings"
+	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
@@ -51,12 +52,22 @@ func newFileID() uint64 {
 	return validID(binary.BigEndian.Uint64(b[:]))
 }
 
+// maxAhead is how far ahead of the clock a version may be and still be counted
+// on from. Beyond that somebody's clock, or somebody, is wrong: counting on
+// would carry the mistake into everything written after.
+const maxAhead = uint64(365 * 24 * time.Hour)
+
 // version is what the next seal gets: the time, but above every version known
 // for the objects it replaces and above every seal of this mount.
 func (v *Volume) version(known ...*object) uint64 {
-	next := uint64(v.opt.Now().UnixNano())
+	now := uint64(v.opt.Now().UnixNano())
+	next := now
 	for _, o := range known {
-		if o != nil && o.rec != nil {
+		switch {
+		case o == nil || o.rec == nil:
+		case o.rec.Version > now+maxAhead:
+			v.opt.Log.WithField("key", o.id.Key).Warn("version is over a year ahead of the clock and is not counted on from")
+		default:
 			next = max(next, o.rec.Version+1)
 		}
 	}
@@ -78,7 +89,6 @@ func (v *Volume) put(ctx context.Context, d draft) (*object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: current epoch: %w", d.key, err)
 	}
-	d.rec.SealEpoch = epoch.ID
 	if strings.HasSuffix(d.key, "/") {
 		return v.putMarker(ctx, d, epoch)
 	}
@@ -168,10 +178,11 @@ func doubtful(err error) bool {
 func (v *Volume) upload(ctx context.Context, d draft, body *sigil.Body, opt objstore.PutOptions) (objstore.ID, error) {
 	cond := opt.Condition
 	opt.Condition = objstore.Condition{}
-	up, err := v.opt.Store.Upload(ctx, d.key, opt)
+	up, end, err := v.beginUpload(ctx, d.key, opt)
 	if err != nil {
 		return objstore.ID{}, err
 	}
+	defer end()
 	if err := sendParts(ctx, up, body); err != nil {
 		return objstore.ID{}, v.giveUp(ctx, up, d.key, err)
 	}
@@ -179,6 +190,20 @@ func (v *Volume) upload(ctx context.Context, d draft, body *sigil.Body, opt objs
 		return objstore.ID{}, v.giveUp(ctx, up, d.key, err)
 	}
 	return v.complete(ctx, up, d.key, cond)
+}
+
+// beginUpload begins an upload and records it; end comes when it has ended.
+func (v *Volume) beginUpload(ctx context.Context, key string, opt objstore.PutOptions) (up objstore.Uploader, end func(), err error) {
+	if up, err = v.opt.Store.Upload(ctx, key, opt); err != nil {
+		return nil, nil, err
+	}
+	end, err = v.recordUpload(ctx, up, key)
+	if err != nil {
+		err = v.giveUp(ctx, up, key, err)
+		end()
+		return nil, nil, err
+	}
+	return up, end, nil
 }
 
 // complete ends an upload, one way or the other: where the answer is lost and
@@ -252,10 +277,10 @@ func (v *Volume) reseal(ctx context.Context, o *object, dst string, cond objstor
 		return nil, err
 	}
 	var id objstore.ID
-	if strings.HasSuffix(dst, "/") {
-		id, err = v.opt.Store.Put(ctx, dst, bytes.NewReader(nil), 0, opt)
-	} else {
+	if !strings.HasSuffix(dst, "/") {
 		id, err = v.copyBody(ctx, o, dst, opt)
+	} else if err = v.guard(ctx, v.opt.Capabilities.PutConditions, dst, cond); err == nil {
+		id, err = v.opt.Store.Put(ctx, dst, bytes.NewReader(nil), 0, opt)
 	}
 	return v.settleOutcome(ctx, n, id, err)
 }
@@ -270,17 +295,18 @@ const copyPart = 1 << 30
 // a multipart copy.
 func (v *Volume) copyBody(ctx context.Context, o *object, dst string, opt objstore.PutOptions) (objstore.ID, error) {
 	if o.length <= v.maxCopy {
-		if !v.opt.Capabilities.CopyConditions {
-			opt.Condition = objstore.Condition{}
+		if err := v.guardCopy(ctx, o, dst, &opt); err != nil {
+			return objstore.ID{}, err
 		}
 		return v.opt.Store.Copy(ctx, o.id, dst, opt)
 	}
 	cond := opt.Condition
 	opt.Condition = objstore.Condition{}
-	up, err := v.opt.Store.Upload(ctx, dst, opt)
+	up, end, err := v.beginUpload(ctx, dst, opt)
 	if err != nil {
 		return objstore.ID{}, err
 	}
+	defer end()
 	if err := copyParts(ctx, up, o, v.copyPart); err != nil {
 		return objstore.ID{}, v.giveUp(ctx, up, dst, err)
 	}
@@ -288,6 +314,17 @@ func (v *Volume) copyBody(ctx context.Context, o *object, dst string, opt objsto
 		return objstore.ID{}, v.giveUp(ctx, up, dst, err)
 	}
 	return v.complete(ctx, up, dst, cond)
+}
+
+// guardCopy looks at the destination of a copy where the server ignores
+// conditions there. Over itself an object is guarded as the source of the copy.
+func (v *Volume) guardCopy(ctx context.Context, o *object, dst string, opt *objstore.PutOptions) error {
+	if v.opt.Capabilities.CopyConditions {
+		return nil
+	}
+	cond := opt.Condition
+	opt.Condition = objstore.Condition{}
+	return v.guard(ctx, dst == o.id.Key, dst, cond)
 }
 
 func copyParts(ctx context.Context, up objstore.Uploader, o *object, part int64) error {

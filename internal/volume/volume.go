@@ -47,6 +47,7 @@ var (
 	ErrExist       = objstore.ErrExist
 	ErrChanged     = objstore.ErrChanged // another host was first, or the pinned version is gone
 	ErrAccess      = objstore.ErrAccess
+	ErrBadAuth     = objstore.ErrBadAuth // credentials that are missing, wrong or expired
 	ErrArchived    = objstore.ErrArchived
 	ErrThrottled   = objstore.ErrThrottled
 	ErrQuota       = objstore.ErrQuota
