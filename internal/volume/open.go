@@ -108,7 +108,7 @@ func (v *Volume) Create(ctx context.Context, p string, a Attr, excl bool) (*File
 		return nil, err
 	}
 	defer unlock()
-	f, err := v.present(ctx, p)
+	f, err := v.existing(ctx, p)
 	if err != nil {
 		return nil, fmt.Errorf("create %q: %w", p, err)
 	}
@@ -130,6 +130,15 @@ func (v *Volume) Create(ctx context.Context, p string, a Attr, excl bool) (*File
 	return v.register(f), nil
 }
 
+// existing is present, also of what this host has made at p and nobody has
+// open: not to be taken for another host's at the commit.
+func (v *Volume) existing(ctx context.Context, p string) (*File, error) {
+	if d := v.recall(p); d != nil && d.own {
+		return v.foundOrNone(ctx, p)
+	}
+	return v.present(ctx, p)
+}
+
 // present gives the File that is registered at p, which is held, with a
 // reference, if it still is the file at p: another host may have removed or
 // replaced a clean one. Nil where there is none.
@@ -137,6 +146,10 @@ func (v *Volume) present(ctx context.Context, p string) (*File, error) {
 	if v.fileAt(p) == nil {
 		return nil, nil
 	}
+	return v.foundOrNone(ctx, p)
+}
+
+func (v *Volume) foundOrNone(ctx context.Context, p string) (*File, error) {
 	f, err := v.find(ctx, p)
 	if errors.Is(err, ErrNotExist) {
 		return nil, nil

@@ -3,10 +3,13 @@ package volume
 import (
 	"context"
 	"errors"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
+	"github.com/sigilfs/sigilfs/internal/objstore/mem"
 )
 
 // TestRenameDirKeepsForeignWrites: what another host writes below a directory
@@ -29,6 +32,29 @@ func TestRenameDirKeepsForeignWrites(t *testing.T) {
 	f.has("e/b", "b")
 	f.has("d/b", "newer")
 	f.noLeftovers()
+}
+
+// TestRenameDirLooksBeforeCopies: where the server ignores the conditions of a
+// copy, nothing of another host is copied over.
+func TestRenameDirLooksBeforeCopies(t *testing.T) {
+	f := mount(t, mem.New(mem.Options{IgnoreCopyConditions: true}), func(o *Options) { o.Capabilities.CopyConditions = false })
+	f.mkdir("d")
+	f.put("d/a", "mine")
+	other := mount(t, f.mem, host("there"))
+	var once sync.Once
+	f.s.SetScript(func(op faulty.Op) faulty.Fault {
+		if op.Verb == faulty.Put && strings.Contains(op.Key, "/journal/") { // the target was found to be free
+			once.Do(func() {
+				other.mkdir("e")
+				other.put("e/a", "theirs")
+			})
+		}
+		return faulty.Fault{}
+	})
+	wants(t, f.Rename(f.ctx, "d", "e", false), ErrExist)
+	f.healed()
+	f.has("d/a", "mine")
+	f.has("e/a", "theirs")
 }
 
 // TestChmodOfRemovedDirectory: that another host has removed the directory is
@@ -67,4 +93,21 @@ func TestUnknownIsNotGone(t *testing.T) {
 		wants(t, errOf(textOf(f.ctx, file)), ErrChanged)
 		file.Release()
 	}
+}
+
+// TestCreateOverOwn: what this host itself made at the name a moment ago is no
+// conflict with another.
+func TestCreateOverOwn(t *testing.T) {
+	f := mount(t, bucket())
+	f.put("a", "old")
+	f.rename("a", "b")
+	wants(t, errOf(f.Create(f.ctx, "b", Attr{}, true)), ErrExist)
+	file := f.create("b", "new", false)
+	f.must(file.Commit(f.ctx))
+	file.Release()
+	f.has("b", "new")
+	f.mkdir("d")
+	wants(t, errOf(f.Create(f.ctx, "d", Attr{}, false)), ErrIsDir)
+	f.must(mount(t, f.mem, host("there")).Remove(f.ctx, "b"))
+	f.create("b", "again", true).Release()
 }

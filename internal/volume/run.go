@@ -87,6 +87,9 @@ func (v *Volume) Start(ctx context.Context) error {
 	if err := v.sweep(ctx); err != nil {
 		return fmt.Errorf("remove unlinked bodies: %w", err)
 	}
+	if err := v.abortUploads(ctx); err != nil {
+		return fmt.Errorf("abort unfinished uploads: %w", err)
+	}
 	ctx, end := v.work.begin(ctx)
 	v.done.Add(1)
 	go func() {

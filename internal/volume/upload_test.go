@@ -55,7 +55,7 @@ func TestMultipartCommit(t *testing.T) {
 	f := mount(t, bucket())
 	text := noise(21<<20, 9) // 8 + 8 + 5 MiB and the tail
 	f.put("a", text)
-	if got := f.s.Counts().Requests; got[faulty.Upload] != 1 || got[faulty.Part] != 3 || got[faulty.Complete] != 1 || got[faulty.Put] != 0 {
+	if got := f.s.Counts().Requests; got[faulty.Upload] != 1 || got[faulty.Part] != 3 || got[faulty.Complete] != 1 || got[faulty.Put] != 1 || got[faulty.Delete] != 1 { // with a record put and removed
 		t.Errorf("%v", got)
 	}
 	mount(t, f.mem).has("a", text)

@@ -1,0 +1,85 @@
+package volume
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
+	"github.com/sigilfs/sigilfs/internal/objstore/mem"
+)
+
+// TestCrashedUploads cuts a multipart commit at every one of its requests: the
+// next mount of this host aborts what was begun, that of another does not.
+func TestCrashedUploads(t *testing.T) {
+	text := noise(onePut+1, 5)
+	cuts, found := 0, 0
+	for n := 1; ; n++ {
+		for _, done := range []bool{false, true} {
+			m := bucket()
+			f := mount(t, m)
+			f.s.CrashAt(n, done)
+			err := f.tryPut("a", text)
+			if !f.s.Crashed() {
+				f.must(err)
+				if cuts < 10 || found == 0 {
+					t.Errorf("%d cuts, %d uploads", cuts, found)
+				}
+				f.noLeftovers()
+				return
+			}
+			cuts++
+			before := len(m.Uploads())
+			recorded := slices.ContainsFunc(m.Keys(), func(key string) bool { return strings.Contains(key, "/uploads/") })
+			if recorded {
+				found += before
+			}
+			mount(t, m, host("there"))
+			if after := len(m.Uploads()); after != before {
+				t.Errorf("request %d, done %v: another host aborted it", n, done)
+			}
+			again := mount(t, m)
+			again.must(again.Close(again.ctx))
+			if recorded || before == 0 { // else it has no parts yet
+				again.noLeftovers()
+			}
+		}
+	}
+}
+
+// TestUnrecordedUpload: an upload that cannot be recorded is not begun.
+func TestUnrecordedUpload(t *testing.T) {
+	f := mount(t, bucket())
+	f.failing(objstore.ErrQuota, false, faulty.Put)
+	wants(t, f.tryPut("a", noise(onePut+1, 5)), ErrQuota)
+	if up := f.mem.Uploads(); len(up) != 0 {
+		t.Errorf("%v", up)
+	}
+	f.healed()
+}
+
+// TestForgedUpload: who can write to the bucket cannot have uploads aborted.
+func TestForgedUpload(t *testing.T) {
+	m := bucket()
+	up, err := m.Upload(t.Context(), "a", objstore.PutOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Plant(".sigil/uploads/here/x", mem.Object{Body: []byte(`{"version":1,"key":"a","upload":"` + up.UploadID() + `"}`)})
+	mount(t, m)
+	if n := len(m.Uploads()); n != 1 {
+		t.Errorf("%d uploads", n)
+	}
+}
+
+func FuzzParseUploading(f *testing.F) {
+	for _, s := range []string{`{"version":1,"key":"a","upload":"u"}`, `{"version":2,"key":"a","upload":"u"}`, `{"version":1}`, `[]`, ``} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if u, err := parseUploading(b); err == nil && (u.Key == "" || u.Upload == "" || u.Version != 1) {
+			t.Errorf("%+v", u)
+		}
+	})
+}
