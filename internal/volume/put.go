@@ -178,50 +178,17 @@ func doubtful(err error) bool {
 func (v *Volume) upload(ctx context.Context, d draft, body *sigil.Body, opt objstore.PutOptions) (objstore.ID, error) {
 	cond := opt.Condition
 	opt.Condition = objstore.Condition{}
-	up, end, err := v.beginUpload(ctx, d.key, opt)
+	up, err := v.beginUpload(ctx, d.key, opt)
 	if err != nil {
 		return objstore.ID{}, err
 	}
-	defer end()
 	if err := sendParts(ctx, up, body); err != nil {
-		return objstore.ID{}, v.giveUp(ctx, up, d.key, err)
+		return objstore.ID{}, up.giveUp(ctx, err)
 	}
 	if err := v.guard(ctx, v.opt.Capabilities.UploadConditions, d.key, cond); err != nil {
-		return objstore.ID{}, v.giveUp(ctx, up, d.key, err)
+		return objstore.ID{}, up.giveUp(ctx, err)
 	}
-	return v.complete(ctx, up, d.key, cond)
-}
-
-// beginUpload begins an upload and records it; end comes when it has ended.
-func (v *Volume) beginUpload(ctx context.Context, key string, opt objstore.PutOptions) (up objstore.Uploader, end func(), err error) {
-	if up, err = v.opt.Store.Upload(ctx, key, opt); err != nil {
-		return nil, nil, err
-	}
-	end, err = v.recordUpload(ctx, up, key)
-	if err != nil {
-		err = v.giveUp(ctx, up, key, err)
-		end()
-		return nil, nil, err
-	}
-	return up, end, nil
-}
-
-// complete ends an upload, one way or the other: where the answer is lost and
-// it was not done, it must not be done later.
-func (v *Volume) complete(ctx context.Context, up objstore.Uploader, key string, cond objstore.Condition) (objstore.ID, error) {
-	id, err := up.Complete(ctx, cond)
-	if err != nil {
-		return id, v.giveUp(ctx, up, key, err)
-	}
-	return id, nil
-}
-
-// giveUp aborts an upload that failed, so that its parts cost nothing.
-func (v *Volume) giveUp(ctx context.Context, up objstore.Uploader, key string, cause error) error {
-	if err := up.Abort(context.WithoutCancel(ctx)); err != nil {
-		v.opt.Log.WithField("key", key).WithError(err).Warn("multipart upload could not be aborted")
-	}
-	return cause
+	return up.complete(ctx, cond)
 }
 
 func sendParts(ctx context.Context, up objstore.Uploader, body *sigil.Body) error {
@@ -302,18 +269,17 @@ func (v *Volume) copyBody(ctx context.Context, o *object, dst string, opt objsto
 	}
 	cond := opt.Condition
 	opt.Condition = objstore.Condition{}
-	up, end, err := v.beginUpload(ctx, dst, opt)
+	up, err := v.beginUpload(ctx, dst, opt)
 	if err != nil {
 		return objstore.ID{}, err
 	}
-	defer end()
 	if err := copyParts(ctx, up, o, v.copyPart); err != nil {
-		return objstore.ID{}, v.giveUp(ctx, up, dst, err)
+		return objstore.ID{}, up.giveUp(ctx, err)
 	}
 	if err := v.guard(ctx, v.opt.Capabilities.UploadConditions, dst, cond); err != nil {
-		return objstore.ID{}, v.giveUp(ctx, up, dst, err)
+		return objstore.ID{}, up.giveUp(ctx, err)
 	}
-	return v.complete(ctx, up, dst, cond)
+	return up.complete(ctx, cond)
 }
 
 // guardCopy looks at the destination of a copy where the server ignores

@@ -28,33 +28,80 @@ func (v *Volume) uploadsDir() string {
 	return v.opt.Root + hidden + "/uploads/" + url.PathEscape(v.opt.Host) + "/"
 }
 
-// recordUpload writes down that up, to key, has begun; erase takes that back
-// once up has ended. A store whose uploads cannot be taken up again keeps none.
-func (v *Volume) recordUpload(ctx context.Context, up objstore.Uploader, key string) (erase func(), err error) {
-	if _, ok := v.opt.Store.(objstore.Resumer); !ok {
-		return func() {}, nil
+// upload is a multipart upload that is recorded.
+type upload struct {
+	objstore.Uploader
+	v      *Volume
+	key    string
+	record string // key of its record; "" where the store could not take it up again
+}
+
+// beginUpload begins an upload to key and records it. Whoever gets one ends it
+// by complete or giveUp.
+func (v *Volume) beginUpload(ctx context.Context, key string, opt objstore.PutOptions) (*upload, error) {
+	up, err := v.opt.Store.Upload(ctx, key, opt)
+	if err != nil {
+		return nil, err
 	}
-	b, err := json.Marshal(uploading{Version: 1, Key: key, Upload: up.UploadID()})
+	u := &upload{Uploader: up, v: v, key: key}
+	if _, ok := v.opt.Store.(objstore.Resumer); !ok {
+		return u, nil
+	}
+	if err := u.writeRecord(ctx); err != nil {
+		return nil, u.giveUp(ctx, fmt.Errorf("record of an upload: %w", err))
+	}
+	return u, nil
+}
+
+func (u *upload) writeRecord(ctx context.Context) error {
+	b, err := json.Marshal(uploading{Version: 1, Key: u.key, Upload: u.UploadID()})
 	if err != nil {
 		panic(err) // plain data
 	}
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
-	rec := v.newRecord(v.newAttr(Attr{Mode: 0o600}, unix.S_IFREG), nil)
-	rec.Version = v.version()
-	at := v.uploadsDir() + hex.EncodeToString(id[:])
-	_, err = v.put(ctx, draft{key: at, rec: rec, src: bytesAt(b), size: int64(len(b))})
-	if err != nil {
-		err = fmt.Errorf("record of an upload: %w", err)
-	}
-	return func() { v.eraseUpload(context.WithoutCancel(ctx), at) }, err
+	u.record = u.v.uploadsDir() + hex.EncodeToString(id[:])
+	rec := u.v.newRecord(u.v.newAttr(Attr{Mode: 0o600}, unix.S_IFREG), nil)
+	rec.Version = u.v.version()
+	_, err = u.v.put(ctx, draft{key: u.record, rec: rec, src: bytesAt(b), size: int64(len(b))})
+	return err
 }
 
-func (v *Volume) eraseUpload(ctx context.Context, at string) {
-	if err := v.delete(ctx, at, ""); err != nil {
-		v.opt.Log.WithField("key", at).WithError(err).Warn("record of an upload that has ended could not be removed yet")
-		v.condemn(at)
-		v.wakeUp()
+// complete ends an upload, one way or the other: where the answer is lost and
+// it was not done, it must not be done later.
+func (u *upload) complete(ctx context.Context, cond objstore.Condition) (objstore.ID, error) {
+	id, err := u.Complete(ctx, cond)
+	if err != nil {
+		return id, u.giveUp(ctx, err)
+	}
+	u.erase(ctx)
+	return id, nil
+}
+
+// giveUp aborts an upload that failed, so that its parts cost nothing. Where
+// that fails too its record stays, and the next mount does it.
+func (u *upload) giveUp(ctx context.Context, cause error) error {
+	work, end := u.v.work.begin(context.WithoutCancel(ctx))
+	defer end()
+	if err := u.Abort(work); err != nil {
+		u.v.opt.Log.WithField("key", u.key).WithError(err).Warn("multipart upload could not be aborted")
+		return cause
+	}
+	u.erase(ctx)
+	return cause
+}
+
+// erase removes the record of an upload that has ended.
+func (u *upload) erase(ctx context.Context) {
+	if u.record == "" {
+		return
+	}
+	work, end := u.v.work.begin(context.WithoutCancel(ctx))
+	defer end()
+	if err := u.v.delete(work, u.record, ""); err != nil {
+		u.v.opt.Log.WithField("key", u.record).WithError(err).Warn("record of an upload that has ended could not be removed yet")
+		u.v.condemn(u.record)
+		u.v.wakeUp()
 	}
 }
 

@@ -59,6 +59,22 @@ func TestUnrecordedUpload(t *testing.T) {
 	f.healed()
 }
 
+// TestAbortFails: the record of an upload that could not be aborted stays for
+// the next mount.
+func TestAbortFails(t *testing.T) {
+	f := mount(t, bucket())
+	f.failing(objstore.ErrQuota, false, faulty.Part, faulty.Abort)
+	wants(t, f.tryPut("a", noise(onePut+1, 5)), ErrQuota)
+	f.s.SetScript(func(faulty.Op) faulty.Fault { return faulty.Fault{Err: objstore.ErrAccess} })
+	_ = f.Close(f.ctx)
+	if n := len(f.mem.Uploads()); n != 1 {
+		t.Errorf("%d uploads", n)
+	}
+	again := mount(t, f.mem)
+	again.must(again.Close(again.ctx))
+	again.noLeftovers()
+}
+
 // TestForgedUpload: who can write to the bucket cannot have uploads aborted.
 func TestForgedUpload(t *testing.T) {
 	m := bucket()
