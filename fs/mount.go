@@ -151,9 +151,8 @@ func (t *tree) nodeOptions(root uint64) *nodefs.Options {
 // Locks stay with the kernel (EnableLocks off). READDIRPLUS is off: a listing
 // answers no LOOKUP. Splicing fails at 1 MiB. Pages are dropped by changing the
 // inode, not by the kernel's guess from mtime (ExplicitDataCacheControl).
-// O_TRUNC comes with the open, so that a file that does not open can be
-// overwritten; suid and sgid are ours to clear, which spares a GETXATTR before
-// every write.
+// O_TRUNC comes with the open, one request for two; suid and sgid are ours to
+// clear, which spares a GETXATTR before every write.
 func (opt Options) mountOptions() *fuse.MountOptions {
 	return &fuse.MountOptions{
 		FsName:                   opt.Source,

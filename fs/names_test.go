@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -45,6 +46,9 @@ func TestForeignVersionMeetsStat(t *testing.T) {
 	dir, _ := mount(t, v, Options{EntryTimeout: time.Hour, AttrTimeout: -1})
 	path := filepath.Join(dir, "f")
 	write(t, path, "old version")
+	for v.opened() > 0 { // RELEASE comes after close(2) has returned
+		runtime.Gosched()
+	}
 	v.replace("f", "new")
 	if st := stat(t, path); st.Size != 3 {
 		t.Fatalf("size %d", st.Size)

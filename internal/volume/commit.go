@@ -180,8 +180,9 @@ func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*o
 
 // overtake looks at why a write was refused. It gives what to write over
 // instead (nil: nothing is there), where that is no lost update: an earlier
-// try of our own; what a removal of our own took whose answer was lost; what was there before a new file was opened without O_EXCL;
-// under ConflictOverwrite anything.
+// try of our own; what a removal of our own took whose answer was lost; what
+// was there before a new file was opened without O_EXCL; under
+// ConflictOverwrite anything.
 func (v *Volume) overtake(ctx context.Context, s *snapshot, base *object, err error) (*object, error) {
 	now, ferr := v.fetch(ctx, v.fileKey(s.path))
 	if ferr != nil && !errors.Is(ferr, ErrNotExist) {

@@ -21,7 +21,7 @@ import (
 const onePut = 16 << 20
 
 // parallelParts bounds the parts of one upload that are in flight: each holds
-// one sealed segment in memory.
+// some chunks of it, sealed, in memory.
 const parallelParts = 4
 
 // draft is an object to be written whole: attributes and plaintext.
