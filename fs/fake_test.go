@@ -356,6 +356,24 @@ func (v *fake) replace(p, content string) {
 	dir.children[name] = n
 }
 
+// double puts a directory with the id of the one at p, and one file, at to.
+func (v *fake) double(p, to, file string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	old, err := v.find(p)
+	if err != nil {
+		panic(err)
+	}
+	dir, name, err := v.place(to)
+	if err != nil {
+		panic(err)
+	}
+	n := v.newInode(old.Attr)
+	n.FileID, n.Incarnation = old.FileID, old.Incarnation
+	n.children = map[string]*inode{file: v.newInode(volume.Attr{Mode: unix.S_IFREG | 0o644})}
+	dir.children[name] = n
+}
+
 // edit changes the inode at p behind everybody's back.
 func (v *fake) edit(p string, change func(*inode)) {
 	v.mu.Lock()

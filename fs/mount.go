@@ -90,6 +90,7 @@ func newTree(vol Volume, opt Options) *tree {
 		renames: &renames{paths: ps, holds: map[uint32]*hold{}},
 		report:  &reporter{log: opt.Log, now: time.Now},
 		open:    &openFiles{held: map[releaser]struct{}{}},
+		places:  &places{at: map[nodefs.StableAttr]string{}},
 	}
 }
 

@@ -55,6 +55,27 @@ func TestForeignVersionMeetsStat(t *testing.T) {
 	}
 }
 
+// While another host moves a directory it is under both names. They are two:
+// what is removed in one stays in the other.
+func TestDirectoryThatIsBeingMovedByAnotherHost(t *testing.T) {
+	v := newFake()
+	dir, _ := mount(t, v, Options{EntryTimeout: -1, AttrTimeout: -1})
+	check(t, os.Mkdir(filepath.Join(dir, "from"), 0o755))
+	write(t, filepath.Join(dir, "from", "x"), "x")
+	from := open(t, filepath.Join(dir, "from"), os.O_RDONLY|unix.O_DIRECTORY)
+	v.double("from", "to", "x")
+	for range 3 {
+		stat(t, filepath.Join(dir, "to"))
+		stat(t, filepath.Join(dir, "from"))
+		stat(t, filepath.Join(dir, "to"))
+	}
+	check(t, unix.Unlinkat(int(from.Fd()), "x", 0))
+	stat(t, filepath.Join(dir, "to", "x"))
+	if err := unix.Access(filepath.Join(dir, "from", "x"), unix.F_OK); err != unix.ENOENT {
+		t.Errorf("what was removed: %v", err)
+	}
+}
+
 func TestRenameOfDirectoryWithOpenFiles(t *testing.T) {
 	v := newFake()
 	dir, _ := mount(t, v, Options{})

@@ -25,6 +25,7 @@ type tree struct {
 	renames *renames
 	report  *reporter
 	open    *openFiles
+	places  *places
 }
 
 // node is one inode. Its identity never changes, its path does.
@@ -125,7 +126,7 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*no
 // entry gives the inode of what is at name in n. go-fuse prefers one that it
 // knows by the same identity.
 func (n *node) entry(ctx context.Context, name string, info volume.Info, out *fuse.EntryOut) *nodefs.Inode {
-	id := identity(info.Attr)
+	id := n.identityAt(ctx, name, info.Attr)
 	setAttr(&out.Attr, info)
 	if in := n.GetChild(name); in != nil && in.StableAttr() == id {
 		if child, ok := in.Operations().(*node); ok {
