@@ -85,7 +85,7 @@ func leftovers(t *testing.T, dir string) (out []string) {
 		if _, rerr := left.ReadAt(p, 0, nil); err != nil || rerr != nil || !n.Open {
 			t.Errorf("%s: %v, %v, open %v", n.Path, err, rerr, n.Open)
 		}
-		out = append(out, string(n.Path)+" "+string(p))
+		out = append(out, n.Path+" "+string(p))
 		_ = left.Close()
 	}
 	slices.Sort(out)
