@@ -20,9 +20,10 @@ func TestRenameDirKeepsForeignWrites(t *testing.T) {
 	f.put("d/a", "a")
 	f.put("d/b", "b")
 	other := mount(t, f.mem, host("there"))
+	var once sync.Once
 	f.s.SetScript(func(op faulty.Op) faulty.Fault {
-		if op.Verb == faulty.Delete && other.stat("d/b").Size == 1 {
-			other.put("d/b", "newer")
+		if op.Verb == faulty.Delete && op.Key == "d/b" {
+			once.Do(func() { other.put("d/b", "newer") })
 		}
 		return faulty.Fault{}
 	})
