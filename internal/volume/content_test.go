@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -199,6 +200,45 @@ func TestDamageIsFetchedOnceMore(t *testing.T) {
 		}
 		f.healed()
 		file.Release()
+	}
+}
+
+// TestReadIsOvertaken: while a read waits for committed content, that is cut
+// off, committed, and grown over again. The read then sees what is there.
+func TestReadIsOvertaken(t *testing.T) {
+	m := bucket()
+	mount(t, m).put("x", noise(100<<10, 3))
+	f := mount(t, m, host("there"))
+	file := f.open("x")
+	defer file.Release()
+	f.write(file, "dirty", 0)
+	f.opt.Cache.Drop(file.content().ids, 0, 1<<20)
+	gate, begun := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	f.s.SetScript(func(op faulty.Op) (fault faulty.Fault) {
+		if op.Verb == faulty.Get {
+			once.Do(func() {
+				close(begun)
+				fault.Wait = gate
+			})
+		}
+		return fault
+	})
+	p := make([]byte, 10<<10)
+	done := make(chan error)
+	go func() {
+		_, err := file.ReadAt(f.ctx, p, 80<<10)
+		done <- err
+	}()
+	<-begun
+	f.must(file.Truncate(f.ctx, 0))
+	f.write(file, strings.Repeat("a", 70<<10), 0)
+	f.must(file.Commit(f.ctx))
+	f.write(file, strings.Repeat("b", 40<<10), 70<<10)
+	close(gate)
+	f.must(<-done)
+	if string(p) != strings.Repeat("b", len(p)) {
+		t.Errorf("read %s", brief(string(p)))
 	}
 }
 

@@ -120,14 +120,18 @@ func (f *File) content() *content {
 
 // ReadAt reads as io.ReaderAt does. A version that the store no longer has is
 // ErrChanged.
-func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (n int, err error) {
 	f.mu.Lock()
 	data := f.data
 	f.mu.Unlock()
-	if data != nil {
-		return data.ReadAt(p, off, f.fill(ctx))
+	if data == nil {
+		return f.readBase(ctx, p, off)
 	}
-	return f.readBase(ctx, p, off)
+	err = f.again(func() (err error) {
+		n, err = data.ReadAt(p, off, f.fill(ctx))
+		return err
+	})
+	return n, err
 }
 
 // readBase reads the committed content; where a commit or a rename of our own
@@ -162,16 +166,38 @@ func (f *File) settled(ctx context.Context) error {
 	return err
 }
 
+// errOvertaken: what the spool said to be committed was truncated, rewritten
+// and committed again before it was read.
+var errOvertaken = fmt.Errorf("content was replaced while it was read: %w", io.ErrUnexpectedEOF)
+
+// maxOvertaken bounds how often one call begins anew for that.
+const maxOvertaken = 100
+
+// again repeats op, which may be repeated, as long as it is overtaken.
+func (f *File) again(op func() error) (err error) {
+	for range maxOvertaken {
+		if err = op(); !errors.Is(err, errOvertaken) {
+			return err
+		}
+	}
+	return err
+}
+
 // fill loads committed bytes for the spool. Bytes that a truncation has taken
 // away since they were asked for are zeros.
 func (f *File) fill(ctx context.Context) spool.Fill {
 	return func(off int64, p []byte) error {
 		n, err := f.readBase(ctx, p, off)
-		if n < len(p) && (err == nil || errors.Is(err, io.EOF)) && f.Info().Size <= off+int64(n) {
-			clear(p[n:])
+		switch {
+		case n == len(p):
 			return nil
+		case err != nil && !errors.Is(err, io.EOF):
+			return err
+		case f.Info().Size > off+int64(n):
+			return errOvertaken
 		}
-		return filled(n, len(p), err)
+		clear(p[n:])
+		return nil
 	}
 }
 
@@ -208,7 +234,7 @@ func (f *File) writeAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	err = data.WriteAt(p, off, f.fill(ctx))
+	err = f.again(func() error { return data.WriteAt(p, off, f.fill(ctx)) })
 	f.changed(err == nil)
 	if err != nil {
 		return 0, err
@@ -310,7 +336,7 @@ func (f *File) Allocate(ctx context.Context, off, n int64, o AllocOptions) error
 		return err
 	}
 	if o.PunchHole || o.ZeroRange {
-		err := data.Zero(off, n, f.fill(ctx))
+		err := f.again(func() error { return data.Zero(off, n, f.fill(ctx)) })
 		f.changed(err == nil)
 		if err != nil {
 			return err
