@@ -47,7 +47,7 @@ integration: bin/sigilfs
 lint:
 	$(GOLANGCI) run ./...
 	cd integration && $(GOLANGCI) run --config ../.golangci.yml ./...
-	@test -z "$$($(GOFUMPT) -l . | tee /dev/stderr)" || { echo 'run gofumpt -w on these files' >&2; exit 1; }
+	@files=$$($(GOFUMPT) -l .) && test -z "$$files" || { echo "run gofumpt -w on: $$files" >&2; exit 1; }
 
 clean:
 	rm -rf bin
