@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"golang.org/x/sys/unix"
 )
 
@@ -64,7 +65,7 @@ func (v *Volume) writeJournal(ctx context.Context, j *journal, key string, cond 
 	}
 	rec := v.newRecord(v.newAttr(Attr{Mode: 0o600}, unix.S_IFREG), nil)
 	rec.Version = v.version(j.obj)
-	o, err := v.put(ctx, draft{key: key, rec: rec, src: bytesAt(b), size: int64(len(b)), cond: cond})
+	o, err := v.put(ctx, draft{key: key, rec: rec, src: sigil.Bytes(b), size: int64(len(b)), cond: cond})
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}

@@ -31,7 +31,7 @@ func (v *Volume) load(ctx context.Context, s *snapshot) (src sigil.ReaderAt, don
 		done()
 		return nil, nil, err
 	}
-	return bytesAt(plain), done, nil
+	return sigil.Bytes(plain), done, nil
 }
 
 // needsBase tells whether any byte of the snapshot is in the base only.

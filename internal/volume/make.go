@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"golang.org/x/sys/unix"
 )
 
@@ -51,7 +52,7 @@ func (v *Volume) mknod(ctx context.Context, p string, a Attr, content string) (I
 	defer unlock()
 	rec := v.newRecord(v.newAttr(a, unix.S_IFREG), nil)
 	rec.Version = v.version()
-	d := draft{key: v.fileKey(p), rec: rec, src: bytesAt(content), size: int64(len(content)), cond: objstore.Condition{IfNone: true}}
+	d := draft{key: v.fileKey(p), rec: rec, src: sigil.Bytes(content), size: int64(len(content)), cond: objstore.Condition{IfNone: true}}
 	ctx = context.WithoutCancel(ctx)
 	o, err := v.put(ctx, d)
 	if err != nil {

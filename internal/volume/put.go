@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"strings"
 	"time"
@@ -320,18 +319,4 @@ func changeXattrs(old, change map[string][]byte) map[string][]byte {
 		}
 	}
 	return out
-}
-
-// bytesAt serves plaintext out of memory.
-type bytesAt []byte
-
-func (b bytesAt) ReadAt(_ context.Context, p []byte, off int64) (int, error) {
-	if off >= int64(len(b)) {
-		return 0, io.EOF
-	}
-	n := copy(p, b[off:])
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
 }

@@ -10,6 +10,7 @@ import (
 	"net/url"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"golang.org/x/sys/unix"
 )
 
@@ -63,7 +64,7 @@ func (u *upload) writeRecord(ctx context.Context) error {
 	u.record = u.v.uploadsDir() + hex.EncodeToString(id[:])
 	rec := u.v.newRecord(u.v.newAttr(Attr{Mode: 0o600}, unix.S_IFREG), nil)
 	rec.Version = u.v.version()
-	_, err = u.v.put(ctx, draft{key: u.record, rec: rec, src: bytesAt(b), size: int64(len(b))})
+	_, err = u.v.put(ctx, draft{key: u.record, rec: rec, src: sigil.Bytes(b), size: int64(len(b))})
 	return err
 }
 

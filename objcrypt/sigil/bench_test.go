@@ -80,7 +80,7 @@ func BenchmarkOpenChunk(b *testing.B) {
 // copies from the source and to the socket included.
 func BenchmarkSection(b *testing.B) {
 	const n = 4 * SegmentSize
-	src := make(memory, n)
+	src := make(Bytes, n)
 	sink := make([]byte, 1<<20)
 	for b.Loop() {
 		body, err := NewBody(file(), src, n)
@@ -102,11 +102,11 @@ func BenchmarkSection(b *testing.B) {
 func BenchmarkReadAt(b *testing.B) {
 	const n = 4 * SegmentSize
 	rec := file()
-	body, err := NewBody(rec, make(memory, n), n)
+	body, err := NewBody(rec, make(Bytes, n), n)
 	if err != nil {
 		b.Fatal(err)
 	}
-	stored := make(memory, body.Size())
+	stored := make(Bytes, body.Size())
 	if _, err := io.ReadFull(body.Section(b.Context(), 0, body.Size()), stored); err != nil {
 		b.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func TestReadAtIsThatOfThePlaintext(t *testing.T) {
 }
 
 func TestReadBeforeTheBeginning(t *testing.T) {
-	_, r := sealed(t, file(), memory("abc"), 3).reader(t)
+	_, r := sealed(t, file(), Bytes("abc"), 3).reader(t)
 	if n, err := r.ReadAt(t.Context(), make([]byte, 1), -1); n != 0 || err == nil || errors.Is(err, objcrypt.ErrCorrupt) {
 		t.Errorf("read at -1: %d, %v", n, err)
 	}
@@ -111,7 +111,7 @@ func TestSectionsAreTheBody(t *testing.T) {
 }
 
 func TestSectionSeek(t *testing.T) {
-	b, _ := NewBody(file(), memory("abc"), 3)
+	b, _ := NewBody(file(), Bytes("abc"), 3)
 	s := b.Section(t.Context(), 0, b.Size())
 	for _, c := range []struct {
 		off    int64
@@ -127,7 +127,7 @@ func TestSectionSeek(t *testing.T) {
 // One plaintext under one key and nonce: where the source changed, the second
 // ciphertext is not released.
 func TestSourceThatChanges(t *testing.T) {
-	src := memory(bytes.Repeat([]byte("a"), 3*ChunkSize))
+	src := Bytes(bytes.Repeat([]byte("a"), 3*ChunkSize))
 	b, err := NewBody(file(), src, int64(len(src)))
 	if err != nil {
 		t.Fatal(err)
@@ -152,7 +152,7 @@ func TestSourceThatFails(t *testing.T) {
 		src  ReaderAt
 		want error
 	}{
-		"ends early":      {memory("ab"), ErrSource},
+		"ends early":      {Bytes("ab"), ErrSource},
 		"ends without it": {sourceFunc(func(context.Context, []byte, int64) (int, error) { return 1, nil }), ErrSource},
 		"fails":           {sourceFunc(func(context.Context, []byte, int64) (int, error) { return 1, boom }), boom},
 		"is cancelled":    {sourceFunc(func(ctx context.Context, _ []byte, _ int64) (int, error) { return 0, ctx.Err() }), context.Canceled},
@@ -179,7 +179,7 @@ func TestBodiesThatCannotBe(t *testing.T) {
 		"negative": {file(), -1}, "too long": {file(), MaxSize + 1},
 		"directory": {dir, 1}, "fifo": {fifo, 1}, "hard-link name": {link, 1},
 	} {
-		if _, err := NewBody(c.rec, memory("x"), c.n); !errors.Is(err, ErrRecord) {
+		if _, err := NewBody(c.rec, Bytes("x"), c.n); !errors.Is(err, ErrRecord) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -208,7 +208,7 @@ func TestKindsOfFiles(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		for _, size := range []int64{0, 16, 17} {
-			if _, err := NewReader(got, o.header, memory(nil), size); (err == nil) != (size == c.body) || err != nil && !errors.Is(err, objcrypt.ErrCorrupt) {
+			if _, err := NewReader(got, o.header, Bytes(nil), size); (err == nil) != (size == c.body) || err != nil && !errors.Is(err, objcrypt.ErrCorrupt) {
 				t.Errorf("%s with a body of %d bytes: %v", name, size, err)
 			}
 		}

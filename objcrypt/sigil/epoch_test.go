@@ -47,7 +47,7 @@ func TestNothingPrintsKeys(t *testing.T) {
 	r := file()
 	r.Fresh()
 	r.Xattrs = map[string][]byte{"user.note": []byte("confidential")}
-	o := sealed(t, r, memory("x"), 1)
+	o := sealed(t, r, Bytes("x"), 1)
 	secrets := []string{string(e.Key[:]), string(r.DEK[:]), "confidential"}
 	for _, v := range []any{e, &e, r, *r, r.DEK, struct{ E Epoch }{e}, []Epoch{e}, map[string]*Record{"r": r}, o.header} {
 		texts := []string{}

@@ -52,7 +52,7 @@ func FuzzTail(f *testing.F) {
 func FuzzBody(f *testing.F) {
 	rec := fixed()
 	plain := []byte("the plaintext of a small file")
-	img := newImage(image{dek: rec.DEK, src: memory(plain), end: int64(len(plain)), salts: []salt{salt(rec.Generation)}, final: true})
+	img := newImage(image{dek: rec.DEK, src: Bytes(plain), end: int64(len(plain)), salts: []salt{salt(rec.Generation)}, final: true})
 	sealed := make([]byte, img.size())
 	if _, err := newSection(f.Context(), img, 0, img.size()).ReadAt(sealed, 0); err != nil {
 		f.Fatal(err)
@@ -65,7 +65,7 @@ func FuzzBody(f *testing.F) {
 		if size < 0 || size > 1<<20 {
 			return
 		}
-		r, err := NewReader(rec, Header{}, memory(body), int64(len(body)))
+		r, err := NewReader(rec, Header{}, Bytes(body), int64(len(body)))
 		if err != nil {
 			return
 		}

@@ -221,7 +221,7 @@ func (g *generator) versions() {
 	}
 	old := whole(g, b)
 	g.add(first, rec, old, Late{Attr: rec.Attr, Version: rec.Version})
-	r, err := NewReader(rec, Header{}, memory(old), int64(len(old)))
+	r, err := NewReader(rec, Header{}, Bytes(old), int64(len(old)))
 	if err != nil {
 		g.Fatal(err)
 	}

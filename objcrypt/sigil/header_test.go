@@ -52,16 +52,16 @@ func TestEverySealIsFresh(t *testing.T) {
 // not inherit it.
 func TestSealEpochStaysWithDataKey(t *testing.T) {
 	r := file()
-	_ = sealed(t, r, memory("one"), 3)
+	_ = sealed(t, r, Bytes("one"), 3)
 	first := r.SealEpoch
 	if _, err := r.Seal(testEpoch("next"), testKey); err != nil || r.SealEpoch != first {
 		t.Errorf("epoch %s after another seal, was %s, %v", r.SealEpoch, first, err)
 	}
-	if _, err := NewBody(r, memory("two"), 3); err != nil || r.SealEpoch != first {
+	if _, err := NewBody(r, Bytes("two"), 3); err != nil || r.SealEpoch != first {
 		t.Errorf("epoch %s after another body under the same data key, %v", r.SealEpoch, err)
 	}
 	r.DEK = Key{}
-	if _, err := NewBody(r, memory("two"), 3); err != nil || !r.SealEpoch.IsZero() {
+	if _, err := NewBody(r, Bytes("two"), 3); err != nil || !r.SealEpoch.IsZero() {
 		t.Errorf("epoch %s under a new data key, %v", r.SealEpoch, err)
 	}
 }

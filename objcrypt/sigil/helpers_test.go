@@ -52,20 +52,6 @@ func (k keystream) bytes(t testing.TB) []byte {
 	return p
 }
 
-// memory is a source in memory.
-type memory []byte
-
-func (m memory) ReadAt(_ context.Context, p []byte, off int64) (int, error) {
-	if off >= int64(len(m)) {
-		return 0, io.EOF
-	}
-	n := copy(p, m[off:])
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
-}
-
 // sourceFunc is a source made of a function.
 type sourceFunc func(ctx context.Context, p []byte, off int64) (int, error)
 
@@ -149,7 +135,7 @@ func (o object) reader(t tb) (*Record, *Reader) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := NewReader(rec, h, memory(o.body), int64(len(o.body)))
+	r, err := NewReader(rec, h, Bytes(o.body), int64(len(o.body)))
 	if err != nil {
 		t.Fatal(err)
 	}

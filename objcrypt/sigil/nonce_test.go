@@ -104,7 +104,7 @@ func (l *life) took(b *Body, err error) {
 
 // remember gives the reader of what was written last, as if it were stored.
 func (l *life) remember(salts []salt) {
-	r, err := NewReader(l.rec, Header{}, memory(nil), BodySize(l.n))
+	r, err := NewReader(l.rec, Header{}, Bytes(nil), BodySize(l.n))
 	if err != nil {
 		l.t.Fatal(err)
 	}

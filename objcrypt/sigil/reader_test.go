@@ -32,7 +32,7 @@ func TestReaderHoldsLengthsAgainstTheRecord(t *testing.T) {
 		"late without tail": {late, Header{}, 21, objcrypt.ErrCorrupt},
 		"late with tail":    {late, Header{}, BodySize(SegmentSize + 1), nil},
 	} {
-		if _, err := NewReader(c.rec, c.h, memory(nil), c.size); !errors.Is(err, c.want) {
+		if _, err := NewReader(c.rec, c.h, Bytes(nil), c.size); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 		if _, _, err := OpenSuffix(c.rec, c.h, nil, c.size); c.want != nil && !errors.Is(err, c.want) {
@@ -43,7 +43,7 @@ func TestReaderHoldsLengthsAgainstTheRecord(t *testing.T) {
 
 // watchedSource counts requests and can spoil them.
 type watchedSource struct {
-	body  memory
+	body  Bytes
 	mu    sync.Mutex // guards reads
 	reads [][2]int64
 	fail  func(off int64) error
@@ -209,7 +209,7 @@ func TestReaderWaitsForTheTailByContext(t *testing.T) {
 			}
 			<-release
 		}
-		return memory(o.body).ReadAt(ctx, p, off)
+		return Bytes(o.body).ReadAt(ctx, p, off)
 	})
 	r, _ := NewReader(rec, o.header, src, int64(len(o.body)))
 	var wg sync.WaitGroup
@@ -236,7 +236,7 @@ func TestReaderWaitsForTheTailByContext(t *testing.T) {
 func TestReaderIsConcurrent(t *testing.T) {
 	const n = 3*SegmentSize + 12345
 	want := keystream{"many", n}.bytes(t)
-	_, r := sealed(t, file(), memory(want), n).reader(t)
+	_, r := sealed(t, file(), Bytes(want), n).reader(t)
 	var wg sync.WaitGroup
 	for g := range int64(4) {
 		wg.Go(func() {

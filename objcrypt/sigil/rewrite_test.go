@@ -30,7 +30,7 @@ func TestRewrites(t *testing.T) {
 	const oldN = 2*SegmentSize + 1000
 	was := keystream{"old", oldN}.bytes(t)
 	original := file()
-	o := sealed(t, original, memory(was), oldN)
+	o := sealed(t, original, Bytes(was), oldN)
 	for _, c := range []struct {
 		name    string
 		n       int64
@@ -50,7 +50,7 @@ func TestRewrites(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			rec, r := o.reader(t)
-			src := make(memory, c.n)
+			src := make(Bytes, c.n)
 			copy(src, was)
 			dirty := map[int64]bool{}
 			for _, at := range c.changed {
@@ -81,12 +81,12 @@ func TestRewrites(t *testing.T) {
 // Nothing of one version opens in another.
 func TestVersionsDoNotMix(t *testing.T) {
 	const n = 2*SegmentSize + 1000
-	was := memory(keystream{"old", n}.bytes(t))
+	was := Bytes(keystream{"old", n}.bytes(t))
 	o := sealed(t, file(), was, n)
 	rec, r := o.reader(t)
 	src := bytes.Clone(was)
 	src[0] ^= 1
-	b, err := NewRewrite(t.Context(), rec, r, memory(src), n, func(i int64) bool { return i == 0 })
+	b, err := NewRewrite(t.Context(), rec, r, Bytes(src), n, func(i int64) bool { return i == 0 })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,11 +140,11 @@ func TestRewritesComeBack(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		size := rapid.Int64Range(SegmentSize-2, 3*SegmentSize+2)
-		was := memory(make([]byte, size.Draw(t, "size")))
+		was := Bytes(make([]byte, size.Draw(t, "size")))
 		o := sealed(t, file(), was, int64(len(was)))
 		for range rapid.IntRange(1, 3).Draw(t, "rewrites") {
 			rec, r := o.reader(t)
-			now := make(memory, size.Draw(t, "size"))
+			now := make(Bytes, size.Draw(t, "size"))
 			copy(now, was)
 			dirty := map[int64]bool{}
 			for range rapid.IntRange(0, 3).Draw(t, "writes") {

@@ -142,7 +142,7 @@ func (v *vectors) epoch(t testing.TB, id EpochID) Epoch {
 }
 
 // plaintext gives the content of the object.
-func (o vector) plaintext(t testing.TB) memory {
+func (o vector) plaintext(t testing.TB) Bytes {
 	t.Helper()
 	p := keystream{o.Seed, o.Size}.bytes(t)
 	for _, c := range o.Patch {
@@ -201,7 +201,7 @@ func (v *vectors) open(t testing.TB, key string, metadata map[string]string, bod
 	if err != nil {
 		return nil, stat{}, err
 	}
-	r, err := NewReader(rec, h, memory(body), int64(len(body)))
+	r, err := NewReader(rec, h, Bytes(body), int64(len(body)))
 	if err != nil {
 		return nil, stat{}, err
 	}
