@@ -19,15 +19,8 @@ const blockSize = 4096
 
 // setAttr puts info into the kernel's form. There is no access time: it is the
 // modification time, as under noatime after a copy.
-//
-// What cannot be opened has no permissions; here it may be read, so that
-// open(2) comes through the kernel's check and gets the reason (ENOKEY,
-// EBADMSG, EREMOTE…) instead of EACCES.
 func setAttr(out *fuse.Attr, info volume.Info) {
 	a := info.Attr
-	if info.Err != nil {
-		a.Mode |= 0o444
-	}
 	out.Ino = a.FileID
 	out.Mode = a.Mode
 	out.Size = uint64(a.Size)

@@ -169,7 +169,7 @@ func TestUnopenable(t *testing.T) {
 	check(t, os.Chmod(dir, 0o777))
 	path := filepath.Join(dir, "f")
 	v.replace("f", "sealed")
-	v.edit("f", func(n *inode) { n.err, n.Mode = volume.ErrNoKey, unix.S_IFREG })
+	v.edit("f", func(n *inode) { n.err = volume.ErrNoKey })
 	_, err := os.ReadFile(path)
 	want(t, err, unix.ENOKEY)
 	help(t, "open-nokey", path, 65534)

@@ -152,39 +152,3 @@ func TestBucketAdapter(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(data), err)
 	}
 }
-
-func TestStorageClass(t *testing.T) {
-	inner := mem.New(mem.Options{})
-	store := withClass(inner, "STANDARD_IA")
-	put := func(key string, opt objstore.PutOptions) {
-		t.Helper()
-		if _, err := store.Put(t.Context(), key, bytes.NewReader(nil), 0, opt); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put("file", objstore.PutOptions{})
-	put("kept", objstore.PutOptions{StorageClass: "ONEZONE_IA"})
-	put(".sigil/epochs/x", objstore.PutOptions{})
-	put("a/.sigil/journal/x", objstore.PutOptions{})
-	up, err := store.Upload(t.Context(), "large", objstore.PutOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := up.Part(t.Context(), 1, bytes.NewReader([]byte("x")), 1); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := up.Complete(t.Context(), objstore.Condition{}); err != nil {
-		t.Fatal(err)
-	}
-	for key, want := range map[string]string{
-		"file": "STANDARD_IA", "kept": "ONEZONE_IA", ".sigil/epochs/x": "", "a/.sigil/journal/x": "", "large": "STANDARD_IA",
-	} {
-		info, err := inner.Head(t.Context(), key)
-		if err != nil || info.StorageClass != want {
-			t.Errorf("%s: class %q, %v; want %q", key, info.StorageClass, err, want)
-		}
-	}
-	if got := withClass(inner, ""); got != objstore.Store(inner) {
-		t.Error("no class, but a decorator")
-	}
-}

@@ -183,7 +183,7 @@ func TestUnopenable(t *testing.T) {
 			g := mount(t, f.mem, tc.tweaks...)
 			info := g.stat("a")
 			wants(t, info.Err, tc.want)
-			if info.Mode != unix.S_IFREG || info.Nlink != 1 {
+			if info.Mode != unix.S_IFREG|0o644 || info.Nlink != 1 {
 				t.Errorf("%+v", info.Attr)
 			}
 			wants(t, errOf(g.Open(g.ctx, "a", OpenOptions{})), tc.want)
@@ -194,5 +194,27 @@ func TestUnopenable(t *testing.T) {
 			g.must(g.Remove(g.ctx, "a"))
 			g.absent("a")
 		})
+	}
+}
+
+// TestStorageClass: new files get the class of the mount, and keep it through
+// whatever happens to them; what the volume keeps for itself does not.
+func TestStorageClass(t *testing.T) {
+	f := mount(t, bucket(), func(o *Options) { o.StorageClass = "STANDARD_IA" })
+	plain := mount(t, f.mem, host("there"))
+	plain.put("plain", "x")
+	f.mkdir("d")
+	f.put("d/small", "x")
+	f.put("d/large", noise(onePut+1, 1))
+	f.put("plain", "changed")
+	f.must(errOf(f.Symlink(f.ctx, "link", "plain", Attr{})))
+	f.must(errOf(f.SetAttr(f.ctx, "d/small", Change{Mode: ptr[uint32](0o600)})))
+	f.rename("d/small", "d/renamed")
+	plain.put("d/renamed", "changed by a mount without a class")
+	for key, want := range map[string]string{"d/": "", "d/renamed": "STANDARD_IA", "d/large": "STANDARD_IA", "plain": "", "link": "STANDARD_IA"} {
+		info, err := f.mem.Head(f.ctx, key)
+		if err != nil || info.StorageClass != want {
+			t.Errorf("%s: class %q, %v; want %q", key, info.StorageClass, err, want)
+		}
 	}
 }

@@ -165,7 +165,7 @@ const maxRetries = 5
 
 // putSnapshot writes s over base.
 func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*object, error) {
-	d := draft{key: v.fileKey(s.path), rec: v.newRecord(s.attr, s.xat), src: s.plain, size: s.data.Size()}
+	d := draft{key: v.fileKey(s.path), rec: v.newRecord(s.attr, s.xat), src: s.plain, size: s.data.Size(), class: v.opt.StorageClass}
 	d.cond.IfNone = base == nil
 	if base != nil {
 		d.class, d.cond.IfMatch = base.class, base.id.ETag

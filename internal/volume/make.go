@@ -52,7 +52,8 @@ func (v *Volume) mknod(ctx context.Context, p string, a Attr, content string) (I
 	defer unlock()
 	rec := v.newRecord(v.newAttr(a, unix.S_IFREG), nil)
 	rec.Version = v.version()
-	d := draft{key: v.fileKey(p), rec: rec, src: sigil.Bytes(content), size: int64(len(content)), cond: objstore.Condition{IfNone: true}}
+	d := draft{key: v.fileKey(p), rec: rec, src: sigil.Bytes(content), size: int64(len(content)), class: v.opt.StorageClass}
+	d.cond.IfNone = true
 	ctx = context.WithoutCancel(ctx)
 	o, err := v.put(ctx, d)
 	if err != nil {

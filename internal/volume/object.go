@@ -171,7 +171,8 @@ func (o *object) checkType() error {
 
 func (o *object) isDir() bool { return o.rec != nil && o.rec.Mode&unix.S_IFMT == unix.S_IFDIR }
 
-// info is what stat shows of the object.
+// info is what the object says of itself; without permissions and owner where
+// it does not open.
 func (o *object) info() Info {
 	if o.err != nil {
 		ns := o.seen.UnixNano()

@@ -110,6 +110,7 @@ type Options struct {
 	// again. 0 is 1 s, negative never.
 	AttrTimeout time.Duration
 
+	StorageClass   string // of new files; "" is the bucket's default
 	OnConflict     OnConflict
 	RenameDirLimit int // entries a directory rename may move; 0 is no limit
 
@@ -151,7 +152,7 @@ type Info struct {
 
 	// Err is why the content cannot be opened (ErrCorrupt, ErrDowngrade,
 	// ErrNoKey, ErrWrongKey, ErrVersion, ErrArchived), nil where it can. The
-	// attributes are then a regular file's without any permission.
+	// attributes are then those of a regular file without attributes of its own.
 	Err error
 }
 
