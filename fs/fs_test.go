@@ -65,9 +65,10 @@ func publicDir(t *testing.T) string {
 func mount(t *testing.T, v Volume, opt Options) (dir string, s *Server) {
 	t.Helper()
 	dev, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
-	if err != nil {
-		t.Skip(err)
+	if err != nil && os.Getenv("CI") == "" {
+		t.Skipf("no mount without the FUSE device: %v", err)
 	}
+	check(t, err)
 	check(t, dev.Close())
 	opt.Dir = publicDir(t)
 	if opt.Log == nil {

@@ -89,6 +89,19 @@ func TestXattrsBound(t *testing.T) {
 	}
 }
 
+// TestSetAttrSizeAsItIs sends nothing: the file does not change.
+func TestSetAttrSizeAsItIs(t *testing.T) {
+	f := mount(t, bucket(), long)
+	f.put("a", "abcdef")
+	before := f.stat("a")
+	f.s.Reset()
+	info, err := f.SetAttr(f.ctx, "a", Change{Size: ptr[int64](6)})
+	f.must(err)
+	if n := f.s.Counts().Total(); n != 0 || info.Mtime != before.Mtime {
+		t.Errorf("%d requests, mtime moved by %d", n, info.Mtime-before.Mtime)
+	}
+}
+
 func TestSetAttrSize(t *testing.T) {
 	f := mount(t, bucket())
 	f.put("a", "abcdef")

@@ -395,7 +395,7 @@ func (f *File) SetAttr(ctx context.Context, c Change) (Info, error) {
 	if err := c.check(f.Info().Xattrs); err != nil { // before the size, which cannot be taken back
 		return Info{}, err
 	}
-	if c.Size != nil {
+	if c.Size != nil && *c.Size != f.Info().Size { // to its own size a file does not change (truncate(2))
 		if err := f.Truncate(ctx, *c.Size); err != nil {
 			return Info{}, err
 		}

@@ -91,7 +91,7 @@ func FuzzList(f *testing.F) {
 	f.Add("d/\nd/e/\nd/e/f\nd\nd/g", "d!\nd0", uint8(0))
 	f.Fuzz(func(t *testing.T, foreign, mine string, stop uint8) {
 		if len(foreign)+len(mine) > 200 {
-			t.Skip()
+			return // small inputs find what large ones do
 		}
 		m := bucket()
 		want := map[string]bool{}

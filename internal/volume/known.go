@@ -100,15 +100,21 @@ func (v *Volume) incarnationOf(p string, obj *object) uint64 {
 	return v.incarnations
 }
 
-// remember needs v.mu. What is over the bound goes by chance.
-func (v *Volume) remember(p string, d *dentry) {
-	for other := range v.known {
-		if len(v.known) < maxKnown {
-			break
+// remember needs v.mu.
+func (v *Volume) remember(p string, d *dentry) { bounded(v.known, p, d) }
+
+// bounded puts a value into a map that holds at most maxKnown: what is over
+// goes by chance.
+func bounded[V any](m map[string]V, p string, value V) {
+	m[p] = value
+	for other := range m {
+		if len(m) <= maxKnown {
+			return
 		}
-		delete(v.known, other)
+		if other != p {
+			delete(m, other)
+		}
 	}
-	v.known[p] = d
 }
 
 // same tells whether two objects are one file with one body.
@@ -263,10 +269,7 @@ func (v *Volume) dirInfo(p string, d *dentry) Info {
 func (v *Volume) touch(p string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.touched) >= maxKnown {
-		clear(v.touched)
-	}
-	v.touched[parent(p)] = v.opt.Now().UnixNano()
+	bounded(v.touched, parent(p), v.opt.Now().UnixNano())
 }
 
 // isGhost tells whether p is an implicit directory that lost its last entry in
@@ -297,6 +300,6 @@ func (v *Volume) haunt(p string) {
 		if d == nil || !d.dir || d.obj != nil {
 			return
 		}
-		v.ghosts[dir] = true
+		bounded(v.ghosts, dir, true)
 	}
 }

@@ -146,7 +146,7 @@ func (m *machine) open() {
 
 func (m *machine) handle() *handle {
 	if len(m.handles) == 0 {
-		m.t.Skip()
+		m.t.Skip("no handle to work on") // rapid draws another operation
 	}
 	return rapid.SampledFrom(m.handles).Draw(m.t, "handle")
 }

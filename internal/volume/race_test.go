@@ -15,24 +15,37 @@ import (
 // TestRenameDirKeepsForeignWrites: what another host writes below a directory
 // between its copy and the removal of the source is not removed.
 func TestRenameDirKeepsForeignWrites(t *testing.T) {
-	f := mount(t, bucket())
-	f.mkdir("d")
-	f.put("d/a", "a")
-	f.put("d/b", "b")
-	other := mount(t, f.mem, host("there"))
-	var once sync.Once
-	f.s.SetScript(func(op faulty.Op) faulty.Fault {
-		if op.Verb == faulty.Delete && op.Key == "d/b" {
-			once.Do(func() { other.put("d/b", "newer") })
-		}
-		return faulty.Fault{}
-	})
-	f.rename("d", "e")
-	f.healed()
-	f.has("e/a", "a")
-	f.has("e/b", "b")
-	f.has("d/b", "newer")
-	f.noLeftovers()
+	ignored := mem.New(mem.Options{IgnoreDeleteConditions: true})
+	unhonoured := func(o *Options) { o.Capabilities.DeleteConditions = false }
+	for name, tc := range map[string]struct {
+		mem    *mem.Store
+		tweaks []tweak
+		last   faulty.Verb // asked of d/b before it would go
+	}{
+		"Condition": {bucket(), nil, faulty.Delete},
+		"Look":      {ignored, []tweak{unhonoured}, faulty.Head},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := mount(t, tc.mem, tc.tweaks...)
+			f.mkdir("d")
+			f.put("d/a", "a")
+			f.put("d/b", "b")
+			other := mount(t, f.mem, append(tc.tweaks, host("there"))...)
+			var once sync.Once
+			f.s.SetScript(func(op faulty.Op) faulty.Fault {
+				if op.Verb == tc.last && op.Key == "d/b" {
+					once.Do(func() { other.put("d/b", "newer") })
+				}
+				return faulty.Fault{}
+			})
+			f.rename("d", "e")
+			f.healed()
+			f.has("e/a", "a")
+			f.has("e/b", "b")
+			f.has("d/b", "newer")
+			f.noLeftovers()
+		})
+	}
 }
 
 // TestRenameDirLooksBeforeCopies: where the server ignores the conditions of a

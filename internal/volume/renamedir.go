@@ -308,8 +308,8 @@ func (v *Volume) deleteAll(ctx context.Context, copied []moved) error {
 	return v.deleteSome(ctx, copied, isMarker)
 }
 
-// deleteSome leaves, where the server helps with that, what another host has
-// written since it was copied: it keeps its old name.
+// deleteSome leaves what another host has written since it was copied: it
+// keeps its old name.
 func (v *Volume) deleteSome(ctx context.Context, copied []moved, which func(moved) bool) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelMoves)
@@ -317,14 +317,22 @@ func (v *Volume) deleteSome(ctx context.Context, copied []moved, which func(move
 		if !which(m) {
 			continue
 		}
-		g.Go(func() error {
-			if err := v.delete(gctx, m.src, m.etag); !errors.Is(err, ErrChanged) {
-				return err
-			}
-			return nil
-		})
+		g.Go(func() error { return v.deleteSource(gctx, m) })
 	}
 	return g.Wait()
+}
+
+// deleteSource removes what was copied. The copies of a large tree take long:
+// where the server does not honour the condition, the source is looked at again.
+func (v *Volume) deleteSource(ctx context.Context, m moved) error {
+	err := v.guard(ctx, v.opt.Capabilities.DeleteConditions, m.src, objstore.Condition{IfMatch: m.etag})
+	if err == nil {
+		err = v.delete(ctx, m.src, m.etag)
+	}
+	if errors.Is(err, ErrChanged) {
+		return nil
+	}
+	return err
 }
 
 // moveKnown carries what is remembered of dir and all below it to its new

@@ -45,7 +45,7 @@ func FuzzParts(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, n int64) {
 		if n < 0 || n > sigil.MaxSize {
-			t.Skip()
+			return
 		}
 		checkParts(t, sigil.BodySize(n))
 	})
