@@ -2,10 +2,17 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/sigilfs/sigilfs/integration/daemon"
+	"github.com/sigilfs/sigilfs/integration/faultproxy"
+	"golang.org/x/sys/unix"
 )
 
 // SIGTERM with a file open: what was closed is in the bucket, the open one is
@@ -40,4 +47,82 @@ func TestStopWithAnOpenFile(t *testing.T) {
 	}
 	m.Start(t)
 	wantFile(t, m.Path("closed"), []byte("closed"))
+}
+
+// umountHeld is a mount with a file that was closed and refused, and `sigilfs
+// umount` waiting for the upload, which stands at the gate.
+func umountHeld(t *testing.T, want []byte) (*mount, *faultproxy.Gate, <-chan outcome) {
+	t.Helper()
+	m := newMount(t, mountOptions{Proxy: true})
+	failUploads(m, "file")
+	if err := os.WriteFile(m.Path("file"), want, 0o644); !errors.Is(err, unix.EACCES) {
+		t.Fatalf("close: %v, want EACCES", err)
+	}
+	gate := faultproxy.NewGate(faultproxy.Writing("/"+m.Key("file")), 0, faultproxy.Before)
+	t.Cleanup(gate.Drop)
+	m.proxy.Set(gate.Fault)
+	ended := make(chan outcome, 1)
+	go func() {
+		out, err := tryBinary(t, m.env(t), "umount", m.dir)
+		ended <- outcome{out, err}
+	}()
+	select {
+	case <-gate.Arrived():
+	case o := <-ended:
+		t.Fatalf("sigilfs umount ended before the file was sent: %v: %s", o.err, o.out)
+	case <-time.After(daemonTime):
+		t.Fatal("the file is not sent")
+	}
+	select { // one that does not wait would be back by now
+	case o := <-ended:
+		t.Fatalf("sigilfs umount did not wait: %v: %s", o.err, o.out)
+	case <-time.After(time.Second):
+	}
+	return m, gate, ended
+}
+
+// An outcome is how a command ended.
+type outcome struct {
+	out string
+	err error
+}
+
+// `sigilfs umount` returns when what was closed is in the bucket and the daemon
+// has ended, not before.
+func TestUmountWaitsForWhatWasClosed(t *testing.T) {
+	want := []byte("closed, and refused at first")
+	m, gate, ended := umountHeld(t, want)
+	gate.Open()
+	if o := <-ended; o.err != nil {
+		t.Errorf("sigilfs umount: %v: %s", o.err, o.out)
+	}
+	if keys := newClient(t, m.bucket).keys(m.Key("file")); len(keys) != 1 {
+		t.Errorf("in the bucket: %q", keys)
+	}
+	select {
+	case <-m.daemon.Exited(): // a parent sees it a moment after others
+	case <-time.After(10 * time.Second):
+		t.Error("the daemon still runs")
+	}
+	m.daemon = nil
+	m.Start(t)
+	wantFile(t, m.Path("file"), want)
+}
+
+// A daemon that dies meanwhile is not taken for one that has done its work.
+func TestUmountSaysThatTheDaemonDied(t *testing.T) {
+	m, gate, ended := umountHeld(t, []byte("refused, and lost sight of"))
+	m.daemon.Kill()
+	o := <-ended
+	var exit *exec.ExitError
+	if !errors.As(o.err, &exit) || exit.ExitCode() != daemon.ExitMount || !strings.Contains(o.out, "not committed") {
+		t.Errorf("%v: %s", o.err, o.out)
+	}
+	gate.Drop()
+	m.proxy.Set(faultproxy.Pass)
+	m.daemon = nil
+	m.Start(t)
+	if keys := newClient(t, m.bucket).keys(m.Key("file")); len(keys) != 0 {
+		t.Errorf("in the bucket: %q", keys)
+	}
 }

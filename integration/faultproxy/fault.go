@@ -63,7 +63,8 @@ const (
 
 // A Gate lets the first matching requests pass and stops the world at the next
 // one: that request, at the Side asked for, and every matching request after
-// it, before it is carried out. None of those is ever answered.
+// it, before it is carried out. None of those is answered before Open, and none
+// ever after Drop.
 type Gate struct {
 	match Match
 	pass  int64
@@ -71,20 +72,31 @@ type Gate struct {
 
 	seen    atomic.Int64
 	arrived chan struct{}
-	drop    chan struct{}
+	ended   chan struct{} // closed by Open and Drop
+	open    bool          // which of both; set before ended is closed
 	once    sync.Once
 }
 
 // NewGate stops at the request after the first pass ones.
 func NewGate(match Match, pass int, side Side) *Gate {
-	return &Gate{match: match, pass: int64(pass), side: side, arrived: make(chan struct{}), drop: make(chan struct{})}
+	return &Gate{match: match, pass: int64(pass), side: side, arrived: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // Arrived is closed when the world stands still.
 func (g *Gate) Arrived() <-chan struct{} { return g.arrived }
 
 // Drop cuts the connections of what the gate holds, and of what still comes.
-func (g *Gate) Drop() { g.once.Do(func() { close(g.drop) }) }
+// It does nothing after Open.
+func (g *Gate) Drop() { g.once.Do(func() { close(g.ended) }) }
+
+// Open lets go on what the gate holds, but for an answer that it has taken, and
+// lets pass what still comes. It does nothing after Drop.
+func (g *Gate) Open() {
+	g.once.Do(func() {
+		g.open = true
+		close(g.ended)
+	})
+}
 
 // Fault is the gate as a Fault.
 func (g *Gate) Fault(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -97,12 +109,17 @@ func (g *Gate) Fault(w http.ResponseWriter, r *http.Request, next http.Handler) 
 		next.ServeHTTP(w, r)
 		return
 	}
+	done := false
 	if n == g.pass+1 {
 		if g.side == After {
 			next.ServeHTTP(httptest.NewRecorder(), r)
+			done = true
 		}
 		close(g.arrived)
 	}
-	<-g.drop
-	panic(http.ErrAbortHandler)
+	<-g.ended
+	if !g.open || done {
+		panic(http.ErrAbortHandler)
+	}
+	next.ServeHTTP(w, r)
 }

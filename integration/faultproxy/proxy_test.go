@@ -102,3 +102,34 @@ func TestGateStopsTheWorldAtTheRequest(t *testing.T) {
 		})
 	}
 }
+
+func TestOpenGateLetsGoOn(t *testing.T) {
+	for _, tt := range []struct {
+		side     Side
+		answered bool
+	}{{Before, true}, {After, false}} {
+		t.Run(string(tt.side), func(t *testing.T) {
+			var done atomic.Int64
+			p := origin(t, &done)
+			g := NewGate(Mutating, 0, tt.side)
+			p.Set(g.Fault)
+			ended := make(chan error, 1)
+			go func() {
+				_, _, err := send(t, p, http.MethodPut)
+				ended <- err
+			}()
+			<-g.Arrived()
+			g.Open()
+			g.Drop() // too late
+			if err := <-ended; (err == nil) != tt.answered {
+				t.Errorf("the request at the gate: %v", err)
+			}
+			if _, _, err := send(t, p, http.MethodDelete); err != nil {
+				t.Errorf("a request after it: %v", err)
+			}
+			if done.Load() != 2 {
+				t.Errorf("%d requests carried out, want 2", done.Load())
+			}
+		})
+	}
+}
