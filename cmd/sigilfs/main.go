@@ -1,4 +1,4 @@
-// Command sigilfs mounts encrypted S3 buckets. It knows flags, wiring, logs,
+// Sigilfs mounts encrypted S3 buckets. It knows flags, wiring, logs,
 // signals and exit codes; formats, requests and the filesystem are other
 // packages'. One file is one subcommand; what they stand on and can be tested
 // alone is under internal/:

@@ -1,4 +1,4 @@
-// Command demo shows sigilfs at work without an account anywhere: it starts an
+// Demo shows sigilfs at work without an account anywhere: it starts an
 // S3 server in its own process, makes a key, mounts, writes, and puts what the
 // mount shows beside what the bucket holds. It drives the built binary as a
 // person would. Ctrl-C ends it and leaves nothing; -once goes through the same
