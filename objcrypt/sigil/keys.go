@@ -69,10 +69,6 @@ func lateAEAD(dek Key, g Generation) aead {
 // aead is AES-256-GCM under one key.
 type aead struct{ cipher.AEAD }
 
-// sealHook, where a test sets it, sees every use of a key for sealing. The key
-// is named by what it gives for a fixed block.
-var sealHook func(key any, nonce, aad, plaintext []byte)
-
 // newAEAD takes the key over and clears it.
 func newAEAD(key []byte) aead {
 	block, err := aes.NewCipher(key)
@@ -84,21 +80,5 @@ func newAEAD(key []byte) aead {
 	if err != nil {
 		panic("sigil: gcm: " + err.Error())
 	}
-	if sealHook != nil {
-		return aead{watched{gcm, block}}
-	}
 	return aead{gcm}
-}
-
-// watched reports what is sealed to sealHook.
-type watched struct {
-	cipher.AEAD
-	block cipher.Block
-}
-
-func (w watched) Seal(dst, nonce, plaintext, aad []byte) []byte {
-	var id [aes.BlockSize]byte
-	w.block.Encrypt(id[:], id[:])
-	sealHook(id, nonce, aad, plaintext)
-	return w.AEAD.Seal(dst, nonce, plaintext, aad)
 }
