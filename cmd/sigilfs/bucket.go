@@ -53,7 +53,7 @@ func (b bucket) Replace(ctx context.Context, key string, data []byte, etag strin
 
 func (b bucket) put(ctx context.Context, key string, data []byte, cond objstore.Condition) error {
 	_, err := b.store.Put(ctx, key, bytes.NewReader(data), int64(len(data)), objstore.PutOptions{
-		Condition: cond, ContentType: "application/json",
+		Condition: cond, System: map[string]string{"content-type": "application/json"},
 	})
 	return err
 }

@@ -30,7 +30,13 @@ const (
 
 // ID names one immutable body. VersionID is empty where the bucket keeps no
 // versions; ETag holds its quotes off.
-type ID struct{ Key, ETag, VersionID string }
+type ID struct {
+	Key, ETag, VersionID string
+
+	// Encryption goes with every request for the body, as its reader or its
+	// copies' source. An ID that an answer gives has that of the request.
+	Encryption *Encryption
+}
 
 // Info is what a request tells about an object.
 type Info struct {
@@ -43,6 +49,15 @@ type Info struct {
 	// x-amz-meta- prefix; values of a header that was sent twice are joined by
 	// ", " (RFC 9110, 5.3). Nil from List.
 	Metadata map[string]string
+
+	System map[string]string // what is set of SystemMetadata; nil from List
+
+	// Encrypted are the x-amz-server-side-encryption… headers of the answer:
+	// how the server says that the body is encrypted. Nil from List, which
+	// does not tell.
+	Encrypted Header
+
+	Tags int // how many the object has, as Get tells; Head may not
 }
 
 // Entry is one line of a listing: an object (without metadata), or a common
@@ -72,8 +87,13 @@ type Condition struct {
 type PutOptions struct {
 	Condition    Condition
 	Metadata     map[string]string
-	ContentType  string // "" is application/octet-stream
-	StorageClass string // "" is the bucket's default
+	System       map[string]string // see SystemMetadata; without a content-type it is application/octet-stream
+	StorageClass string            // "" is the bucket's default
+	Encryption   *Encryption
+
+	// Tags of the object. Nil: none from Put and Upload; Copy keeps those of
+	// the source.
+	Tags map[string]string
 }
 
 // ListOptions choose the keys of a listing.
@@ -89,8 +109,9 @@ type ListOptions struct {
 // configured with. Every error wraps one of this package's sentinels where one
 // fits, and names the verb and the key.
 type Store interface {
-	// Head tells what is at key. Errors: ErrNotExist, ErrAccess, ErrBucket.
-	Head(ctx context.Context, key string) (Info, error)
+	// Head tells what is at id.Key; with an ETag or a VersionID as Get does.
+	// Errors: ErrNotExist, ErrAccess, ErrBucket, and those of keys.
+	Head(ctx context.Context, id ID) (Info, error)
 
 	// Get opens a range of the body id. With an ETag it is fetched only if
 	// that is still the key's body, or with a VersionID from that version;
@@ -111,7 +132,7 @@ type Store interface {
 	// failed may have been done nonetheless where the error wraps ErrUnknown,
 	// and only then; the same goes for Copy, Delete and all of Uploader. Put
 	// never gives ErrNotExist.
-	Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt PutOptions) (ID, error)
+	Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt PutOptions) (Receipt, error)
 
 	// Copy makes dst from the body src inside the store, with the metadata
 	// and storage class of opt instead of the source's; src.ETag, if set, must
@@ -119,12 +140,13 @@ type Store interface {
 	// opt.Condition guards dst, on servers that honour it there. The ID
 	// returned is parsed from the answer; an answer without one is an error.
 	// ErrNotExist means that the source is not there.
-	Copy(ctx context.Context, src ID, dst string, opt PutOptions) (ID, error)
+	Copy(ctx context.Context, src ID, dst string, opt PutOptions) (Receipt, error)
 
-	// Delete removes key. What is not there is no error, with cond.IfMatch
-	// too; that is sent where given, and servers may ignore it. cond.IfNone
-	// is ErrInvalid.
-	Delete(ctx context.Context, key string, cond Condition) error
+	// Delete removes what is at id.Key or, with a VersionID, that version for
+	// good; id.ETag is not looked at. What is not there is no error, with
+	// cond.IfMatch too; that is sent where given, and servers may ignore it.
+	// cond.IfNone is ErrInvalid.
+	Delete(ctx context.Context, id ID, cond Condition) error
 
 	// Upload begins a multipart upload to key. Metadata is fixed now; the
 	// condition is an argument of Complete, here it is ErrInvalid.
@@ -137,6 +159,19 @@ type Store interface {
 // process sent are not part of what its Complete makes.
 type Resumer interface {
 	Resume(key, uploadID string) Uploader
+}
+
+// Tagger is what a Store also is that can tell the tags of an object, which
+// are readable without the key of its body. ErrUnsupported: none are kept.
+type Tagger interface {
+	Tags(ctx context.Context, id ID) (map[string]string, error)
+}
+
+// Defaulter is what a Store also is that can tell what the bucket does to
+// bodies whose writers ask for nothing: Info.Encrypted of such an object, nil
+// for none. Errors: ErrAccess, ErrUnsupported.
+type Defaulter interface {
+	DefaultEncryption(ctx context.Context) (Header, error)
 }
 
 // Uploader is one multipart upload. Parts may go up in parallel and in any
@@ -161,7 +196,7 @@ type Uploader interface {
 	// completed and the answer was lost (some servers then give that answer
 	// again). After ErrExist or ErrChanged the
 	// upload may stand: Abort it.
-	Complete(ctx context.Context, cond Condition) (ID, error)
+	Complete(ctx context.Context, cond Condition) (Receipt, error)
 
 	// Abort drops the upload and its parts. Aborting twice is no error.
 	Abort(ctx context.Context) error
@@ -190,4 +225,12 @@ var (
 	ErrNoUpload    = errors.New("multipart upload does not exist")  // NoSuchUpload
 	ErrUnsupported = errors.New("server does not support this")     // 501 NotImplemented
 	ErrInvalid     = errors.New("invalid request")                  // refused here or by the server (400) as it stands
+
+	// Of keys that the server encrypts with, and of those sent along.
+	ErrKeyNeeded   = errors.New("object was encrypted with a key that the request must bring") // SSE-C: none was sent, or not this one
+	ErrKeyUnwanted = errors.New("a key was sent for an object that has none")                  // SSE-C
+	ErrKeyBlocked  = errors.New("bucket takes no keys of its customers")                       // SSE-C is blocked
+	ErrKeyMissing  = errors.New("encryption key does not exist")                               // KMS.NotFoundException; never ErrNotExist
+	ErrKeyDisabled = errors.New("encryption key cannot be used")                               // KMS.DisabledException, KMSInvalidState
+	ErrKeyAccess   = errors.New("access to the encryption key denied")                         // kms:Decrypt, kms:GenerateDataKey; wraps ErrAccess
 )

@@ -172,7 +172,8 @@ func (p *probe) once(ctx context.Context) (ID, error) {
 }
 
 func (p *probe) write(ctx context.Context, key string, body []byte, cond Condition) (ID, error) {
-	return p.s.Put(ctx, key, bytes.NewReader(body), int64(len(body)), PutOptions{Condition: cond, Metadata: probeMetadata})
+	got, err := p.s.Put(ctx, key, bytes.NewReader(body), int64(len(body)), PutOptions{Condition: cond, Metadata: probeMetadata})
+	return got.ID, err
 }
 
 // refused tells whether a condition that does not hold was seen: err must be
@@ -255,7 +256,7 @@ func (p *probe) delete(ctx context.Context, _ ID) (err error) {
 	if _, err := p.write(ctx, key, nil, Condition{}); err != nil {
 		return err
 	}
-	p.caps.DeleteConditions, err = refused(p.s.Delete(ctx, key, Condition{IfMatch: wrongTag}), ErrChanged)
+	p.caps.DeleteConditions, err = refused(p.s.Delete(ctx, ID{Key: key}, Condition{IfMatch: wrongTag}), ErrChanged)
 	if errors.Is(err, ErrAccess) {
 		return nil // clean says so
 	}
@@ -270,7 +271,7 @@ func (p *probe) clean(ctx context.Context) error {
 	var errs error
 	p.caps.Delete = true
 	for _, key := range p.written {
-		err := p.s.Delete(ctx, key, Condition{})
+		err := p.s.Delete(ctx, ID{Key: key}, Condition{})
 		if errors.Is(err, ErrAccess) {
 			p.caps.Delete = false
 			return errs

@@ -225,7 +225,7 @@ func TestStorageClass(t *testing.T) {
 	f.rename("d/small", "d/renamed")
 	plain.put("d/renamed", "changed by a mount without a class")
 	for key, want := range map[string]string{"d/": "", "d/renamed": "STANDARD_IA", "d/large": "STANDARD_IA", "plain": "", "link": "STANDARD_IA"} {
-		info, err := f.mem.Head(f.ctx, key)
+		info, err := f.mem.Head(f.ctx, objstore.ID{Key: key})
 		if err != nil || info.StorageClass != want {
 			t.Errorf("%s: class %q, %v; want %q", key, info.StorageClass, err, want)
 		}

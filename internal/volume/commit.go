@@ -211,7 +211,7 @@ func (v *Volume) guard(ctx context.Context, honoured bool, key string, cond objs
 	if honoured || cond == (objstore.Condition{}) {
 		return nil
 	}
-	info, err := v.opt.Store.Head(ctx, key)
+	info, err := v.opt.Store.Head(ctx, objstore.ID{Key: key})
 	switch {
 	case errors.Is(err, ErrNotExist) && cond.IfMatch == "":
 		return nil

@@ -53,7 +53,7 @@ func (v *Volume) List(ctx context.Context, p, after string) iter.Seq2[Entry, err
 // exists tells whether an entry that this host has made, and a listing lacks,
 // is there: absence is believed only from a clean answer for its very key.
 func (v *Volume) exists(ctx context.Context, dir string, e Entry) (bool, error) {
-	_, err := v.opt.Store.Head(ctx, v.dirKey(dir)+e.Cookie)
+	_, err := v.opt.Store.Head(ctx, objstore.ID{Key: v.dirKey(dir) + e.Cookie})
 	if errors.Is(err, ErrNotExist) {
 		v.forget(join(dir, e.Name))
 		return false, nil
@@ -70,7 +70,7 @@ func (v *Volume) given(ctx context.Context, dir, name, after string) (bool, erro
 	case name == after || v.fileAt(join(dir, name)) != nil:
 		return true, nil
 	}
-	_, err := v.opt.Store.Head(ctx, v.fileKey(join(dir, name)))
+	_, err := v.opt.Store.Head(ctx, objstore.ID{Key: v.fileKey(join(dir, name))})
 	if errors.Is(err, ErrNotExist) {
 		return false, nil
 	}

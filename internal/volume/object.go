@@ -59,7 +59,7 @@ func unopenable(err error) bool {
 // that does not open is no error: its err says why.
 func (v *Volume) fetch(ctx context.Context, key string) (*object, error) {
 	if strings.HasSuffix(key, "/") {
-		info, err := v.opt.Store.Head(ctx, key)
+		info, err := v.opt.Store.Head(ctx, objstore.ID{Key: key})
 		if err != nil {
 			return nil, err
 		}
@@ -67,7 +67,7 @@ func (v *Volume) fetch(ctx context.Context, key string) (*object, error) {
 	}
 	info, suffix, err := v.suffix(ctx, key)
 	if errors.Is(err, ErrArchived) {
-		info, err = v.opt.Store.Head(ctx, key)
+		info, err = v.opt.Store.Head(ctx, objstore.ID{Key: key})
 		if err == nil {
 			return unopened(info, fmt.Errorf("%s: %w", key, ErrArchived)), nil
 		}

@@ -140,18 +140,18 @@ func (v *Volume) seal(d draft, epoch sigil.Epoch, length int64) (*object, objsto
 	return o, objstore.PutOptions{Condition: d.cond, Metadata: h.Metadata(), StorageClass: d.class}, nil
 }
 
-// settleOutcome decides what a write of o came to, which gave id and err. An
+// settleOutcome decides what a write of o came to, which gave got and err. An
 // answer that was lost, or a condition that failed because the first try of a
 // retried request had succeeded, is recognised by the seal that lies there.
-func (v *Volume) settleOutcome(ctx context.Context, o *object, id objstore.ID, err error) (*object, error) {
+func (v *Volume) settleOutcome(ctx context.Context, o *object, got objstore.Receipt, err error) (*object, error) {
 	if err == nil {
-		o.id = id
+		o.id = got.ID
 		return o, nil
 	}
 	if !doubtful(err) {
 		return nil, err
 	}
-	info, herr := v.opt.Store.Head(ctx, o.id.Key)
+	info, herr := v.opt.Store.Head(ctx, objstore.ID{Key: o.id.Key})
 	if herr != nil {
 		return nil, err
 	}
@@ -174,18 +174,18 @@ func doubtful(err error) bool {
 }
 
 // upload sends a body in parts of whole segments, several at a time.
-func (v *Volume) upload(ctx context.Context, d draft, body *sigil.Body, opt objstore.PutOptions) (objstore.ID, error) {
+func (v *Volume) upload(ctx context.Context, d draft, body *sigil.Body, opt objstore.PutOptions) (objstore.Receipt, error) {
 	cond := opt.Condition
 	opt.Condition = objstore.Condition{}
 	up, err := v.beginUpload(ctx, d.key, opt)
 	if err != nil {
-		return objstore.ID{}, err
+		return objstore.Receipt{}, err
 	}
 	if err := sendParts(ctx, up, body); err != nil {
-		return objstore.ID{}, up.giveUp(ctx, err)
+		return objstore.Receipt{}, up.giveUp(ctx, err)
 	}
 	if err := v.guard(ctx, v.opt.Capabilities.UploadConditions, d.key, cond); err != nil {
-		return objstore.ID{}, up.giveUp(ctx, err)
+		return objstore.Receipt{}, up.giveUp(ctx, err)
 	}
 	return up.complete(ctx, cond)
 }
@@ -242,7 +242,7 @@ func (v *Volume) reseal(ctx context.Context, o *object, dst string, cond objstor
 	if err != nil {
 		return nil, err
 	}
-	var id objstore.ID
+	var id objstore.Receipt
 	if !strings.HasSuffix(dst, "/") {
 		id, err = v.copyBody(ctx, o, dst, opt)
 	} else if err = v.guard(ctx, v.opt.Capabilities.PutConditions, dst, cond); err == nil {
@@ -259,10 +259,10 @@ const copyPart = 1 << 30
 
 // copyBody copies the body of o to dst with new metadata, in one request or by
 // a multipart copy.
-func (v *Volume) copyBody(ctx context.Context, o *object, dst string, opt objstore.PutOptions) (objstore.ID, error) {
+func (v *Volume) copyBody(ctx context.Context, o *object, dst string, opt objstore.PutOptions) (objstore.Receipt, error) {
 	if o.length <= v.maxCopy {
 		if err := v.guardCopy(ctx, o, dst, &opt); err != nil {
-			return objstore.ID{}, err
+			return objstore.Receipt{}, err
 		}
 		return v.opt.Store.Copy(ctx, o.id, dst, opt)
 	}
@@ -270,13 +270,13 @@ func (v *Volume) copyBody(ctx context.Context, o *object, dst string, opt objsto
 	opt.Condition = objstore.Condition{}
 	up, err := v.beginUpload(ctx, dst, opt)
 	if err != nil {
-		return objstore.ID{}, err
+		return objstore.Receipt{}, err
 	}
 	if err := copyParts(ctx, up, o, v.copyPart); err != nil {
-		return objstore.ID{}, up.giveUp(ctx, err)
+		return objstore.Receipt{}, up.giveUp(ctx, err)
 	}
 	if err := v.guard(ctx, v.opt.Capabilities.UploadConditions, dst, cond); err != nil {
-		return objstore.ID{}, up.giveUp(ctx, err)
+		return objstore.Receipt{}, up.giveUp(ctx, err)
 	}
 	return up.complete(ctx, cond)
 }

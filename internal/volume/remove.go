@@ -103,11 +103,11 @@ func (v *Volume) delete(ctx context.Context, key, etag string) error {
 	if !v.opt.Capabilities.DeleteConditions {
 		etag = ""
 	}
-	err := v.opt.Store.Delete(ctx, key, objstore.Condition{IfMatch: etag})
+	err := v.opt.Store.Delete(ctx, objstore.ID{Key: key}, objstore.Condition{IfMatch: etag})
 	if !errors.Is(err, objstore.ErrUnknown) {
 		return err
 	}
-	if _, herr := v.opt.Store.Head(ctx, key); errors.Is(herr, ErrNotExist) {
+	if _, herr := v.opt.Store.Head(ctx, objstore.ID{Key: key}); errors.Is(herr, ErrNotExist) {
 		return nil
 	}
 	return err

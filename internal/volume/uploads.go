@@ -70,7 +70,7 @@ func (u *upload) writeRecord(ctx context.Context) error {
 
 // complete ends an upload, one way or the other: where the answer is lost and
 // it was not done, it must not be done later.
-func (u *upload) complete(ctx context.Context, cond objstore.Condition) (objstore.ID, error) {
+func (u *upload) complete(ctx context.Context, cond objstore.Condition) (objstore.Receipt, error) {
 	id, err := u.Complete(ctx, cond)
 	if err != nil {
 		return id, u.giveUp(ctx, err)

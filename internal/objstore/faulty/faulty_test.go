@@ -113,7 +113,7 @@ func TestLostAnswer(t *testing.T) {
 	if o, ok := m.Object("a"); !ok || string(o.Body) != "1" {
 		t.Errorf("was not done: %v %q", ok, o.Body)
 	}
-	if _, err := s.Head(t.Context(), "b"); !errors.Is(err, objstore.ErrNotExist) {
+	if _, err := s.Head(t.Context(), objstore.ID{Key: "b"}); !errors.Is(err, objstore.ErrNotExist) {
 		t.Errorf("a failure is not lost: %v", err)
 	}
 }
@@ -147,11 +147,11 @@ func TestWaitAndDelay(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.Head(ctx, "a"); !errors.Is(err, context.Canceled) {
+	if _, err := s.Head(ctx, objstore.ID{Key: "a"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("held request: %v", err)
 	}
 	close(gate)
-	if _, err := s.Head(t.Context(), "a"); !errors.Is(err, objstore.ErrNotExist) || slept != time.Hour {
+	if _, err := s.Head(t.Context(), objstore.ID{Key: "a"}); !errors.Is(err, objstore.ErrNotExist) || slept != time.Hour {
 		t.Errorf("after %v: %v", slept, err)
 	}
 }

@@ -9,9 +9,9 @@ import (
 )
 
 // Head is objstore.Store's.
-func (s *Store) Head(ctx context.Context, key string) (info objstore.Info, err error) {
-	err = s.do(ctx, Op{Verb: Head, Key: key}, func(Fault) (err error) {
-		info, err = s.inner.Head(ctx, key)
+func (s *Store) Head(ctx context.Context, id objstore.ID) (info objstore.Info, err error) {
+	err = s.do(ctx, Op{Verb: Head, Key: id.Key}, func(Fault) (err error) {
+		info, err = s.inner.Head(ctx, id)
 		return err
 	})
 	if err != nil {
@@ -102,36 +102,36 @@ func (s *Store) page(ctx context.Context, opt objstore.ListOptions, p *pages) (e
 }
 
 // Put is objstore.Store's.
-func (s *Store) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt objstore.PutOptions) (id objstore.ID, err error) {
+func (s *Store) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt objstore.PutOptions) (got objstore.Receipt, err error) {
 	err = s.do(ctx, Op{Verb: Put, Key: key}, func(Fault) (err error) {
 		s.sent(size)
-		id, err = s.inner.Put(ctx, key, body, size, opt)
+		got, err = s.inner.Put(ctx, key, body, size, opt)
 		return err
 	})
-	return known(id, err)
+	return known(got, err)
 }
 
-// known keeps an ID from those who were told of an error.
-func known(id objstore.ID, err error) (objstore.ID, error) {
+// known keeps a receipt from those who were told of an error.
+func known(got objstore.Receipt, err error) (objstore.Receipt, error) {
 	if err != nil {
-		return objstore.ID{}, err
+		return objstore.Receipt{}, err
 	}
-	return id, nil
+	return got, nil
 }
 
 // Copy is objstore.Store's.
-func (s *Store) Copy(ctx context.Context, src objstore.ID, dst string, opt objstore.PutOptions) (id objstore.ID, err error) {
+func (s *Store) Copy(ctx context.Context, src objstore.ID, dst string, opt objstore.PutOptions) (got objstore.Receipt, err error) {
 	err = s.do(ctx, Op{Verb: Copy, Key: dst, Src: src.Key}, func(Fault) (err error) {
-		id, err = s.inner.Copy(ctx, src, dst, opt)
+		got, err = s.inner.Copy(ctx, src, dst, opt)
 		return err
 	})
-	return known(id, err)
+	return known(got, err)
 }
 
 // Delete is objstore.Store's.
-func (s *Store) Delete(ctx context.Context, key string, cond objstore.Condition) error {
-	return s.do(ctx, Op{Verb: Delete, Key: key}, func(Fault) error {
-		return s.inner.Delete(ctx, key, cond)
+func (s *Store) Delete(ctx context.Context, id objstore.ID, cond objstore.Condition) error {
+	return s.do(ctx, Op{Verb: Delete, Key: id.Key}, func(Fault) error {
+		return s.inner.Delete(ctx, id, cond)
 	})
 }
 
@@ -173,12 +173,12 @@ func (u *uploader) CopyPart(ctx context.Context, n int, src objstore.ID, r objst
 	})
 }
 
-func (u *uploader) Complete(ctx context.Context, cond objstore.Condition) (id objstore.ID, err error) {
+func (u *uploader) Complete(ctx context.Context, cond objstore.Condition) (got objstore.Receipt, err error) {
 	err = u.s.do(ctx, Op{Verb: Complete, Key: u.key}, func(Fault) (err error) {
-		id, err = u.inner.Complete(ctx, cond)
+		got, err = u.inner.Complete(ctx, cond)
 		return err
 	})
-	return known(id, err)
+	return known(got, err)
 }
 
 func (u *uploader) Abort(ctx context.Context) error {

@@ -14,21 +14,21 @@ import (
 )
 
 // Head is objstore.Store's.
-func (s *Store) Head(ctx context.Context, key string) (objstore.Info, error) {
-	info, err := s.head(ctx, key)
-	return info, wrap("head", key, err)
+func (s *Store) Head(ctx context.Context, id objstore.ID) (objstore.Info, error) {
+	info, err := s.head(ctx, id)
+	return info, wrap("head", id.Key, err)
 }
 
-func (s *Store) head(ctx context.Context, key string) (objstore.Info, error) {
+func (s *Store) head(ctx context.Context, id objstore.ID) (objstore.Info, error) {
 	if err := ctx.Err(); err != nil {
 		return objstore.Info{}, err
 	}
-	if err := objstore.CheckKey(key); err != nil {
+	if err := objstore.CheckKey(id.Key); err != nil {
 		return objstore.Info{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o, err := s.find(objstore.ID{Key: key})
+	o, err := s.find(id)
 	if err != nil {
 		return objstore.Info{}, err
 	}

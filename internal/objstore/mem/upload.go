@@ -129,28 +129,28 @@ func (u *uploader) copyPart(ctx context.Context, n int, src objstore.ID, r objst
 	return nil
 }
 
-func (u *uploader) Complete(ctx context.Context, cond objstore.Condition) (objstore.ID, error) {
+func (u *uploader) Complete(ctx context.Context, cond objstore.Condition) (objstore.Receipt, error) {
 	id, err := u.complete(ctx, cond)
 	return id, wrap("complete", u.key, err)
 }
 
-func (u *uploader) complete(ctx context.Context, cond objstore.Condition) (objstore.ID, error) {
+func (u *uploader) complete(ctx context.Context, cond objstore.Condition) (objstore.Receipt, error) {
 	if err := ctx.Err(); err != nil {
-		return objstore.ID{}, err
+		return objstore.Receipt{}, err
 	}
 	u.s.mu.Lock()
 	defer u.s.mu.Unlock()
 	up, err := u.find()
 	if err != nil {
-		return objstore.ID{}, err
+		return objstore.Receipt{}, err
 	}
 	body, etag, err := up.join(u.s.opt.MinPartSize)
 	if err != nil {
-		return objstore.ID{}, err
+		return objstore.Receipt{}, err
 	}
 	if !u.s.opt.IgnorePutConditions {
 		if err := u.s.allow(u.key, cond); err != nil {
-			return objstore.ID{}, err
+			return objstore.Receipt{}, err
 		}
 	}
 	delete(u.s.uploads, u.id)

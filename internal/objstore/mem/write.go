@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,27 +15,27 @@ import (
 )
 
 // Put is objstore.Store's.
-func (s *Store) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt objstore.PutOptions) (objstore.ID, error) {
-	id, err := s.put(ctx, key, body, size, opt)
-	return id, wrap("put", key, err)
+func (s *Store) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt objstore.PutOptions) (objstore.Receipt, error) {
+	got, err := s.put(ctx, key, body, size, opt)
+	return got, wrap("put", key, err)
 }
 
-func (s *Store) put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt objstore.PutOptions) (objstore.ID, error) {
+func (s *Store) put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt objstore.PutOptions) (objstore.Receipt, error) {
 	if err := check(ctx, key, opt); err != nil {
-		return objstore.ID{}, err
+		return objstore.Receipt{}, err
 	}
 	data, err := s.read(body, size)
 	if err != nil {
-		return objstore.ID{}, err
+		return objstore.Receipt{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.gone {
-		return objstore.ID{}, objstore.ErrBucket
+		return objstore.Receipt{}, objstore.ErrBucket
 	}
 	if !s.opt.IgnorePutConditions {
 		if err := s.allow(key, opt.Condition); err != nil {
-			return objstore.ID{}, err
+			return objstore.Receipt{}, err
 		}
 	}
 	return s.store(key, data, etag(data), opt), nil
@@ -72,7 +73,7 @@ func etag(data []byte) string {
 }
 
 // store makes a new version of key. s.mu is held, and body is the store's.
-func (s *Store) store(key string, body []byte, etag string, opt objstore.PutOptions) objstore.ID {
+func (s *Store) store(key string, body []byte, etag string, opt objstore.PutOptions) objstore.Receipt {
 	o := &object{body: body}
 	o.info = objstore.Info{
 		ID:           objstore.ID{Key: key, ETag: etag},
@@ -80,7 +81,10 @@ func (s *Store) store(key string, body []byte, etag string, opt objstore.PutOpti
 		Modified:     s.opt.Now().UTC().Truncate(time.Second),
 		StorageClass: opt.StorageClass,
 		Metadata:     maps.Clone(opt.Metadata),
+		System:       maps.Clone(opt.System),
+		Tags:         len(opt.Tags),
 	}
+	o.info.Encryption = opt.Encryption
 	if o.info.Metadata == nil {
 		o.info.Metadata = map[string]string{}
 	}
@@ -89,7 +93,7 @@ func (s *Store) store(key string, body []byte, etag string, opt objstore.PutOpti
 	}
 	s.push(key, o)
 	s.insert(key)
-	return o.info.ID
+	return objstore.Receipt{ID: o.info.ID}
 }
 
 // push puts o on top of the versions of key. s.mu is held.
@@ -104,41 +108,42 @@ func (s *Store) push(key string, o *object) {
 }
 
 // Copy is objstore.Store's.
-func (s *Store) Copy(ctx context.Context, src objstore.ID, dst string, opt objstore.PutOptions) (objstore.ID, error) {
-	id, err := s.copy(ctx, src, dst, opt)
-	return id, wrap("copy", dst, err)
+func (s *Store) Copy(ctx context.Context, src objstore.ID, dst string, opt objstore.PutOptions) (objstore.Receipt, error) {
+	got, err := s.copy(ctx, src, dst, opt)
+	return got, wrap("copy", dst, err)
 }
 
-func (s *Store) copy(ctx context.Context, src objstore.ID, dst string, opt objstore.PutOptions) (objstore.ID, error) {
+func (s *Store) copy(ctx context.Context, src objstore.ID, dst string, opt objstore.PutOptions) (objstore.Receipt, error) {
 	if err := check(ctx, dst, opt); err != nil {
-		return objstore.ID{}, err
+		return objstore.Receipt{}, err
 	}
 	if err := objstore.CheckKey(src.Key); err != nil {
-		return objstore.ID{}, err
+		return objstore.Receipt{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o, err := s.find(src)
 	if err != nil {
-		return objstore.ID{}, err
+		return objstore.Receipt{}, err
 	}
 	if o.info.Size > s.opt.MaxPartSize {
-		return objstore.ID{}, objstore.ErrTooLarge
+		return objstore.Receipt{}, objstore.ErrTooLarge
 	}
 	if !s.opt.IgnoreCopyConditions {
 		if err := s.allow(dst, opt.Condition); err != nil {
-			return objstore.ID{}, err
+			return objstore.Receipt{}, err
 		}
 	}
 	return s.store(dst, o.body, etag(o.body), opt), nil
 }
 
 // Delete is objstore.Store's.
-func (s *Store) Delete(ctx context.Context, key string, cond objstore.Condition) error {
-	return wrap("delete", key, s.delete(ctx, key, cond))
+func (s *Store) Delete(ctx context.Context, id objstore.ID, cond objstore.Condition) error {
+	return wrap("delete", id.Key, s.delete(ctx, id, cond))
 }
 
-func (s *Store) delete(ctx context.Context, key string, cond objstore.Condition) error {
+func (s *Store) delete(ctx context.Context, id objstore.ID, cond objstore.Condition) error {
+	key := id.Key
 	if err := check(ctx, key, objstore.PutOptions{}); err != nil {
 		return err
 	}
@@ -149,6 +154,10 @@ func (s *Store) delete(ctx context.Context, key string, cond objstore.Condition)
 	defer s.mu.Unlock()
 	if s.gone {
 		return objstore.ErrBucket
+	}
+	if id.VersionID != "" {
+		s.removeVersion(id)
+		return nil
 	}
 	if s.current(key) == nil {
 		return nil
@@ -165,4 +174,17 @@ func (s *Store) delete(ctx context.Context, key string, cond objstore.Condition)
 		delete(s.objects, key)
 	}
 	return nil
+}
+
+// removeVersion drops one version for good; the one before it, if it was the
+// last, shows again. s.mu is held.
+func (s *Store) removeVersion(id objstore.ID) {
+	versions := slices.DeleteFunc(s.objects[id.Key], func(o *object) bool { return o.info.VersionID == id.VersionID })
+	s.objects[id.Key] = versions
+	switch o := s.current(id.Key); {
+	case o != nil:
+		s.insert(id.Key)
+	default:
+		s.remove(id.Key)
+	}
 }

@@ -49,7 +49,7 @@ func (t suite) oddKeys() {
 			t.holds("copy", []byte(key))
 		}
 		for _, k := range []string{key, "copy"} {
-			if err := t.s.Delete(t.Context(), k, objstore.Condition{}); err != nil {
+			if err := t.s.Delete(t.Context(), objstore.ID{Key: k}, objstore.Condition{}); err != nil {
 				t.Errorf("%q: %v", key, err)
 			}
 		}

@@ -88,7 +88,8 @@ type suite struct {
 }
 
 func (t suite) put(key string, body []byte, opt objstore.PutOptions) (objstore.ID, error) {
-	return t.s.Put(t.Context(), key, bytes.NewReader(body), int64(len(body)), opt)
+	got, err := t.s.Put(t.Context(), key, bytes.NewReader(body), int64(len(body)), opt)
+	return got.ID, err
 }
 
 func (t suite) mustPut(key string, body []byte) objstore.ID {
@@ -141,7 +142,7 @@ func random(n int64) []byte {
 func (t suite) cancel() {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := t.s.Head(ctx, "k")
+	_, err := t.s.Head(ctx, objstore.ID{Key: "k"})
 	t.is(err, context.Canceled)
 	_, _, _, err = t.s.Get(ctx, objstore.ID{Key: "k"}, objstore.Range{})
 	t.is(err, context.Canceled)
@@ -150,7 +151,7 @@ func (t suite) cancel() {
 	for _, err := range t.s.List(ctx, objstore.ListOptions{}) {
 		t.is(err, context.Canceled)
 	}
-	_, err = t.s.Head(t.Context(), "k")
+	_, err = t.s.Head(t.Context(), objstore.ID{Key: "k"})
 	t.is(err, objstore.ErrNotExist)
 }
 
@@ -159,7 +160,7 @@ func (t suite) noBucket() {
 		t.Skip("no such bucket to open")
 	}
 	t.s = t.opt.NoBucket(t.T)
-	_, err := t.s.Head(t.Context(), "k")
+	_, err := t.s.Head(t.Context(), objstore.ID{Key: "k"})
 	t.is(err, objstore.ErrBucket)
 	_, _, _, err = t.get(objstore.ID{Key: "k"}, objstore.Range{})
 	t.is(err, objstore.ErrBucket)
@@ -167,7 +168,7 @@ func (t suite) noBucket() {
 	t.is(err, objstore.ErrBucket)
 	_, err = t.s.Copy(t.Context(), objstore.ID{Key: "k"}, "l", objstore.PutOptions{})
 	t.is(err, objstore.ErrBucket)
-	t.is(t.s.Delete(t.Context(), "k", objstore.Condition{}), objstore.ErrBucket)
+	t.is(t.s.Delete(t.Context(), objstore.ID{Key: "k"}, objstore.Condition{}), objstore.ErrBucket)
 	_, err = t.s.Upload(t.Context(), "k", objstore.PutOptions{})
 	t.is(err, objstore.ErrBucket)
 	n := 0

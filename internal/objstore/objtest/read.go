@@ -15,7 +15,7 @@ func (t suite) roundTrip() {
 			t.Errorf("put gave %+v", id)
 		}
 		t.holds("dir/k", body)
-		info, err := t.s.Head(t.Context(), "dir/k")
+		info, err := t.s.Head(t.Context(), objstore.ID{Key: "dir/k"})
 		t.ok(err)
 		if info.ETag != id.ETag || info.VersionID != id.VersionID || info.Key != "dir/k" || info.Size != size || info.StorageClass != "" {
 			t.Errorf("head gave %+v, put %+v", info, id)
@@ -38,13 +38,13 @@ func (t suite) empty() {
 }
 
 func (t suite) absent() {
-	_, err := t.s.Head(t.Context(), "no")
+	_, err := t.s.Head(t.Context(), objstore.ID{Key: "no"})
 	t.is(err, objstore.ErrNotExist)
 	_, _, _, err = t.get(objstore.ID{Key: "no"}, objstore.Range{Suffix: 4096})
 	t.is(err, objstore.ErrNotExist)
 	_, err = t.s.Copy(t.Context(), objstore.ID{Key: "no"}, "k", objstore.PutOptions{})
 	t.is(err, objstore.ErrNotExist)
-	t.ok(t.s.Delete(t.Context(), "no", objstore.Condition{}))
+	t.ok(t.s.Delete(t.Context(), objstore.ID{Key: "no"}, objstore.Condition{}))
 	_, _, _, err = t.get(objstore.ID{Key: ""}, objstore.Range{})
 	t.is(err, objstore.ErrInvalid)
 }
@@ -107,7 +107,7 @@ func (t suite) getIfMatch() {
 	} else if t.ok(err); string(data) != "one" {
 		t.Errorf("old version: %q", data)
 	}
-	t.ok(t.s.Delete(t.Context(), "k", objstore.Condition{}))
+	t.ok(t.s.Delete(t.Context(), objstore.ID{Key: "k"}, objstore.Condition{}))
 	_, _, _, err = t.get(objstore.ID{Key: "k", ETag: second.ETag}, objstore.Range{})
 	t.is(err, objstore.ErrNotExist)
 }

@@ -39,12 +39,12 @@ func (t suite) upload() {
 	wg.Wait()
 	parts[1] = random(t.opt.MinPartSize) // sent again: the later one counts
 	t.ok(t.part(up, numbers[1], parts[1]))
-	_, err := t.s.Head(t.Context(), "dir/k")
+	_, err := t.s.Head(t.Context(), objstore.ID{Key: "dir/k"})
 	t.is(err, objstore.ErrNotExist)
 	id, err := up.Complete(t.Context(), objstore.Condition{})
 	t.ok(err)
 	t.holds("dir/k", bytes.Join(parts, nil))
-	info, err := t.s.Head(t.Context(), "dir/k")
+	info, err := t.s.Head(t.Context(), objstore.ID{Key: "dir/k"})
 	t.ok(err)
 	if info.ETag != id.ETag || !maps.Equal(info.Metadata, meta) || !strings.HasSuffix(id.ETag, "-3") || info.VersionID != id.VersionID {
 		t.Errorf("complete gave %+v, head %+v", id, info)
@@ -78,7 +78,7 @@ func (t suite) uploadCopyPart() {
 func (t suite) uploadConditions() {
 	_, err := t.s.Upload(t.Context(), "k", none)
 	t.is(err, objstore.ErrInvalid)
-	complete := func(cond objstore.Condition) (objstore.ID, error) {
+	complete := func(cond objstore.Condition) (objstore.Receipt, error) {
 		up := t.begin("k", objstore.PutOptions{})
 		t.ok(t.part(up, 1, random(10)))
 		id, err := up.Complete(t.Context(), cond)
@@ -116,7 +116,7 @@ func (t suite) uploadErrors() {
 		_, err = up.Complete(t.Context(), objstore.Condition{})
 		t.is(err, objstore.ErrInvalid)
 	}
-	_, err = t.s.Head(t.Context(), "k")
+	_, err = t.s.Head(t.Context(), objstore.ID{Key: "k"})
 	t.is(err, objstore.ErrNotExist)
 	t.ok(up.Abort(t.Context()))
 
@@ -126,7 +126,7 @@ func (t suite) uploadErrors() {
 	t.ok(err)
 	if again, err := up.Complete(t.Context(), objstore.Condition{}); !t.opt.CompletesTwice {
 		t.is(err, objstore.ErrNoUpload)
-	} else if t.ok(err); again != first {
+	} else if t.ok(err); again.ID != first.ID {
 		t.Errorf("completed as %+v, then as %+v", first, again)
 	}
 	t.is(t.part(up, 2, []byte("y")), objstore.ErrNoUpload)
@@ -145,7 +145,7 @@ func (t suite) uploadAbort() {
 	t.is(t.part(up, 2, []byte("x")), objstore.ErrNoUpload)
 	_, err := up.Complete(t.Context(), objstore.Condition{})
 	t.is(err, objstore.ErrNoUpload)
-	_, err = t.s.Head(t.Context(), "k")
+	_, err = t.s.Head(t.Context(), objstore.ID{Key: "k"})
 	t.is(err, objstore.ErrNotExist)
 	t.lists(objstore.ListOptions{})
 }

@@ -32,7 +32,7 @@ func (t suite) putConditions() {
 	_, err = t.put("k", []byte("other"), match(first.ETag))
 	t.is(err, objstore.ErrChanged)
 	t.holds("k", []byte("two"))
-	t.ok(t.s.Delete(t.Context(), "k", objstore.Condition{}))
+	t.ok(t.s.Delete(t.Context(), objstore.ID{Key: "k"}, objstore.Condition{}))
 	_, err = t.put("k", []byte("other"), match(second.ETag))
 	t.is(err, objstore.ErrChanged)
 	_, err = t.put("k", []byte("three"), none)
@@ -45,7 +45,7 @@ func (t suite) putRace() {
 		t.Skip("the server does not decide it")
 	}
 	for range 5 {
-		t.ok(t.s.Delete(t.Context(), "k", objstore.Condition{}))
+		t.ok(t.s.Delete(t.Context(), objstore.ID{Key: "k"}, objstore.Condition{}))
 		const writers = 8
 		var wg sync.WaitGroup
 		errs := make([]error, writers)
@@ -89,9 +89,9 @@ func (t suite) metadata() {
 		"sigil-seal": strings.Repeat("Zm9v+/", 200),
 		"blanks":     "a  b; c, d=\"e\"",
 	}
-	_, err := t.put("k", []byte("x"), objstore.PutOptions{Metadata: want, ContentType: "text/plain"})
+	_, err := t.put("k", []byte("x"), objstore.PutOptions{Metadata: want, System: map[string]string{"content-type": "text/plain"}})
 	t.ok(err)
-	info, err := t.s.Head(t.Context(), "k")
+	info, err := t.s.Head(t.Context(), objstore.ID{Key: "k"})
 	t.ok(err)
 	if !maps.Equal(info.Metadata, want) {
 		t.Errorf("head gave %v", info.Metadata)
@@ -109,7 +109,7 @@ func (t suite) metadata() {
 	}
 	_, err = t.put("bad", nil, objstore.PutOptions{Metadata: map[string]string{"big": strings.Repeat("x", 2046)}})
 	t.is(err, objstore.ErrTooLarge)
-	_, err = t.s.Head(t.Context(), "bad")
+	_, err = t.s.Head(t.Context(), objstore.ID{Key: "bad"})
 	t.is(err, objstore.ErrNotExist)
 }
 
@@ -121,7 +121,7 @@ func (t suite) copy() {
 		id, err := t.s.Copy(t.Context(), src, dst, objstore.PutOptions{Metadata: map[string]string{"new": "2"}})
 		t.ok(err)
 		t.holds(dst, body)
-		info, err := t.s.Head(t.Context(), dst)
+		info, err := t.s.Head(t.Context(), objstore.ID{Key: dst})
 		t.ok(err)
 		if !maps.Equal(info.Metadata, map[string]string{"new": "2"}) || info.ETag != id.ETag || id.Key != dst || id.VersionID != info.VersionID {
 			t.Errorf("copy to %q gave %+v, head %+v", dst, id, info)
@@ -129,7 +129,7 @@ func (t suite) copy() {
 	}
 	id, err := t.s.Copy(t.Context(), objstore.ID{Key: "b"}, "c", objstore.PutOptions{})
 	t.ok(err)
-	if info, err := t.s.Head(t.Context(), "c"); err != nil || len(info.Metadata) != 0 || info.ETag != id.ETag {
+	if info, err := t.s.Head(t.Context(), objstore.ID{Key: "c"}); err != nil || len(info.Metadata) != 0 || info.ETag != id.ETag {
 		t.Errorf("a copy without metadata has %v (%v)", info.Metadata, err)
 	}
 	t.mustPut("b", nil)
@@ -164,23 +164,23 @@ func (t suite) copyConditions() {
 func (t suite) delete() {
 	t.mustPut("k", []byte("x"))
 	t.mustPut("k2", []byte("y"))
-	t.ok(t.s.Delete(t.Context(), "k", objstore.Condition{}))
-	_, err := t.s.Head(t.Context(), "k")
+	t.ok(t.s.Delete(t.Context(), objstore.ID{Key: "k"}, objstore.Condition{}))
+	_, err := t.s.Head(t.Context(), objstore.ID{Key: "k"})
 	t.is(err, objstore.ErrNotExist)
 	t.holds("k2", []byte("y"))
-	t.ok(t.s.Delete(t.Context(), "k", objstore.Condition{}))
-	t.is(t.s.Delete(t.Context(), "k2", objstore.Condition{IfNone: true}), objstore.ErrInvalid)
+	t.ok(t.s.Delete(t.Context(), objstore.ID{Key: "k"}, objstore.Condition{}))
+	t.is(t.s.Delete(t.Context(), objstore.ID{Key: "k2"}, objstore.Condition{IfNone: true}), objstore.ErrInvalid)
 }
 
 func (t suite) deleteConditions() {
 	old := t.mustPut("k", []byte("one"))
-	t.ok(t.s.Delete(t.Context(), "absent", objstore.Condition{IfMatch: old.ETag}))
+	t.ok(t.s.Delete(t.Context(), objstore.ID{Key: "absent"}, objstore.Condition{IfMatch: old.ETag}))
 	now := t.mustPut("k", []byte("two"))
 	if !t.opt.IgnoresDeleteConditions {
-		t.is(t.s.Delete(t.Context(), "k", objstore.Condition{IfMatch: old.ETag}), objstore.ErrChanged)
+		t.is(t.s.Delete(t.Context(), objstore.ID{Key: "k"}, objstore.Condition{IfMatch: old.ETag}), objstore.ErrChanged)
 		t.holds("k", []byte("two"))
 	}
-	t.ok(t.s.Delete(t.Context(), "k", objstore.Condition{IfMatch: now.ETag}))
-	_, err := t.s.Head(t.Context(), "k")
+	t.ok(t.s.Delete(t.Context(), objstore.ID{Key: "k"}, objstore.Condition{IfMatch: now.ETag}))
+	_, err := t.s.Head(t.Context(), objstore.ID{Key: "k"})
 	t.is(err, objstore.ErrNotExist)
 }

@@ -38,14 +38,50 @@ func metadata(h http.Header) map[string]string {
 }
 
 // info reads what Head and Get share.
-func info(key string, h http.Header) objstore.Info {
+func info(at objstore.ID, h http.Header) objstore.Info {
 	modified, _ := http.ParseTime(h.Get("Last-Modified"))
-	return objstore.Info{
-		ID:           id(key, h.Get("ETag"), h.Get("X-Amz-Version-Id")),
+	tags, _ := strconv.Atoi(h.Get("X-Amz-Tagging-Count"))
+	got := objstore.Info{
+		ID:           id(at.Key, h.Get("ETag"), h.Get("X-Amz-Version-Id")),
 		Modified:     modified,
 		StorageClass: class(h.Get("X-Amz-Storage-Class")),
 		Metadata:     metadata(h),
+		System:       system(h),
+		Encrypted:    encrypted(h),
+		Tags:         tags,
 	}
+	got.Encryption = at.Encryption
+	return got
+}
+
+// system gives the metadata that S3 itself defines and keeps.
+func system(h http.Header) map[string]string {
+	var all map[string]string
+	for _, name := range objstore.SystemMetadata() {
+		if v := h.Get(name); v != "" {
+			if all == nil {
+				all = map[string]string{}
+			}
+			all[name] = v
+		}
+	}
+	return all
+}
+
+const encryptionPrefix = "x-amz-server-side-encryption"
+
+// encrypted gives what the answer says of encryption; nil if nothing.
+func encrypted(h http.Header) objstore.Header {
+	var all objstore.Header
+	for name, values := range h {
+		if len(name) >= len(encryptionPrefix) && strings.EqualFold(name[:len(encryptionPrefix)], encryptionPrefix) {
+			if all == nil {
+				all = objstore.Header{}
+			}
+			all[strings.ToLower(name)] = strings.Join(values, ", ")
+		}
+	}
+	return all
 }
 
 func id(key, etag, version string) objstore.ID {

@@ -81,24 +81,24 @@ func TestHeadOfAMissingBucket(t *testing.T) {
 	bare := saysAs(404, "")
 	for code, want := range map[string]error{"NoSuchBucket": objstore.ErrBucket, "NoSuchKey": objstore.ErrNotExist} {
 		s := newFake(t, bare, fails(404, code)).open(t)
-		if _, err := s.Head(t.Context(), "k"); !errors.Is(err, want) {
+		if _, err := s.Head(t.Context(), objstore.ID{Key: "k"}); !errors.Is(err, want) {
 			t.Errorf("%s: %v", code, err)
 		}
 	}
 	// A bucket that was just seen is not looked for again.
 	f := newFake(t, says("", "ETag", `"x"`), bare)
 	s := f.open(t)
-	if _, err := s.Head(t.Context(), "a"); err != nil {
+	if _, err := s.Head(t.Context(), objstore.ID{Key: "a"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Head(t.Context(), "b"); !errors.Is(err, objstore.ErrNotExist) || len(f.requests()) != 2 {
+	if _, err := s.Head(t.Context(), objstore.ID{Key: "b"}); !errors.Is(err, objstore.ErrNotExist) || len(f.requests()) != 2 {
 		t.Errorf("%d requests, %v", len(f.requests()), err)
 	}
 }
 
 func TestHeadIsExplained(t *testing.T) {
 	s := newFake(t, saysAs(400, ""), fails(400, "ExpiredToken")).open(t)
-	if _, err := s.Head(t.Context(), "k"); !errors.Is(err, objstore.ErrBadAuth) {
+	if _, err := s.Head(t.Context(), objstore.ID{Key: "k"}); !errors.Is(err, objstore.ErrBadAuth) {
 		t.Error(err)
 	}
 }
@@ -139,7 +139,7 @@ func TestNothingListens(t *testing.T) {
 func TestUnknownAuthorityIsNotRetried(t *testing.T) {
 	f := newFake(t, says("", "ETag", `"x"`))
 	s := f.open(t, func(c *s3.Config) { c.CABundle = ""; c.RetryTimeout = 5 * time.Second })
-	_, err := s.Head(t.Context(), "k")
+	_, err := s.Head(t.Context(), objstore.ID{Key: "k"})
 	if !errors.Is(err, objstore.ErrUnreachable) || !strings.Contains(err.Error(), "--ca-bundle") {
 		t.Error(err)
 	}
@@ -171,7 +171,7 @@ func TestBundle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Head(t.Context(), "k"); err != nil {
+		if _, err := s.Head(t.Context(), objstore.ID{Key: "k"}); err != nil {
 			t.Errorf("%+v: %v", tc, err)
 		}
 		_ = s.Close()
@@ -191,10 +191,10 @@ func TestCredentials(t *testing.T) {
 		t.Cleanup(func() { _ = s.Close() })
 		return s
 	}
-	if _, err := open(false).Head(t.Context(), "k"); !errors.Is(err, objstore.ErrBadAuth) || len(f.requests()) != 0 {
+	if _, err := open(false).Head(t.Context(), objstore.ID{Key: "k"}); !errors.Is(err, objstore.ErrBadAuth) || len(f.requests()) != 0 {
 		t.Error(err)
 	}
-	if _, err := open(true).Head(t.Context(), "k"); err != nil || f.requests()[0].Header.Get("Authorization") != "" {
+	if _, err := open(true).Head(t.Context(), objstore.ID{Key: "k"}); err != nil || f.requests()[0].Header.Get("Authorization") != "" {
 		t.Error(err)
 	}
 }
@@ -213,7 +213,7 @@ func TestConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	if _, err := s.Head(t.Context(), "dir/k"); err != nil {
+	if _, err := s.Head(t.Context(), objstore.ID{Key: "dir/k"}); err != nil {
 		t.Fatal(err)
 	}
 	r := f.requests()[0]

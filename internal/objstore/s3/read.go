@@ -18,16 +18,16 @@ import (
 const proven = time.Minute
 
 // Head is objstore.Store's.
-func (s *Store) Head(ctx context.Context, key string) (objstore.Info, error) {
-	if err := objstore.CheckKey(key); err != nil {
+func (s *Store) Head(ctx context.Context, at objstore.ID) (objstore.Info, error) {
+	if err := objstore.CheckKey(at.Key); err != nil {
 		return objstore.Info{}, fmt.Errorf("head %w", err)
 	}
-	info, err := s.head(ctx, objstore.ID{Key: key})
+	info, err := s.head(ctx, at)
 	if errors.Is(err, objstore.ErrNotExist) && time.Since(time.Unix(0, s.seen.Load())) < proven {
 		return info, err
 	}
 	if mute(err) && ctx.Err() == nil {
-		return s.explain(ctx, key)
+		return s.explain(ctx, at)
 	}
 	return info, err
 }
@@ -44,8 +44,8 @@ func mute(err error) bool {
 }
 
 // explain asks by GET for one byte what HEAD did not say.
-func (s *Store) explain(ctx context.Context, key string) (objstore.Info, error) {
-	info, _, body, err := s.Get(ctx, objstore.ID{Key: key}, objstore.Range{Len: 1})
+func (s *Store) explain(ctx context.Context, at objstore.ID) (objstore.Info, error) {
+	info, _, body, err := s.Get(ctx, at, objstore.Range{Len: 1})
 	if err != nil {
 		return objstore.Info{}, err
 	}
@@ -60,13 +60,13 @@ func (s *Store) head(ctx context.Context, at objstore.ID) (got objstore.Info, er
 	}
 	c := s.reading("head", at.Key, "s3:GetObject (or s3:ListBucket, if nothing is there)")
 	err = s.do(ctx, c, func(ctx context.Context, a *attempt) error {
-		out, err := s.client.HeadObject(ctx, in, s.options)
+		out, err := s.client.HeadObject(ctx, in, s.options, s.with(at.Encryption.Reads()))
 		if err != nil {
 			return err
 		}
 		defer a.end()
 		h := header(out.ResultMetadata)
-		got = info(at.Key, h)
+		got = info(at, h)
 		if out.ContentLength == nil || *out.ContentLength < 0 {
 			return odd("the answer has no Content-Length")
 		}
@@ -128,7 +128,7 @@ func (s *Store) open(ctx context.Context, at objstore.ID, r objstore.Range) (got
 		c.action, c.absent = "s3:GetObjectVersion", objstore.ErrChanged
 	}
 	err = s.do(ctx, c, func(ctx context.Context, a *attempt) error {
-		out, err := s.client.GetObject(ctx, in, s.options)
+		out, err := s.client.GetObject(ctx, in, s.options, s.with(at.Encryption.Reads()))
 		if status(err) == 416 {
 			a.end()
 			got.past = true
@@ -165,7 +165,7 @@ func rangeHeader(r objstore.Range) string {
 // range, and the length of both.
 func accept(at objstore.ID, r objstore.Range, out *awss3.GetObjectOutput) (opened, error) {
 	h := header(out.ResultMetadata)
-	got := opened{info: info(at.Key, h)}
+	got := opened{info: info(at, h)}
 	length := int64(-1)
 	if out.ContentLength != nil {
 		length = *out.ContentLength

@@ -133,7 +133,7 @@ func TestRangesAtTheEnd(t *testing.T) {
 func TestMetadataSentTwiceIsJoined(t *testing.T) {
 	answer := says("", "ETag", `"x"`, "X-Amz-Meta-Sigil", "1 0 a", "X-Amz-Meta-Sigil", "1 0 b", "X-Amz-Meta-Other", "c")
 	s := newFake(t, answer).open(t)
-	info, err := s.Head(t.Context(), "k")
+	info, err := s.Head(t.Context(), objstore.ID{Key: "k"})
 	if err != nil || info.Metadata["sigil"] != "1 0 a, 1 0 b" || info.Metadata["other"] != "c" {
 		t.Errorf("%v, %v", info.Metadata, err)
 	}
@@ -171,7 +171,7 @@ func TestCancelledWhileWaiting(t *testing.T) {
 	f := newFake(t, fails(503, "SlowDown", "Retry-After", "30"))
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	_, err := f.open(t, func(c *s3.Config) { c.RetryTimeout = time.Hour }).Head(ctx, "k")
+	_, err := f.open(t, func(c *s3.Config) { c.RetryTimeout = time.Hour }).Head(ctx, objstore.ID{Key: "k"})
 	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, objstore.ErrThrottled) {
 		t.Error(err)
 	}
@@ -255,7 +255,7 @@ func TestConnectionsAreKept(t *testing.T) {
 	for range 3 {
 		var g errgroup.Group
 		for range many {
-			g.Go(func() error { _, err := s.Head(t.Context(), "k"); return err })
+			g.Go(func() error { _, err := s.Head(t.Context(), objstore.ID{Key: "k"}); return err })
 		}
 		if err := g.Wait(); err != nil {
 			t.Fatal(err)

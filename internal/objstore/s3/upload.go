@@ -21,6 +21,7 @@ type uploader struct {
 	s         *Store
 	key, id   string
 	algorithm types.ChecksumAlgorithm // fixed when it began
+	enc       *objstore.Encryption
 
 	mu    sync.Mutex // guards parts
 	parts map[int32]types.CompletedPart
@@ -34,18 +35,18 @@ func (s *Store) Upload(ctx context.Context, key string, opt objstore.PutOptions)
 	if opt.Condition != (objstore.Condition{}) {
 		return nil, fmt.Errorf("upload %s: a condition belongs to Complete: %w", s.place(key), objstore.ErrInvalid)
 	}
-	u := &uploader{s: s, key: key, algorithm: s.algorithm(plainNone), parts: map[int32]types.CompletedPart{}}
+	u := &uploader{s: s, key: key, algorithm: s.algorithm(plainNone), enc: opt.Encryption, parts: map[int32]types.CompletedPart{}}
 	in := &awss3.CreateMultipartUploadInput{
-		Bucket: &s.cfg.Bucket, Key: &key, Metadata: opt.Metadata, ContentType: contentType(opt),
+		Bucket: &s.cfg.Bucket, Key: &key, Metadata: opt.Metadata,
 		StorageClass: types.StorageClass(opt.StorageClass), ChecksumAlgorithm: u.algorithm,
-		RequestPayer: s.payer(), ExpectedBucketOwner: s.owner(),
+		RequestPayer: s.payer(), ExpectedBucketOwner: s.owner(), Tagging: tagging(opt.Tags),
 	}
 	if u.algorithm != "" {
 		in.ChecksumType = types.ChecksumTypeFullObject
 	}
 	c := s.writing("begin upload of", key, "s3:PutObject", objstore.Condition{})
 	err := s.do(ctx, c, func(ctx context.Context, a *attempt) error {
-		out, err := s.client.CreateMultipartUpload(ctx, in, u.options)
+		out, err := s.client.CreateMultipartUpload(ctx, in, u.options, s.making(opt))
 		if err != nil {
 			return err
 		}
@@ -115,7 +116,7 @@ func (u *uploader) Part(ctx context.Context, n int, body io.ReadSeeker, size int
 		out, err := s.client.UploadPart(ctx, &awss3.UploadPartInput{
 			Bucket: &s.cfg.Bucket, Key: &u.key, UploadId: &u.id, PartNumber: &number, Body: data, ContentLength: &size,
 			ChecksumAlgorithm: u.algorithm, RequestPayer: s.payer(), ExpectedBucketOwner: s.owner(),
-		}, u.options)
+		}, u.options, s.with(u.enc.Reads()))
 		if err != nil {
 			return err
 		}
@@ -144,7 +145,7 @@ func (u *uploader) CopyPart(ctx context.Context, n int, src objstore.ID, r objst
 			Bucket: &s.cfg.Bucket, Key: &u.key, UploadId: &u.id, PartNumber: &number,
 			CopySource: s.source(src), CopySourceRange: some(span), CopySourceIfMatch: quoted(src.ETag),
 			RequestPayer: s.payer(), ExpectedBucketOwner: s.owner(), ExpectedSourceBucketOwner: s.owner(),
-		}, s.options)
+		}, s.options, s.with(u.enc.Reads(), src.Encryption.Sources()))
 		if err != nil {
 			return err
 		}
@@ -179,7 +180,7 @@ func (u *uploader) span(ctx context.Context, src objstore.ID, r objstore.Range) 
 	return rangeHeader(r), nil
 }
 
-func (u *uploader) Complete(ctx context.Context, cond objstore.Condition) (got objstore.ID, err error) {
+func (u *uploader) Complete(ctx context.Context, cond objstore.Condition) (got objstore.Receipt, err error) {
 	s := u.s
 	if cond.IfNone && cond.IfMatch != "" {
 		return got, fmt.Errorf("complete %s: two conditions: %w", s.place(u.key), objstore.ErrInvalid)
@@ -195,12 +196,12 @@ func (u *uploader) Complete(ctx context.Context, cond objstore.Condition) (got o
 		IfMatch: quoted(cond.IfMatch), IfNoneMatch: star(cond), RequestPayer: s.payer(), ExpectedBucketOwner: s.owner(),
 	}
 	err = s.do(ctx, c, func(ctx context.Context, a *attempt) error {
-		out, err := s.client.CompleteMultipartUpload(ctx, in, s.options)
+		out, err := s.client.CompleteMultipartUpload(ctx, in, s.options, s.with(u.enc.Reads()))
 		if err != nil {
 			return err
 		}
 		defer a.end()
-		got, err = made(u.key, aws.ToString(out.ETag), out.ResultMetadata)
+		got, err = made(u.key, aws.ToString(out.ETag), u.enc, out.ResultMetadata)
 		return err
 	})
 	return got, err

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 )
@@ -27,11 +29,40 @@ func check(verb, key string, opt objstore.PutOptions) error {
 	return nil
 }
 
-func contentType(opt objstore.PutOptions) *string {
-	if opt.ContentType == "" {
-		return aws.String("application/octet-stream")
+func contentType(opt objstore.PutOptions) string {
+	if t := opt.System["content-type"]; t != "" {
+		return t
 	}
-	return &opt.ContentType
+	return "application/octet-stream"
+}
+
+// with sets headers in one request, before it is signed: those of encryption,
+// which nothing here needs to understand, and system metadata.
+func (s *Store) with(sets ...map[string]string) func(*awss3.Options) {
+	return func(o *awss3.Options) {
+		for _, set := range sets {
+			for name, value := range set {
+				o.APIOptions = append(o.APIOptions, smithyhttp.SetHeaderValue(name, value))
+			}
+		}
+	}
+}
+
+// making are the headers of a request that makes an object.
+func (s *Store) making(opt objstore.PutOptions) func(*awss3.Options) {
+	return s.with(opt.System, map[string]string{"content-type": contentType(opt)}, opt.Encryption.Writes())
+}
+
+// tagging is a set of tags as a header has it; nil is none.
+func tagging(tags map[string]string) *string {
+	if len(tags) == 0 {
+		return nil
+	}
+	set := url.Values{}
+	for k, v := range tags {
+		set.Set(k, v)
+	}
+	return aws.String(set.Encode())
 }
 
 // star is If-None-Match: * or nothing.
@@ -42,10 +73,12 @@ func star(cond objstore.Condition) *string {
 	return nil
 }
 
-// made gives the ID of what was written. Without an ETag nobody can say what
+// made gives the receipt of what was written. Without an ETag nobody can say what
 // is there now.
-func made(key, etag string, md middleware.Metadata) (objstore.ID, error) {
-	got := id(key, etag, header(md).Get("X-Amz-Version-Id"))
+func made(key, etag string, enc *objstore.Encryption, md middleware.Metadata) (objstore.Receipt, error) {
+	h := header(md)
+	got := objstore.Receipt{ID: id(key, etag, h.Get("X-Amz-Version-Id")), Encrypted: encrypted(h)}
+	got.Encryption = enc
 	if got.ETag == "" {
 		return got, odd("the answer has no ETag")
 	}
@@ -53,12 +86,12 @@ func made(key, etag string, md middleware.Metadata) (objstore.ID, error) {
 }
 
 // Put is objstore.Store's.
-func (s *Store) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt objstore.PutOptions) (got objstore.ID, err error) {
+func (s *Store) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt objstore.PutOptions) (got objstore.Receipt, err error) {
 	if err := check("put", key, opt); err != nil {
-		return objstore.ID{}, err
+		return got, err
 	}
 	if size > objstore.MaxPartSize {
-		return objstore.ID{}, fmt.Errorf("put %s: %d bytes at once: %w", s.place(key), size, objstore.ErrTooLarge)
+		return got, fmt.Errorf("put %s: %d bytes at once: %w", s.place(key), size, objstore.ErrTooLarge)
 	}
 	c := s.writing("put", key, "s3:PutObject", opt.Condition)
 	err = s.do(ctx, c, func(ctx context.Context, a *attempt) error {
@@ -68,15 +101,15 @@ func (s *Store) Put(ctx context.Context, key string, body io.ReadSeeker, size in
 		}
 		out, err := s.client.PutObject(ctx, &awss3.PutObjectInput{
 			Bucket: &s.cfg.Bucket, Key: &key, Body: data, ContentLength: &size,
-			Metadata: opt.Metadata, ContentType: contentType(opt), StorageClass: types.StorageClass(opt.StorageClass),
+			Metadata: opt.Metadata, StorageClass: types.StorageClass(opt.StorageClass),
 			IfMatch: quoted(opt.Condition.IfMatch), IfNoneMatch: star(opt.Condition), ChecksumAlgorithm: s.algorithm(plainUploads),
-			RequestPayer: s.payer(), ExpectedBucketOwner: s.owner(),
-		}, s.options)
+			RequestPayer: s.payer(), ExpectedBucketOwner: s.owner(), Tagging: tagging(opt.Tags),
+		}, s.options, s.making(opt))
 		if err != nil {
 			return err
 		}
 		defer a.end()
-		got, err = made(key, aws.ToString(out.ETag), out.ResultMetadata)
+		got, err = made(key, aws.ToString(out.ETag), opt.Encryption, out.ResultMetadata)
 		return err
 	})
 	return got, err
@@ -103,9 +136,9 @@ func (s *Store) source(src objstore.ID) *string {
 }
 
 // Copy is objstore.Store's.
-func (s *Store) Copy(ctx context.Context, src objstore.ID, dst string, opt objstore.PutOptions) (got objstore.ID, err error) {
+func (s *Store) Copy(ctx context.Context, src objstore.ID, dst string, opt objstore.PutOptions) (got objstore.Receipt, err error) {
 	if err := errors.Join(objstore.CheckKey(src.Key), check("copy", dst, opt)); err != nil {
-		return objstore.ID{}, err
+		return got, err
 	}
 	c := s.writing("copy", dst, "s3:GetObject on the source or s3:PutObject on the destination", opt.Condition)
 	c.slow = true
@@ -116,12 +149,15 @@ func (s *Store) Copy(ctx context.Context, src objstore.ID, dst string, opt objst
 	in := &awss3.CopyObjectInput{
 		Bucket: &s.cfg.Bucket, Key: &dst, CopySource: s.source(src), CopySourceIfMatch: quoted(src.ETag),
 		IfMatch: quoted(opt.Condition.IfMatch), IfNoneMatch: star(opt.Condition),
-		MetadataDirective: types.MetadataDirectiveReplace, Metadata: opt.Metadata, ContentType: contentType(opt),
+		MetadataDirective: types.MetadataDirectiveReplace, Metadata: opt.Metadata,
 		StorageClass: types.StorageClass(opt.StorageClass), RequestPayer: s.payer(),
 		ExpectedBucketOwner: s.owner(), ExpectedSourceBucketOwner: s.owner(),
 	}
+	if opt.Tags != nil {
+		in.TaggingDirective, in.Tagging = types.TaggingDirectiveReplace, tagging(opt.Tags)
+	}
 	err = s.do(ctx, c, func(ctx context.Context, a *attempt) error {
-		out, err := s.client.CopyObject(ctx, in, s.options)
+		out, err := s.client.CopyObject(ctx, in, s.options, s.making(opt), s.with(src.Encryption.Sources()))
 		if err != nil {
 			return err
 		}
@@ -129,7 +165,7 @@ func (s *Store) Copy(ctx context.Context, src objstore.ID, dst string, opt objst
 		if out.CopyObjectResult == nil {
 			return odd("the answer has no CopyObjectResult")
 		}
-		got, err = made(dst, aws.ToString(out.CopyObjectResult.ETag), out.ResultMetadata)
+		got, err = made(dst, aws.ToString(out.CopyObjectResult.ETag), opt.Encryption, out.ResultMetadata)
 		return err
 	})
 	if err != nil && opt.Condition != (objstore.Condition{}) {
@@ -166,7 +202,8 @@ func again(by, err error) error {
 }
 
 // Delete is objstore.Store's.
-func (s *Store) Delete(ctx context.Context, key string, cond objstore.Condition) error {
+func (s *Store) Delete(ctx context.Context, at objstore.ID, cond objstore.Condition) error {
+	key := at.Key
 	if err := check("delete", key, objstore.PutOptions{}); err != nil {
 		return err
 	}
@@ -177,7 +214,7 @@ func (s *Store) Delete(ctx context.Context, key string, cond objstore.Condition)
 	c.absent = objstore.ErrNotExist
 	err := s.do(ctx, c, func(ctx context.Context, a *attempt) error {
 		_, err := s.client.DeleteObject(ctx, &awss3.DeleteObjectInput{
-			Bucket: &s.cfg.Bucket, Key: &key, IfMatch: quoted(cond.IfMatch), RequestPayer: s.payer(), ExpectedBucketOwner: s.owner(),
+			Bucket: &s.cfg.Bucket, Key: &key, VersionId: some(at.VersionID), IfMatch: quoted(cond.IfMatch), RequestPayer: s.payer(), ExpectedBucketOwner: s.owner(),
 		}, s.options)
 		if err == nil {
 			a.end()
@@ -189,7 +226,7 @@ func (s *Store) Delete(ctx context.Context, key string, cond objstore.Condition)
 		return nil // gone, as was asked
 	case errors.Is(err, objstore.ErrChanged):
 		// Some servers say 412 of what is not there.
-		if _, seen := s.Head(ctx, key); errors.Is(seen, objstore.ErrNotExist) {
+		if _, seen := s.Head(ctx, objstore.ID{Key: key, Encryption: at.Encryption}); errors.Is(seen, objstore.ErrNotExist) {
 			return nil
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/sigilfs/sigilfs/internal/objstore/s3"
 )
 
-func put(ctx context.Context, s *s3.Store, body string, cond objstore.Condition) (objstore.ID, error) {
+func put(ctx context.Context, s *s3.Store, body string, cond objstore.Condition) (objstore.Receipt, error) {
 	return s.Put(ctx, "k", strings.NewReader(body), int64(len(body)), objstore.PutOptions{Condition: cond})
 }
 
@@ -103,7 +103,7 @@ func TestSuccessWithAnErrorInside(t *testing.T) {
 		"error": inside, "empty": says(""), "no ETag": says("<CopyObjectResult></CopyObjectResult>"), "garbage": says("<CopyObj"),
 	} {
 		s := newFake(t, answer).open(t, func(c *s3.Config) { c.CommitTimeout = 300 * time.Millisecond })
-		if id, err := s.Copy(t.Context(), objstore.ID{Key: "a"}, "b", objstore.PutOptions{}); !errors.Is(err, objstore.ErrUnknown) || id != (objstore.ID{}) && id.ETag != "" {
+		if id, err := s.Copy(t.Context(), objstore.ID{Key: "a"}, "b", objstore.PutOptions{}); !errors.Is(err, objstore.ErrUnknown) || id.ID != (objstore.ID{}) && id.ETag != "" {
 			t.Errorf("copy, %s: %+v, %v", name, id, err)
 		}
 	}
@@ -148,11 +148,11 @@ func TestDeleteTwiceAndMissing(t *testing.T) {
 		"plain": {ok}, "lost": {hangsUp, ok}, "404": {fails(404, "NoSuchKey")},
 		"412 of nothing": {fails(412, "PreconditionFailed"), fails(404, "NoSuchKey")},
 	} {
-		if err := newFake(t, answers...).open(t).Delete(t.Context(), "k", objstore.Condition{IfMatch: tag}); err != nil {
+		if err := newFake(t, answers...).open(t).Delete(t.Context(), objstore.ID{Key: "k"}, objstore.Condition{IfMatch: tag}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	err := newFake(t, fails(412, "PreconditionFailed"), says("", "ETag", `"other"`)).open(t).Delete(t.Context(), "k", objstore.Condition{IfMatch: tag})
+	err := newFake(t, fails(412, "PreconditionFailed"), says("", "ETag", `"other"`)).open(t).Delete(t.Context(), objstore.ID{Key: "k"}, objstore.Condition{IfMatch: tag})
 	if !errors.Is(err, objstore.ErrChanged) {
 		t.Error(err)
 	}
