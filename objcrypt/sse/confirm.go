@@ -1,0 +1,42 @@
+package sse
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"strconv"
+)
+
+// Confirm tells whether an answer says what m asked for: the algorithm, the key
+// and, where m says so, the bucket key. Nil asks for nothing and is always
+// confirmed. The context is not compared, as S3 does not tell it. Errors:
+// ErrUnconfirmed, with what was asked and what came.
+func (m *Mode) Confirm(answer map[string]string) error {
+	if m == nil {
+		return nil
+	}
+	came := Of(answer)
+	switch {
+	case came.Algorithm != m.algorithm:
+		return m.unconfirmed(came.String())
+	case m.algorithm == SSEC && subtle.ConstantTimeCompare([]byte(came.CustomerMD5), []byte(m.key.MD5())) != 1:
+		return m.unconfirmed(came.String() + " with another key")
+	case !sameKey(m.keyID, came.KMSKeyID):
+		return m.unconfirmed(came.String() + " with key " + printable(came.KMSKeyID))
+	case m.bucketKey != nil && *m.bucketKey != came.BucketKey:
+		return fmt.Errorf("asked for %s, bucket key %v, got bucket key %v: %w", m, *m.bucketKey, came.BucketKey, ErrUnconfirmed)
+	}
+	return nil
+}
+
+func (m *Mode) unconfirmed(came string) error {
+	return fmt.Errorf("asked for %s, got %s: %w", m, came, ErrUnconfirmed)
+}
+
+// printable is what a server said, for a message.
+func printable(s string) string {
+	const most = 300
+	if s == "" {
+		return "none"
+	}
+	return strconv.QuoteToASCII(s[:min(len(s), most)])
+}
