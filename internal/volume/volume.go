@@ -55,6 +55,12 @@ var (
 	ErrTooLarge    = objstore.ErrTooLarge
 	ErrUnsupported = objstore.ErrUnsupported
 
+	ErrKeyNeeded   = objstore.ErrKeyNeeded   // SSE-C: the object wants a key that was not sent
+	ErrKeyBlocked  = objstore.ErrKeyBlocked  // SSE-C: the bucket takes no customer's keys
+	ErrKeyMissing  = objstore.ErrKeyMissing  // KMS: no such key
+	ErrKeyDisabled = objstore.ErrKeyDisabled // KMS: disabled, or its state forbids
+	ErrKeyAccess   = objstore.ErrKeyAccess   // KMS: the key's policy forbids; an ErrAccess too
+
 	ErrCorrupt   = objcrypt.ErrCorrupt
 	ErrDowngrade = objcrypt.ErrDowngrade
 	ErrNoKey     = objcrypt.ErrNoKey
@@ -73,6 +79,10 @@ var (
 	ErrXattrs   = errors.New("extended attributes take too much space")
 	ErrNoXattr  = errors.New("no such extended attribute")
 	ErrClosed   = errors.New("volume is shutting down")
+
+	// ErrNotEncrypted: what was written is not, or not known to be, encrypted
+	// as the policy says. It was removed, or the error names what is left.
+	ErrNotEncrypted = errors.New("server did not encrypt as asked")
 )
 
 // Keys gives the epoch keys under which records are sealed. Its errors are
@@ -149,6 +159,10 @@ type Attr struct {
 type Info struct {
 	Attr
 	Xattrs map[string][]byte // user.* names; not to be modified
+
+	// Sigil is what user.sigil.* shows: how the object is stored; by bare name
+	// ("mode", "key-id", …). Nil where nothing is known. Not to be modified.
+	Sigil map[string]string
 
 	// Err is why the content cannot be opened (ErrCorrupt, ErrDowngrade,
 	// ErrNoKey, ErrWrongKey, ErrVersion, ErrArchived), nil where it can. The
