@@ -1,0 +1,71 @@
+package s3ec
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	"github.com/sigilfs/sigilfs/objcrypt"
+)
+
+// KMS is the two operations of AWS KMS that the formats need. Its errors are
+// passed on, wrapped. It is safe for concurrent use.
+type KMS interface {
+	// GenerateDataKey draws an AES-256 key, and gives it also encrypted under
+	// the master key keyID and bound to the encryption context.
+	GenerateDataKey(ctx context.Context, keyID string, encryptionContext map[string]string) (plain [32]byte, blob []byte, err error)
+	// Decrypt opens such a blob under keyID and no other key.
+	Decrypt(ctx context.Context, keyID string, blob []byte, encryptionContext map[string]string) (plain [32]byte, err error)
+}
+
+// KMSKey is a master key in KMS.
+type KMSKey struct {
+	kms     KMS
+	id      string
+	context map[string]string
+}
+
+var _ Sealer = (*KMSKey)(nil)
+
+// NewKMSKey names a key by ID, ARN or alias. The encryption context is sent
+// when objects are written, and objects that store another one are not opened;
+// nil is the empty one. ErrContext where it holds a reserved name.
+func NewKMSKey(kms KMS, id string, encryptionContext map[string]string) (*KMSKey, error) {
+	if err := checkContext(encryptionContext); err != nil {
+		return nil, err
+	}
+	return &KMSKey{kms: kms, id: id, context: maps.Clone(encryptionContext)}, nil
+}
+
+// String names the key.
+func (k *KMSKey) String() string { return "KMS key " + k.id }
+
+func (k *KMSKey) unwraps(w Wrap) bool { return w == WrapKMSContext || w == WrapKMS }
+
+// unwrap sends the whole map as it is stored: KMS authenticates it.
+func (k *KMSKey) unwrap(ctx context.Context, e *Envelope) (dataKey, error) {
+	if !sameContext(k.context, e) {
+		return dataKey{}, wrong("object has another encryption context than is configured")
+	}
+	plain, err := k.kms.Decrypt(ctx, k.id, e.wrapped, maps.Clone(e.context))
+	if err != nil {
+		return dataKey{}, fmt.Errorf("decrypt the data key: %w", err)
+	}
+	return plain, nil
+}
+
+func (k *KMSKey) seal(ctx context.Context, cek string) (sealed, error) {
+	if err := checkWritable(k.context); err != nil {
+		return sealed{}, err
+	}
+	c := map[string]string{contextCEK: cek}
+	maps.Copy(c, k.context)
+	plain, blob, err := k.kms.GenerateDataKey(ctx, k.id, maps.Clone(c))
+	switch {
+	case err != nil:
+		return sealed{}, fmt.Errorf("generate a data key under %s: %w", k, err)
+	case len(blob) == 0 || len(blob) > maxKMSBlob || plain == [keySize]byte{}:
+		return sealed{}, fmt.Errorf("%s gave a data key of %d bytes: %w", k, len(blob), objcrypt.ErrWrongKey)
+	}
+	return sealed{key: plain, wrap: WrapKMSContext, wrapped: blob, context: c}, nil
+}
