@@ -25,7 +25,7 @@ func (k keySet) canRead() bool {
 func (m *mounting) openKeys(ctx context.Context) error {
 	via := m.sources()
 	for i, spec := range m.set.keys {
-		master, err := keyring.Open(ctx, spec, via)
+		master, err := keyring.Open(ctx, keyring.Spec{Source: spec}, via)
 		if err != nil {
 			return keySourceError("--key", spec, err)
 		}
@@ -35,7 +35,7 @@ func (m *mounting) openKeys(ctx context.Context) error {
 		m.keys.all = append(m.keys.all, master)
 	}
 	for _, spec := range m.set.alsoKeys {
-		master, err := keyring.Open(ctx, spec, via)
+		master, err := keyring.Open(ctx, keyring.Spec{Source: spec}, via)
 		if err != nil {
 			return keySourceError("--also-key", spec, err)
 		}
@@ -60,13 +60,16 @@ func keySourceError(flag, spec string, err error) error {
 	return mountError("%s: %w", flag, err)
 }
 
-// keys is the key ring as a volume sees it.
-type keys struct{ ring *keyring.Ring }
+// keys is the key ring, and the key set of a mount, as a volume sees them.
+type keys struct {
+	ring *keyring.Ring
+	set  *keyring.Set
+}
 
 var _ volume.Keys = keys{}
 
 func (k keys) Current(ctx context.Context) (sigil.Epoch, error) {
-	id, key, err := k.ring.Current(ctx)
+	id, key, err := k.set.Current(ctx)
 	if err != nil {
 		return sigil.Epoch{}, keyError(err)
 	}
@@ -92,6 +95,7 @@ func keyError(err error) error {
 	for _, pair := range [][2]error{
 		{keyring.ErrNoKey, volume.ErrNoKey},
 		{keyring.ErrWrongKey, volume.ErrWrongKey},
+		{keyring.ErrAccess, volume.ErrAccess},
 		{keyring.ErrCorrupt, volume.ErrCorrupt},
 		{keyring.ErrVersion, volume.ErrVersion},
 		{keyring.ErrReadOnly, volume.ErrReadOnly},

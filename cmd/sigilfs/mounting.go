@@ -34,6 +34,7 @@ type mounting struct {
 	state    *state.Dir
 	caps     objstore.Capabilities
 	ring     *keyring.Ring
+	keySet   *keyring.Set // what this mount seals under
 	spool    *spool.Spool
 	spoolDir string
 	cache    *cache.Cache
@@ -169,7 +170,7 @@ func (m *mounting) openVolume(ctx context.Context) error {
 	s := m.set
 	m.cache = cache.New(cache.Options{Bytes: s.cacheBytes()})
 	m.volume = volume.New(volume.Options{
-		Store: m.store, Keys: keys{m.ring}, Spool: m.spool, Cache: m.cache, Log: m.log,
+		Store: m.store, Keys: keys{m.ring, m.keySet}, Spool: m.spool, Cache: m.cache, Log: m.log,
 		Prefix: s.target.Prefix, Root: s.volumeRoot, Host: m.host(), ReadOnly: s.readOnly,
 		UID: s.uid, GID: s.gid, DirMode: s.dirMode, FileMode: s.fileMode, StorageClass: s.storageClass,
 		AttrTimeout: believed(s.attrTimeout), OnConflict: conflictPolicy(s.onConflict),

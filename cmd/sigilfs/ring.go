@@ -22,7 +22,7 @@ func (m *mounting) openRing(ctx context.Context) error {
 		}
 	}
 	ring, err := keyring.New(keyring.Options{
-		WriteSet: m.keys.write, Masters: m.keys.all, Bucket: bucket{m.store}, VolumeRoot: m.set.volumeRoot,
+		Masters: m.keys.all, Bucket: bucket{m.store}, VolumeRoot: m.set.volumeRoot,
 		ReadOnly: m.set.readOnly, Dir: memory, Host: m.host(),
 		Report: newReporter(m.log).report,
 	})
@@ -30,6 +30,9 @@ func (m *mounting) openRing(ctx context.Context) error {
 		return mountError("%w", err)
 	}
 	m.ring = ring
+	if m.keySet, err = ring.Set(m.keys.write); err != nil {
+		return mountError("%w", err)
+	}
 	switch err := checkKeys(ctx, m.store, ring, m.keys, m.set.volumeRoot); {
 	case errors.Is(err, errWrongKeys):
 		m.log.Warnf("%v; files there will not open: give the key under which they were written with --key, once more for each key that only reads", err)
@@ -39,7 +42,7 @@ func (m *mounting) openRing(ctx context.Context) error {
 	if m.set.readOnly {
 		return nil
 	}
-	if _, _, err := ring.Current(ctx); err != nil {
+	if _, _, err := m.keySet.Current(ctx); err != nil {
 		return explainStore(m.set.target.Spec, err)
 	}
 	return nil

@@ -25,7 +25,7 @@ func newMaster(t *testing.T) keyring.Master {
 	if _, err := keyring.Generate(keyring.KindAES, path, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	m, err := keyring.Open(t.Context(), "file:"+path, keyring.Sources{})
+	m, err := keyring.Open(t.Context(), keyring.Spec{Source: "file:" + path}, keyring.Sources{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,20 +38,25 @@ func newRecipient(t *testing.T) keyring.Master {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := keyring.Open(t.Context(), "age:"+public.Recipient, keyring.Sources{})
+	m, err := keyring.Open(t.Context(), keyring.Spec{Source: "age:" + public.Recipient}, keyring.Sources{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return m
 }
 
-func newRing(t *testing.T, store objstore.Store, masters ...keyring.Master) *keyring.Ring {
+// newRing gives a ring whose first key writes.
+func newRing(t *testing.T, store objstore.Store, masters ...keyring.Master) keys {
 	t.Helper()
-	r, err := keyring.New(keyring.Options{WriteSet: masters[:1], Masters: masters, Bucket: bucket{store}, VolumeRoot: testRoot, Host: "h"})
+	r, err := keyring.New(keyring.Options{Masters: masters, Bucket: bucket{store}, VolumeRoot: testRoot, Host: "h"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r
+	set, err := r.Set(masters[:1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys{r, set}
 }
 
 func TestCheckKeys(t *testing.T) {
@@ -59,12 +64,12 @@ func TestCheckKeys(t *testing.T) {
 	mine, other, public := newMaster(t), newMaster(t), newRecipient(t)
 	check := func(masters ...keyring.Master) error {
 		set := keySet{write: masters[:1], all: masters}
-		return checkKeys(t.Context(), store, newRing(t, store, masters...), set, testRoot)
+		return checkKeys(t.Context(), store, newRing(t, store, masters...).ring, set, testRoot)
 	}
 	if err := check(mine); err != nil {
 		t.Errorf("an empty bucket: %v", err)
 	}
-	if _, _, err := newRing(t, store, mine).Current(t.Context()); err != nil {
+	if _, _, err := newRing(t, store, mine).set.Current(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := check(mine); err != nil {
@@ -79,7 +84,7 @@ func TestCheckKeys(t *testing.T) {
 	if err := check(public); err != nil {
 		t.Errorf("a host that only writes: %v", err)
 	}
-	if _, _, err := newRing(t, store, other).Current(t.Context()); err != nil {
+	if _, _, err := newRing(t, store, other).set.Current(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := check(mine); err != nil {
@@ -91,11 +96,11 @@ func TestCheckKeys(t *testing.T) {
 func TestKeysAdapter(t *testing.T) {
 	store := mem.New(mem.Options{})
 	master := newMaster(t)
-	epoch, err := keys{newRing(t, store, master)}.Current(t.Context())
+	epoch, err := newRing(t, store, master).Current(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := keys{newRing(t, store, master)}
+	k := newRing(t, store, master)
 	got, err := k.Open(t.Context(), testRoot+"a/b", epoch.ID, func(e sigil.Epoch) bool { return e == epoch })
 	if err != nil || got != epoch {
 		t.Errorf("Open: %v, %v", got, err)
@@ -103,7 +108,7 @@ func TestKeysAdapter(t *testing.T) {
 	if _, err := k.Open(t.Context(), testRoot+"a/b", sigil.EpochID{1}, func(sigil.Epoch) bool { return true }); !errors.Is(err, volume.ErrNoKey) {
 		t.Errorf("an unknown epoch: %v", err)
 	}
-	stranger := keys{newRing(t, store, newMaster(t))}
+	stranger := newRing(t, store, newMaster(t))
 	if _, err := stranger.Open(t.Context(), testRoot+"a/b", epoch.ID, func(sigil.Epoch) bool { return true }); !errors.Is(err, volume.ErrNoKey) {
 		t.Errorf("another's epoch: %v", err)
 	}

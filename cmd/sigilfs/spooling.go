@@ -34,8 +34,8 @@ func (m *mounting) openSpool(ctx context.Context) error {
 // spoolRecord seals the spool key so that a later mount opens it: under the own
 // epoch, or, where this host cannot open that again, under a key of its disk.
 func (m *mounting) spoolRecord(ctx context.Context, key *spoolkey.Key) ([]byte, error) {
-	if m.ring.CanReopen() {
-		id, _, err := m.ring.Current(ctx)
+	if m.keySet.CanReopen() {
+		id, _, err := m.keySet.Current(ctx)
 		if err != nil {
 			return nil, explainStore(m.set.target.Spec, err)
 		}
@@ -60,7 +60,7 @@ func (m *mounting) spoolRecord(ctx context.Context, key *spoolkey.Key) ([]byte, 
 func (m *mounting) stateMaster(ctx context.Context) (keyring.Master, error) {
 	via := m.sources()
 	if m.set.stateKey != "" {
-		master, err := keyring.Open(ctx, m.set.stateKey, via)
+		master, err := keyring.Open(ctx, keyring.Spec{Source: m.set.stateKey}, via)
 		if err == nil && !master.CanUnwrap() {
 			err = errors.New("it only holds public recipients; give a key that this host can open again")
 		}
@@ -71,5 +71,5 @@ func (m *mounting) stateMaster(ctx context.Context) (keyring.Master, error) {
 		return nil, err
 	}
 	m.log.WithField("file", path).Warn("this host cannot open what it writes, so unfinished writes lie on its disk under a key beside them: a stolen disk shows them; --state-key names a better place")
-	return keyring.Open(ctx, "file:"+path, via)
+	return keyring.Open(ctx, keyring.Spec{Source: "file:" + path}, via)
 }

@@ -24,7 +24,7 @@ func TestSSHKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(sshPub)))
-	writer, err := Open(t.Context(), "age:"+line+" user@host", Sources{})
+	writer, err := Open(t.Context(), Spec{Source: "age:" + line + " user@host"}, Sources{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func TestSSHKey(t *testing.T) {
 	for name, block := range map[string]*pem.Block{"plain": plain, "locked": locked} {
 		path := writeFile(t, pem.EncodeToMemory(block), 0o600)
 		for _, spec := range []string{"file:" + path, "age:" + line + ",file:" + path} {
-			reader, err := Open(t.Context(), spec, ask("correct horse"))
+			reader, err := Open(t.Context(), Spec{Source: spec}, ask("correct horse"))
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
@@ -55,18 +55,18 @@ func TestSSHKey(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		_, err = Open(t.Context(), "file:"+writeFile(t, pem.EncodeToMemory(block), 0o644), ask("correct horse"))
+		_, err = Open(t.Context(), Spec{Source: "file:" + writeFile(t, pem.EncodeToMemory(block), 0o644)}, ask("correct horse"))
 		wantErr(t, err, ErrKeySource)
 	}
 	path := writeFile(t, pem.EncodeToMemory(locked), 0o600)
 	for want, via := range map[string]Sources{"nobody to ask": {}, "passphrase is wrong": ask("x")} {
-		_, err := Open(t.Context(), "file:"+path, via)
+		_, err := Open(t.Context(), Spec{Source: "file:" + path}, via)
 		wantErr(t, err, ErrKeySource)
 		if !strings.Contains(err.Error(), want) {
 			t.Error(err)
 		}
 	}
-	_, err = Open(t.Context(), "age:ssh-ed25519 AAAA", Sources{})
+	_, err = Open(t.Context(), Spec{Source: "age:ssh-ed25519 AAAA"}, Sources{})
 	wantErr(t, err, ErrKeySource)
 }
 
@@ -80,9 +80,9 @@ func TestPluginThatFails(t *testing.T) {
 	t.Setenv("PATH", bin)
 	none := plugin.EncodeIdentity("none", []byte("data"))
 	path := writeFile(t, []byte(none+"\n"), 0o600)
-	_, err := Open(t.Context(), "file:"+path, Sources{})
+	_, err := Open(t.Context(), Spec{Source: "file:" + path}, Sources{})
 	wantErr(t, err, ErrKeySource)
-	m, err := Open(t.Context(), "age:"+id.Recipient().String()+",file:"+path, Sources{})
+	m, err := Open(t.Context(), Spec{Source: "age:" + id.Recipient().String() + ",file:" + path}, Sources{})
 	if err != nil || m.ID() != full.ID() || !m.CanUnwrap() {
 		t.Fatalf("got %v, %v", m, err)
 	}

@@ -16,8 +16,12 @@ import (
 
 // Dir is the memory of the epochs of one bucket, a directory of mode 0700:
 //
-//	<id>.epoch   a record: the newest object seen of an epoch
-//	own-<set>    a pin: the epoch that this host seals under for one key set
+//	<id>-<key>.epoch   a record: the newest object seen of an epoch; key is the
+//	                   first 16 bytes of SHA-256 of the epoch key, in hex
+//	own-<set>          a pin: the epoch that this host seals under for one key set
+//
+// A record is of an id and a key: who plants an epoch under the id of another
+// takes nothing from it.
 //
 // No file of it holds a key. A nil *Dir remembers nothing. One process uses a
 // directory at a time; a Dir belongs to one Ring, which serialises its writes.
@@ -28,16 +32,16 @@ const maxRecord = 2 * MaxEpochSize
 
 // record is what is remembered of an epoch.
 type record struct {
-	Sum    [sha256.Size]byte // SHA-256 of the epoch key
-	State  Phase             // the furthest seen
-	Own    bool              // made by this host
-	Object []byte            // the epoch object of the highest revision seen
+	Sum    keySum
+	State  Phase  // the furthest seen
+	Own    bool   // made by this host
+	Object []byte // the epoch object of the highest revision seen
 }
 
 // pin names an epoch and its key.
 type pin struct {
 	ID  EpochID
-	Sum [sha256.Size]byte
+	Sum keySum
 }
 
 // recordJSON and pinJSON are the files' content.
@@ -76,25 +80,65 @@ func OpenDir(path string) (*Dir, error) {
 	return &Dir{path}, nil
 }
 
-// record gives what is remembered of id, nil where nothing is.
-func (d *Dir) record(id EpochID) (*record, error) {
+// recordName is the file of an epoch under one key.
+func recordName(id EpochID, sum keySum) string {
+	return id.String() + "-" + hex.EncodeToString(sum[:16]) + ".epoch"
+}
+
+// record gives what is remembered of id under a key, nil where nothing is.
+func (d *Dir) record(id EpochID, sum keySum) (*record, error) {
+	rec, err := d.loadRecord(id, recordName(id, sum))
+	if err == nil && rec != nil && rec.Sum != sum {
+		return nil, errRecord(id)
+	}
+	return rec, err
+}
+
+// records gives what is remembered of id under any key. The first error comes
+// with the records that could be read.
+func (d *Dir) records(id EpochID) (all []*record, first error) {
+	if d == nil {
+		return nil, nil
+	}
+	files, err := os.ReadDir(d.path)
+	if err != nil {
+		return nil, fmt.Errorf("read key state: %w", err)
+	}
+	for _, f := range files {
+		if !strings.HasPrefix(f.Name(), id.String()+"-") || !strings.HasSuffix(f.Name(), ".epoch") {
+			continue
+		}
+		rec, err := d.loadRecord(id, f.Name())
+		switch {
+		case err != nil && first == nil:
+			first = err
+		case err == nil && rec != nil:
+			all = append(all, rec)
+		}
+	}
+	return all, first
+}
+
+func (d *Dir) loadRecord(id EpochID, name string) (*record, error) {
 	var file recordJSON
-	if ok, err := d.load(id.String()+".epoch", &file); !ok || err != nil {
+	if ok, err := d.load(name, &file); !ok || err != nil {
 		return nil, err
 	}
 	sum, err := parseSum(file.Sum)
 	if err != nil || file.Version != 1 {
-		return nil, fmt.Errorf("key state of epoch %s is damaged", id)
+		return nil, errRecord(id)
 	}
 	state, err := parsePhase(file.State)
 	if err != nil {
-		return nil, fmt.Errorf("key state of epoch %s is damaged", id)
+		return nil, errRecord(id)
 	}
 	return &record{Sum: sum, State: state, Own: file.Own, Object: file.Object}, nil
 }
 
+func errRecord(id EpochID) error { return fmt.Errorf("key state of epoch %s is damaged", id) }
+
 func (d *Dir) setRecord(id EpochID, r record) error {
-	return d.save(id.String()+".epoch", recordJSON{
+	return d.save(recordName(id, r.Sum), recordJSON{
 		Version: 1, Sum: hex.EncodeToString(r.Sum[:]), State: r.State.String(), Own: r.Own, Object: r.Object,
 	})
 }
@@ -120,12 +164,12 @@ func (d *Dir) setPin(set string, p pin) error {
 	return d.save("own-"+set, pinJSON{Version: 1, ID: p.ID.String(), Sum: hex.EncodeToString(p.Sum[:])})
 }
 
-func parseSum(s string) ([sha256.Size]byte, error) {
+func parseSum(s string) (keySum, error) {
 	raw, err := hex.DecodeString(s)
 	if err != nil || len(raw) != sha256.Size {
-		return [sha256.Size]byte{}, errors.New("not a SHA-256")
+		return keySum{}, errors.New("not a SHA-256")
 	}
-	return [sha256.Size]byte(raw), nil
+	return keySum(raw), nil
 }
 
 // load reads a file into v; false where there is none.

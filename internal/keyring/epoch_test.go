@@ -182,7 +182,7 @@ func openGolden(t *testing.T, object []byte) (*[KeySize]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := mustRing(t, Options{WriteSet: []Master{goldenMaster}, Bucket: newBucket()})
+	r := mustRing(t, conf{WriteSet: []Master{goldenMaster}, Bucket: newBucket()})
 	return r.unwrap(t.Context(), e)
 }
 
@@ -279,7 +279,7 @@ func TestForeignKeyIDsInMessages(t *testing.T) {
 	}
 	b := newBucket()
 	b.set(epochPath("", goldenID), epochOf(many...))
-	_, err := mustRing(t, Options{Masters: []Master{aesKey(1)}, ReadOnly: true, Bucket: b}).
+	_, err := mustRing(t, conf{Masters: []Master{aesKey(1)}, ReadOnly: true, Bucket: b}).
 		Open(t.Context(), obj, goldenID, func(*[KeySize]byte) bool { return true })
 	wantErr(t, err, ErrNoKey)
 	if len(err.Error()) > 500 || !strings.Contains(err.Error(), "and 4992 more") {

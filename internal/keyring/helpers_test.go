@@ -183,13 +183,47 @@ func agePair(t *testing.T) (full, public *ageMaster, id *age.X25519Identity) {
 	return full, public, id
 }
 
-func mustRing(t *testing.T, opt Options) *Ring {
+// conf is what a test mounts with: Options, and the keys that write.
+type conf struct {
+	WriteSet, Masters []Master
+	Bucket            Bucket
+	VolumeRoot        string
+	ReadOnly          bool
+	Dir               *Dir
+	Host              string
+	Now               func() time.Time
+	Report            func(EpochID, string)
+	Revoked           func(EpochID, error)
+}
+
+// mounted is a ring and its one key set.
+type mounted struct {
+	*Ring
+	*Set
+}
+
+func mustRing(t *testing.T, c conf) mounted {
 	t.Helper()
-	r, err := New(opt)
+	r, err := New(Options{
+		Masters: slices.Concat(c.WriteSet, c.Masters), Bucket: c.Bucket, VolumeRoot: c.VolumeRoot, ReadOnly: c.ReadOnly,
+		Dir: c.Dir, Host: c.Host, Now: c.Now, Report: c.Report, Revoked: c.Revoked,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r
+	if c.WriteSet == nil { // it only reads
+		c.WriteSet = c.Masters
+	}
+	return mounted{r, mustSet(t, r, c.WriteSet...)}
+}
+
+func mustSet(t *testing.T, r *Ring, write ...Master) *Set {
+	t.Helper()
+	s, err := r.Set(write)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func mustDir(t *testing.T) *Dir {
@@ -201,7 +235,10 @@ func mustDir(t *testing.T) *Dir {
 	return d
 }
 
-func mustCurrent(t *testing.T, r *Ring) (EpochID, [KeySize]byte) {
+func mustCurrent(t *testing.T, r interface {
+	Current(ctx context.Context) (EpochID, [KeySize]byte, error)
+},
+) (EpochID, [KeySize]byte) {
 	t.Helper()
 	id, key, err := r.Current(t.Context())
 	if err != nil {
@@ -249,3 +286,6 @@ func writeFile(t *testing.T, data []byte, mode os.FileMode) string {
 	}
 	return path
 }
+
+// second gives the error of a pair.
+func second[T any](_ T, err error) error { return err }

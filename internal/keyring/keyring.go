@@ -2,13 +2,14 @@
 // configuration and never touch the bucket, and epoch keys, which lie in the
 // bucket wrapped under master keys.
 //
-//	master key   Master: an AES-256 key, or age recipients and identities.
-//	             Open reads one from its source, Generate makes one.
+//	master key   Master: an AES-256 key, age recipients and identities, or a
+//	             key of a KMS. Open finds one by its source, Generate makes one.
 //	epoch key    32 random bytes. Epoch is the small object that carries it,
 //	             .sigil/epochs/<id>: one JSON line with the wraps, one line of
 //	             HMAC under the epoch key, perhaps one of signature.
-//	Ring         finds the epoch of an object that is read, and keeps the one
-//	             epoch that this host made for itself and seals under.
+//	Ring         finds the epoch of an object that is read.
+//	Set          is one key set of a ring's policy, and the one epoch that this
+//	             host made for itself and seals under for it.
 //	Dir          what outlives a mount: which epochs are this host's own, and
 //	             the newest revision seen of every epoch used.
 //
@@ -16,8 +17,9 @@
 // key he knows. An epoch's state goes from open to retired to closed and never
 // back, whatever the bucket shows.
 //
-// The package knows no object, no S3 and no FUSE: Bucket is the little that it
-// needs of a store.
+// The package knows no object, no S3, no AWS and no FUSE: Bucket is the little
+// that it needs of a store, KMS of a key management service (internal/keyring/kms
+// speaks to that of AWS).
 package keyring
 
 import (
@@ -34,8 +36,12 @@ var (
 	ErrNoKey = errors.New("no key for this epoch")
 
 	// ErrWrongKey: the epoch is wrapped for a configured key and does not
-	// open with it, or it is closed.
+	// open with it, or it is closed, or the key's KMS has it disabled.
 	ErrWrongKey = errors.New("wrong key for this epoch")
+
+	// ErrAccess: the KMS lets this identity not use the key. The text names
+	// the action, the key and what to grant.
+	ErrAccess = errors.New("access to the key denied")
 
 	// ErrVersion: a format version, member or value this program does not know.
 	ErrVersion = errors.New("epoch format version not supported")

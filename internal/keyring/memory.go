@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 )
 
@@ -35,12 +34,50 @@ func (r *Ring) enter(ctx context.Context, name string) (leave func(), err error)
 	}
 }
 
+// maxKeys bounds the keys that one id is remembered with in a mount.
+const maxKeys = 16
+
+// known gives the entries of an id. The slice is never changed.
+func (r *Ring) known(id EpochID) []*entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.epochs[id]
+}
+
+// lookup gives the entry of an id with one key, or nil. r.mu is held.
+func (r *Ring) lookup(id EpochID, sum keySum) *entry {
+	for _, e := range r.epochs[id] {
+		if e.sum() == sum {
+			return e
+		}
+	}
+	return nil
+}
+
+// put makes e the entry of its id and key.
+func (r *Ring) put(e *entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := r.without(e)
+	if len(all) >= maxKeys { // planted ones, but for one
+		if i := slices.IndexFunc(all, func(e *entry) bool { return !e.own }); i >= 0 {
+			all = slices.Delete(all, i, i+1)
+		}
+	}
+	r.epochs[e.epoch.ID] = append(all, e)
+}
+
+// without gives the entries of e's id but the one with its key, in a new slice.
+// r.mu is held.
+func (r *Ring) without(e *entry) []*entry {
+	sum := e.sum()
+	return slices.DeleteFunc(slices.Clone(r.epochs[e.epoch.ID]), func(have *entry) bool { return have.sum() == sum })
+}
+
 // keep makes e what is known of its epoch, in memory and, where it tells more
 // than rec, on disk. A disk that fails costs memory across mounts, no access.
 func (r *Ring) keep(e *entry, rec *record) {
-	r.mu.Lock()
-	r.epochs[e.epoch.ID] = e
-	r.mu.Unlock()
+	r.put(e)
 	now := e.record()
 	if rec != nil && rec.State == now.State && rec.Own == now.Own && bytes.Equal(rec.Object, now.Object) {
 		return
@@ -154,59 +191,4 @@ func (r *Ring) meet(ctx context.Context, e *entry, key string) (*Epoch, string, 
 		return nil, "", err
 	}
 	return epoch, etag, nil
-}
-
-// Recheck reads every epoch in use again, for what other hosts did to it. An
-// own epoch that may not be sealed under any more is left, and Current makes
-// the next. Missing epoch objects are put back. It gives the first error of
-// the bucket, and goes on past it.
-func (r *Ring) Recheck(ctx context.Context) error {
-	r.mu.Lock()
-	ids := slices.Collect(maps.Keys(r.epochs))
-	clear(r.misses)
-	clear(r.weighed)
-	r.mu.Unlock()
-	var first error
-	for _, id := range ids {
-		if err := r.recheck(ctx, id); err != nil && first == nil {
-			first = fmt.Errorf("recheck epoch %s: %w", id, err)
-		}
-	}
-	return first
-}
-
-func (r *Ring) recheck(ctx context.Context, id EpochID) error {
-	leave, err := r.enter(ctx, id.String())
-	if err != nil {
-		return err
-	}
-	defer leave()
-	before := r.known(id)
-	f, err := r.look(ctx, before)
-	if err != nil {
-		return err
-	}
-	now, rec := r.repair(ctx, f), before.record()
-	r.keep(now, &rec)
-	if why := r.unsealable(now); now.own && why != "" && r.unsealable(before) == "" {
-		r.report(id, "the own epoch "+why+" and is left")
-	}
-	return nil
-}
-
-// look reads a known epoch again where it lies. Only its MAC is checked and no
-// wrap is opened: this host may hold recipients only.
-func (r *Ring) look(ctx context.Context, e *entry) (found, error) {
-	epoch, etag, err := r.meet(ctx, e, epochPath(e.at, e.epoch.ID))
-	switch {
-	case errors.Is(err, ErrNotExist):
-		return found{entry: e}, nil
-	case err != nil && !final(err):
-		return found{}, err
-	case err != nil:
-		r.report(e.epoch.ID, "something else lies in the place of this epoch; what was seen before is used: "+err.Error())
-		return found{entry: e}, nil //nolint:nilerr // the object is wrong, not the request
-	}
-	shown := &entry{key: e.key, epoch: epoch, state: epoch.State, at: e.at}
-	return found{entry: r.join(shown, e), etag: etag, shown: epoch.Revision}, nil
 }

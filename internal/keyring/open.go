@@ -3,10 +3,38 @@ package keyring
 import (
 	"context"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 )
 
-// Open reads a master key from the place that spec names:
+// Spec names a master key of the configuration. A command line says Source
+// alone, a configuration file all of it.
+type Spec struct {
+	// Source is where the key is; see Open.
+	Source string
+
+	// Kind is what must be there: KindAES, KindAge or KindKMS; "": whatever is.
+	Kind string
+
+	// Context is the encryption context of a KMS key, and of no other.
+	Context map[string]string
+}
+
+// Format shows the kind of source alone: a key may stand there by mistake.
+func (s Spec) Format(f fmt.State, _ rune) {
+	scheme, _, _ := strings.Cut(s.Source, ":")
+	if !isScheme(scheme) {
+		scheme = "?"
+	}
+	_, _ = io.WriteString(f, scheme+":…")
+}
+
+func isScheme(s string) bool {
+	return slices.Contains([]string{"file", "env", "credential", "command", KindAge, KindKMS}, s)
+}
+
+// Open reads a master key from the place that spec.Source names:
 //
 //	file:PATH env:NAME credential:NAME command:COMMAND
 //	    an AES-256 key: 32 raw bytes, hex or base64. A file must have mode
@@ -16,21 +44,37 @@ import (
 //	    age recipients to wrap for, and a source (as above; before it stands
 //	    identity: or recipients: where that is to be demanded) with age
 //	    identities or recipients, one a line. The source goes to the end of
-//	    spec, commas too. Without recipients, those of the identities are used.
+//	    Source, commas too. Without recipients, those of the identities are used.
+//	kms:KEY
+//	    a symmetric key of AWS KMS by its ARN, its id or an alias. All but the
+//	    ARN of a key ask KMS what it is (kms:DescribeKey).
 //
 // Every error wraps ErrKeySource and is one sentence for the user; a secret
-// given in spec itself is refused without being repeated.
-func Open(ctx context.Context, spec string, via Sources) (Master, error) {
-	scheme, rest, _ := strings.Cut(spec, ":")
+// given in Source itself is refused without being repeated.
+func Open(ctx context.Context, spec Spec, via Sources) (Master, error) {
+	m, err := open(ctx, spec, via)
 	switch {
-	case hasSecret(spec):
-		return nil, fmt.Errorf("%w: a secret key was given on the command line, where others can read it; put it in a file and write file:PATH", ErrKeySource)
-	case scheme == "age":
-		return openAge(ctx, rest, via)
-	case scheme == "kms":
-		return nil, fmt.Errorf("%w: KMS keys are not supported by this version: %w", ErrKeySource, ErrUnsupported)
+	case err != nil:
+		return nil, err
+	case spec.Kind != "" && m.Kind() != spec.Kind:
+		return nil, fmt.Errorf("%w: what is at %v is of kind %s, not %s", ErrKeySource, spec, m.Kind(), spec.Kind)
+	case len(spec.Context) > 0 && m.Kind() != KindKMS:
+		return nil, fmt.Errorf("%w: only a kms: key has an encryption context", ErrKeySource)
 	}
-	c, err := via.read(ctx, spec)
+	return m, nil
+}
+
+func open(ctx context.Context, spec Spec, via Sources) (Master, error) {
+	scheme, rest, _ := strings.Cut(spec.Source, ":")
+	switch {
+	case hasSecret(spec.Source):
+		return nil, errSecret()
+	case scheme == KindAge:
+		return openAge(ctx, rest, via)
+	case scheme == KindKMS:
+		return openKMS(ctx, rest, spec.Context, via)
+	}
+	c, err := via.read(ctx, spec.Source)
 	if err != nil {
 		return nil, err
 	}
@@ -38,13 +82,9 @@ func Open(ctx context.Context, spec string, via Sources) (Master, error) {
 	if looksLikeAge(c.data) {
 		return ageFromContent(ctx, c, "", nil, via)
 	}
-	data, err := c.secret()
+	key, err := c.key()
 	if err != nil {
 		return nil, err
-	}
-	key, err := parseKey(data)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s %w", ErrKeySource, c.name, err)
 	}
 	defer clear(key[:])
 	return newAES(key), nil

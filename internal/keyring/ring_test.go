@@ -21,7 +21,7 @@ const obj = "web1/data/a.txt"
 
 func TestOwnEpochIsMadeOnceAndPinned(t *testing.T) {
 	b, c, d := newBucket(), newClock(), mustDir(t)
-	opt := Options{WriteSet: []Master{aesKey(1), aesKey(99)}, Bucket: b, VolumeRoot: "web1/", Dir: d, Host: "h1", Now: c.now}
+	opt := conf{WriteSet: []Master{aesKey(1), aesKey(99)}, Bucket: b, VolumeRoot: "web1/", Dir: d, Host: "h1", Now: c.now}
 	r := mustRing(t, opt)
 	id, key := mustCurrent(t, r)
 	if want := []string{"web1/.sigil/epochs/" + id.String()}; !slices.Equal(b.keys(), want) {
@@ -31,7 +31,7 @@ func TestOwnEpochIsMadeOnceAndPinned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.Host != "h1" || e.Revision != 1 || e.State != Live || !e.Created.Equal(c.now()) || !e.wrappedFor(r.KeySet()) || len(e.Wraps) != 2 {
+	if e.Host != "h1" || e.Revision != 1 || e.State != Live || !e.Created.Equal(c.now()) || !e.wrappedFor(r.KeyIDs()) || len(e.Wraps) != 2 {
 		t.Errorf("made %+v", e)
 	}
 	before := b.requests()
@@ -89,7 +89,7 @@ func TestOwnEpochIsLeft(t *testing.T) {
 		for _, how := range []string{"recheck", "remount"} {
 			t.Run(tt.name+"/"+how, func(t *testing.T) {
 				b, c := newBucket(), newClock()
-				opt := Options{WriteSet: []Master{aesKey(1)}, Bucket: b, Dir: mustDir(t), Now: c.now}
+				opt := conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Dir: mustDir(t), Now: c.now}
 				r := mustRing(t, opt)
 				id, key := mustCurrent(t, r)
 				tt.do(t, b, c, id, key)
@@ -125,13 +125,13 @@ func plant(t *testing.T, id EpochID, m Master, now time.Time) []byte {
 
 func TestOtherKeySetMakesNewEpoch(t *testing.T) {
 	b, c, d := newBucket(), newClock(), mustDir(t)
-	one, _ := mustCurrent(t, mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, Dir: d, Now: c.now}))
-	both := Options{WriteSet: []Master{aesKey(1), aesKey(2)}, Bucket: b, Dir: d, Now: c.now}
+	one, _ := mustCurrent(t, mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Dir: d, Now: c.now}))
+	both := conf{WriteSet: []Master{aesKey(1), aesKey(2)}, Bucket: b, Dir: d, Now: c.now}
 	two, _ := mustCurrent(t, mustRing(t, both))
 	if one == two {
 		t.Fatal("an epoch was taken up for another key set")
 	}
-	back, _ := mustCurrent(t, mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, Dir: d, Now: c.now}))
+	back, _ := mustCurrent(t, mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Dir: d, Now: c.now}))
 	slices.Reverse(both.WriteSet)
 	if again, _ := mustCurrent(t, mustRing(t, both)); back != one || again != two {
 		t.Error("a key set did not find its own epoch again")
@@ -140,8 +140,8 @@ func TestOtherKeySetMakesNewEpoch(t *testing.T) {
 
 func TestTwoHosts(t *testing.T) {
 	b, c := newBucket(), newClock()
-	h1 := mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, VolumeRoot: "web1/", Now: c.now, Dir: mustDir(t)})
-	h2 := mustRing(t, Options{WriteSet: []Master{aesKey(2)}, Masters: []Master{aesKey(1)}, Bucket: b, Now: c.now, Dir: mustDir(t)})
+	h1 := mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b, VolumeRoot: "web1/", Now: c.now, Dir: mustDir(t)})
+	h2 := mustRing(t, conf{WriteSet: []Master{aesKey(2)}, Masters: []Master{aesKey(1)}, Bucket: b, Now: c.now, Dir: mustDir(t)})
 	id1, key1 := mustCurrent(t, h1)
 	id2, _ := mustCurrent(t, h2)
 	if id1 == id2 {
@@ -168,9 +168,9 @@ func TestTwoHosts(t *testing.T) {
 
 func TestHostsRace(t *testing.T) {
 	b := newBucket()
-	rings := []*Ring{
-		mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, Dir: mustDir(t)}),
-		mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b}),
+	rings := []mounted{
+		mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Dir: mustDir(t)}),
+		mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b}),
 	}
 	ids := make([]EpochID, 16)
 	var wg sync.WaitGroup
@@ -205,7 +205,7 @@ func TestHostsRace(t *testing.T) {
 func TestWriteOnlyHost(t *testing.T) {
 	b, c, d := newBucket(), newClock(), mustDir(t)
 	full, public, id := agePair(t)
-	opt := Options{WriteSet: []Master{public}, Bucket: b, Dir: d, Now: c.now}
+	opt := conf{WriteSet: []Master{public}, Bucket: b, Dir: d, Now: c.now}
 	r := mustRing(t, opt)
 	if r.CanReopen() {
 		t.Error("says that it can reopen what it makes")
@@ -226,7 +226,7 @@ func TestWriteOnlyHost(t *testing.T) {
 	if nid, _ := mustCurrent(t, next); nid == eid {
 		t.Error("sealed under an epoch that it cannot have opened")
 	}
-	reader := mustRing(t, Options{Masters: []Master{full}, ReadOnly: true, Bucket: b})
+	reader := mustRing(t, conf{Masters: []Master{full}, ReadOnly: true, Bucket: b})
 	if got, err := reader.Open(t.Context(), obj, eid, is(key)); err != nil || got != key {
 		t.Fatalf("the identity's host: %v", err)
 	}
@@ -249,13 +249,13 @@ func TestWriteOnlyHost(t *testing.T) {
 // is used.
 func TestSecretHalfWins(t *testing.T) {
 	full, public, _ := agePair(t)
-	for _, opt := range []Options{
+	for _, opt := range []conf{
 		{WriteSet: []Master{public}, Masters: []Master{full}},
 		{WriteSet: []Master{full}, Masters: []Master{public}},
 		{WriteSet: []Master{public, full}},
 	} {
 		opt.Bucket = newBucket()
-		if r := mustRing(t, opt); !r.CanReopen() || len(r.KeySet()) != 1 {
+		if r := mustRing(t, opt); !r.CanReopen() || len(r.KeyIDs()) != 1 {
 			t.Errorf("%v cannot reopen", r)
 		}
 	}
@@ -310,7 +310,7 @@ func TestOpenErrors(t *testing.T) {
 			for prefix, data := range tt.at {
 				b.set(epochPath(prefix, id), data)
 			}
-			r := mustRing(t, Options{WriteSet: []Master{m}, Bucket: b, Now: c.now})
+			r := mustRing(t, conf{WriteSet: []Master{m}, Bucket: b, Now: c.now})
 			key, err := r.Open(t.Context(), obj, id, func(k *[KeySize]byte) bool { return tt.holds && *k == goldenKey })
 			if !errors.Is(err, tt.want) || tt.want == nil && (err != nil || key != goldenKey) {
 				t.Fatalf("error %v, want %v", err, tt.want)
@@ -324,10 +324,10 @@ func TestOpenErrors(t *testing.T) {
 
 func TestBucketErrorIsNoMiss(t *testing.T) {
 	b := newBucket()
-	r := mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, Dir: mustDir(t)})
+	r := mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Dir: mustDir(t)})
 	id, key := mustCurrent(t, r)
 	down := errors.New("unreachable")
-	other := mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b})
+	other := mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b})
 	b.fail = down
 	_, err := other.Open(t.Context(), obj, id, is(key))
 	wantErr(t, err, down)
@@ -344,7 +344,7 @@ func TestBucketErrorIsNoMiss(t *testing.T) {
 
 func TestMissIsNotedForAWhile(t *testing.T) {
 	b, c := newBucket(), newClock()
-	r := mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now})
+	r := mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now})
 	id := NewEpochID()
 	open := func() error { _, err := r.Open(t.Context(), obj, id, is(goldenKey)); return err }
 	wantErr(t, open(), ErrNoKey)
@@ -368,13 +368,13 @@ func TestRollback(t *testing.T) {
 	for _, how := range []string{"recheck", "remount"} {
 		t.Run(how, func(t *testing.T) {
 			b, c := newBucket(), newClock()
-			maker := mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now})
+			maker := mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now})
 			id, key := mustCurrent(t, maker)
 			path := epochPath("", id)
 			first := b.object(path)
 			second := change(t, id, key, first, func(e *Epoch) { e.State = Retired })
 			var said reports
-			opt := Options{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now, Dir: mustDir(t), Report: said.add}
+			opt := conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now, Dir: mustDir(t), Report: said.add}
 			r := mustRing(t, opt)
 			b.set(path, second)
 			if _, err := r.Open(t.Context(), obj, id, is(key)); err != nil {
@@ -389,7 +389,7 @@ func TestRollback(t *testing.T) {
 			} else if err := r.Recheck(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if e := r.known(id); e.state != Retired || e.epoch.Revision != 2 {
+			if e := r.known(id)[0]; e.state != Retired || e.epoch.Revision != 2 {
 				t.Errorf("fell back to revision %d, %s", e.epoch.Revision, e.state)
 			}
 			if said.count() == 0 {
@@ -405,9 +405,9 @@ func TestRollback(t *testing.T) {
 // TestStateNeverGoesBack: not by a higher revision either.
 func TestStateNeverGoesBack(t *testing.T) {
 	b, c := newBucket(), newClock()
-	id, key := mustCurrent(t, mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now}))
+	id, key := mustCurrent(t, mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now}))
 	path := epochPath("", id)
-	opt := Options{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now, Dir: mustDir(t)}
+	opt := conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now, Dir: mustDir(t)}
 	r := mustRing(t, opt)
 	b.set(path, change(t, id, key, b.object(path), func(e *Epoch) { e.State = Closed }))
 	_, err := r.Open(t.Context(), obj, id, is(key))
@@ -422,35 +422,67 @@ func TestStateNeverGoesBack(t *testing.T) {
 	wantErr(t, err, ErrWrongKey)
 }
 
-// TestRememberedKeyHolds: an id that was seen under one key does not open
-// under another, in a later mount either.
-func TestRememberedKeyHolds(t *testing.T) {
+// TestPlantedEpochDeniesNothing: who plants an epoch under the id of another,
+// where it is found first, does not keep the genuine one from a host that met
+// the planted one first, in that mount or a later one.
+func TestPlantedEpochDeniesNothing(t *testing.T) {
 	b, c := newBucket(), newClock()
-	id, key := mustCurrent(t, mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now}))
+	id, key := mustCurrent(t, mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now}))
+	planted := [KeySize]byte{1, 2, 3}
+	b.set(epochPath("web1/", id), plant(t, id, aesKey(1), c.now()))
 	var said reports
-	opt := Options{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now, Dir: mustDir(t), Report: said.add}
-	if _, err := mustRing(t, opt).Open(t.Context(), obj, id, is(key)); err != nil {
+	opt := conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now, Dir: mustDir(t), Report: said.add}
+	r := mustRing(t, opt)
+	for range 2 {
+		for _, k := range [][KeySize]byte{planted, key} {
+			if got, err := r.Open(t.Context(), obj, id, is(k)); err != nil || got != k {
+				t.Fatalf("what is sealed under %x…: %v", k[:3], err)
+			}
+		}
+		r = mustRing(t, opt)
+	}
+	if said.count() == 0 {
+		t.Error("two keys of one id are not reported")
+	}
+	// The memory of the two does not mix.
+	b.delete(epochPath("", id))
+	b.delete(epochPath("web1/", id))
+	for _, k := range [][KeySize]byte{key, planted} {
+		if got, err := r.Open(t.Context(), obj, id, is(k)); err != nil || got != k {
+			t.Errorf("from memory: %v", err)
+		}
+	}
+	wantErr(t, second(r.Open(t.Context(), obj, id, is([KeySize]byte{9}))), ErrCorrupt)
+}
+
+// TestPlantedEpochIsNotOwn: the own epoch, and keys derived from it, are those
+// of the key that was pinned, whatever else lies under its id.
+func TestPlantedEpochIsNotOwn(t *testing.T) {
+	b, c := newBucket(), newClock()
+	opt := conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now, Dir: mustDir(t)}
+	id, key := mustCurrent(t, mustRing(t, opt))
+	want := [KeySize]byte(hkdf32(key[:], []byte("salt"), "i"))
+	b.set(epochPath("", id), plant(t, id, aesKey(1), c.now()))
+	r := mustRing(t, opt)
+	planted := [KeySize]byte{1, 2, 3}
+	if _, err := r.Open(t.Context(), obj, id, is(planted)); err != nil {
 		t.Fatal(err)
 	}
-	b.set(epochPath("web1/", id), plant(t, id, aesKey(1), c.now()))
-	planted := [KeySize]byte{1, 2, 3}
-	_, err := mustRing(t, opt).Open(t.Context(), obj, id, is(planted))
-	wantErr(t, err, ErrCorrupt)
-	if said.count() == 0 {
-		t.Error("not reported")
+	if got, err := r.Derive(t.Context(), id, []byte("salt"), "i"); err != nil || got != want {
+		t.Errorf("derived from the planted key (%v)", err)
 	}
-	if got, err := mustRing(t, opt).Open(t.Context(), obj, id, is(key)); err != nil || got != key {
-		t.Errorf("the true epoch behind the planted one: %v", err)
+	if got, sealing := mustCurrent(t, r); sealing == planted || got == id && sealing != key {
+		t.Error("seals under the planted key")
 	}
 }
 
 func TestMissingEpochIsPutBack(t *testing.T) {
 	for _, readOnly := range []bool{false, true} {
 		b, c := newBucket(), newClock()
-		id, key := mustCurrent(t, mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, VolumeRoot: "web1/", Now: c.now}))
+		id, key := mustCurrent(t, mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b, VolumeRoot: "web1/", Now: c.now}))
 		path := epochPath("web1/", id)
 		stored := b.object(path)
-		opt := Options{WriteSet: []Master{aesKey(1)}, Bucket: b, VolumeRoot: "web1/", Now: c.now, Dir: mustDir(t), ReadOnly: readOnly}
+		opt := conf{WriteSet: []Master{aesKey(1)}, Bucket: b, VolumeRoot: "web1/", Now: c.now, Dir: mustDir(t), ReadOnly: readOnly}
 		r := mustRing(t, opt)
 		if _, err := r.Open(t.Context(), obj, id, is(key)); err != nil {
 			t.Fatal(err)
@@ -476,7 +508,7 @@ func TestMissingEpochIsPutBack(t *testing.T) {
 
 func TestReadOnlyMakesNoEpoch(t *testing.T) {
 	b := newBucket()
-	r := mustRing(t, Options{Masters: []Master{aesKey(1)}, Bucket: b, ReadOnly: true})
+	r := mustRing(t, conf{Masters: []Master{aesKey(1)}, Bucket: b, ReadOnly: true})
 	_, _, err := r.Current(t.Context())
 	wantErr(t, err, ErrReadOnly)
 	if b.requests() != 0 {
@@ -489,20 +521,20 @@ func TestReadOnlyMakesNoEpoch(t *testing.T) {
 func TestLostAnswer(t *testing.T) {
 	b := newBucket()
 	b.lose = true
-	id, key := mustCurrent(t, mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b}))
-	if _, err := mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b}).Open(t.Context(), obj, id, is(key)); err != nil {
+	id, key := mustCurrent(t, mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b}))
+	if _, err := mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b}).Open(t.Context(), obj, id, is(key)); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestMayKeep(t *testing.T) {
 	b, c := newBucket(), newClock()
-	opt := Options{WriteSet: []Master{aesKey(1)}, Masters: []Master{aesKey(2)}, Bucket: b, Now: c.now}
+	opt := conf{WriteSet: []Master{aesKey(1)}, Masters: []Master{aesKey(2)}, Bucket: b, Now: c.now}
 	r := mustRing(t, opt)
 	own, _ := mustCurrent(t, r)
-	same, sameKey := mustCurrent(t, mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now}))
-	wider, _ := mustCurrent(t, mustRing(t, Options{WriteSet: []Master{aesKey(1), aesKey(2)}, Bucket: b, Now: c.now}))
-	foreign, _ := mustCurrent(t, mustRing(t, Options{WriteSet: []Master{aesKey(3)}, Bucket: b, Now: c.now}))
+	same, sameKey := mustCurrent(t, mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now}))
+	wider, _ := mustCurrent(t, mustRing(t, conf{WriteSet: []Master{aesKey(1), aesKey(2)}, Bucket: b, Now: c.now}))
+	foreign, _ := mustCurrent(t, mustRing(t, conf{WriteSet: []Master{aesKey(3)}, Bucket: b, Now: c.now}))
 	for _, tt := range []struct {
 		name string
 		id   EpochID
@@ -522,12 +554,12 @@ func TestMayKeep(t *testing.T) {
 
 func TestDerive(t *testing.T) {
 	b, d := newBucket(), mustDir(t)
-	opt := Options{WriteSet: []Master{aesKey(1)}, Bucket: b, Dir: d}
+	opt := conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Dir: d}
 	r := mustRing(t, opt)
 	id, key := mustCurrent(t, r)
 	salt := []byte("sixteen bytes...")
 	want := [KeySize]byte(hkdf32(key[:], salt, "sigil/v1/spool"))
-	for _, ring := range []*Ring{r, mustRing(t, opt)} {
+	for _, ring := range []mounted{r, mustRing(t, opt)} {
 		if got, err := ring.Derive(t.Context(), id, salt, "sigil/v1/spool"); err != nil || got != want {
 			t.Errorf("derived another key (%v)", err)
 		}
@@ -537,8 +569,8 @@ func TestDerive(t *testing.T) {
 }
 
 func TestContextEndsAWait(t *testing.T) {
-	r := mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: newBucket()})
-	leave, err := r.enter(t.Context(), "current")
+	r := mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: newBucket()})
+	leave, err := r.enter(t.Context(), "current "+r.name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -550,16 +582,29 @@ func TestContextEndsAWait(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	m := []Master{aesKey(1)}
 	for name, opt := range map[string]Options{
-		"no key":    {Bucket: newBucket()},
-		"no bucket": {WriteSet: m},
-		"root":      {WriteSet: m, Bucket: newBucket(), VolumeRoot: "web1"},
-		"host":      {WriteSet: m, Bucket: newBucket(), Host: strings.Repeat("x", 256)},
+		"no bucket": {},
+		"root":      {Bucket: newBucket(), VolumeRoot: "web1"},
+		"host":      {Bucket: newBucket(), Host: strings.Repeat("x", 256)},
 	} {
 		if _, err := New(opt); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+}
+
+func TestSetRefuses(t *testing.T) {
+	r, err := New(Options{Masters: []Master{aesKey(1)}, Bucket: newBucket()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, write := range map[string][]Master{"no key": nil, "a key that is none of the ring's": {aesKey(1), aesKey(2)}} {
+		if _, err := r.Set(write); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if mustSet(t, r, aesKey(1), aesKey(1)) != mustSet(t, r, aesKey(1)) {
+		t.Error("the same keys give two sets")
 	}
 }
 
@@ -571,7 +616,7 @@ func TestDirOnDisk(t *testing.T) {
 	}
 	b := newBucket()
 	var said reports
-	opt := Options{WriteSet: []Master{aesKey(1)}, Bucket: b, Dir: d, Report: said.add}
+	opt := conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Dir: d, Report: said.add}
 	id, key := mustCurrent(t, mustRing(t, opt))
 	files, err := os.ReadDir(path)
 	if err != nil || len(files) != 2 {
@@ -587,7 +632,7 @@ func TestDirOnDisk(t *testing.T) {
 		}
 	}
 	sum := sha256.Sum256(key[:])
-	if rec, err := d.record(id); err != nil || rec.Sum != sum || !rec.Own || rec.State != Live {
+	if rec, err := d.record(id, sum); err != nil || rec.Sum != sum || !rec.Own || rec.State != Live {
 		t.Errorf("record %+v, %v", rec, err)
 	}
 	// Damage and links are reported, and a new epoch is made.
@@ -633,7 +678,7 @@ func TestDirThatFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	var said reports
-	r := mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: newBucket(), Dir: d, Report: said.add})
+	r := mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: newBucket(), Dir: d, Report: said.add})
 	mustCurrent(t, r)
 	if said.count() == 0 {
 		t.Error("not reported")
@@ -645,7 +690,7 @@ func TestDirThatFails(t *testing.T) {
 func TestWriteOnlyCredentials(t *testing.T) {
 	b, said := newBucket(), &reports{}
 	b.denied, b.lose = true, true
-	r := mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, Report: said.add})
+	r := mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Report: said.add})
 	id, _ := mustCurrent(t, r)
 	for range 3 {
 		if err := r.Recheck(t.Context()); err != nil {
@@ -664,9 +709,9 @@ func TestWriteOnlyCredentials(t *testing.T) {
 // root, and is looked for there from then on.
 func TestPutBackOnce(t *testing.T) {
 	b, said := newBucket(), &reports{}
-	other := mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, VolumeRoot: "web1/data/"})
+	other := mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b, VolumeRoot: "web1/data/"})
 	id, key := mustCurrent(t, other)
-	r := mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, VolumeRoot: "web1/", Report: said.add})
+	r := mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b, VolumeRoot: "web1/", Report: said.add})
 	if _, err := r.Open(t.Context(), obj, id, is(key)); err != nil {
 		t.Fatal(err)
 	}
@@ -686,12 +731,12 @@ func TestPutBackOnce(t *testing.T) {
 func TestPutBackMeetsAnother(t *testing.T) {
 	for _, theirs := range []uint64{1, 3} {
 		b := newBucket()
-		id, key := mustCurrent(t, mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, VolumeRoot: "web1/data/"}))
+		id, key := mustCurrent(t, mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b, VolumeRoot: "web1/data/"}))
 		first := b.object(epochPath("web1/data/", id))
 		second := change(t, id, key, first, func(*Epoch) {})
 		third := change(t, id, key, second, func(e *Epoch) { e.State = Closed })
 		b.set(epochPath("web1/data/", id), second)
-		r := mustRing(t, Options{WriteSet: []Master{aesKey(1)}, Bucket: b, VolumeRoot: "web1/"})
+		r := mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b, VolumeRoot: "web1/"})
 		if _, err := r.Open(t.Context(), obj, id, is(key)); err != nil {
 			t.Fatal(err)
 		}

@@ -15,17 +15,6 @@ type miss struct {
 	dir string
 }
 
-type missed struct {
-	err   error
-	until time.Time
-}
-
-// weighed is an answer of MayKeep.
-type weighed struct {
-	keep  bool
-	until time.Time
-}
-
 // found is an epoch that opens, and what the bucket shows of it.
 type found struct {
 	*entry
@@ -55,13 +44,14 @@ func prefixes(objectKey string) []string {
 // and by one goroutine at a time.
 //
 // An epoch once opened takes no further request. ErrNoKey: found nowhere, or
-// not for a key whose secret half is here. ErrWrongKey: for one of ours, and
-// does not open; or closed. ErrCorrupt: an epoch opens and does not fit the
-// seal (one of them was tampered with), or is malformed. ErrVersion. Any other
-// error is the bucket's or a Master's and may pass.
+// not for a key whose secret half is here, or KMS does not know that key.
+// ErrWrongKey: for one of ours, and does not open; or closed; or KMS has the key
+// disabled. ErrAccess: KMS denies it. ErrCorrupt: an epoch opens and does not
+// fit the seal (one of them was tampered with), or is malformed. ErrVersion. Any
+// other error is the bucket's or a Master's and may pass.
 func (r *Ring) Open(ctx context.Context, objectKey string, id EpochID, check func(key *[KeySize]byte) bool) ([KeySize]byte, error) {
-	if e := r.known(id); e != nil { // no request: the usual case
-		return keyOf(e, check)
+	if e := r.fitting(id, check); e != nil { // no request: the usual case
+		return keyOf(e)
 	}
 	name := miss{id, objectKey[:strings.LastIndexByte(objectKey, '/')+1]}
 	if err := r.missedLately(name); err != nil {
@@ -75,52 +65,26 @@ func (r *Ring) Open(ctx context.Context, objectKey string, id EpochID, check fun
 	return *e.key, nil
 }
 
-// MayKeep tells whether a data key sealed under id may carry changed content of
-// objectKey: the epoch opens here, is open, and is wrapped for exactly the key
-// set. An error is the bucket's or a Master's and may pass.
-func (r *Ring) MayKeep(ctx context.Context, objectKey string, id EpochID) (bool, error) {
-	if e := r.known(id); e != nil {
-		return r.mayKeep(e), nil
+// fitting gives the known entry of id that passes check, or nil.
+func (r *Ring) fitting(id EpochID, check func(*[KeySize]byte) bool) *entry {
+	for _, e := range r.known(id) {
+		probe := *e.key // a copy: check must not change ours
+		if check(&probe) {
+			return e
+		}
 	}
-	r.mu.Lock()
-	w, ok := r.weighed[id]
-	r.mu.Unlock()
-	if ok && !r.now().After(w.until) {
-		return w.keep, nil
-	}
-	f, err := r.find(ctx, id, prefixes(objectKey), func(*[KeySize]byte) bool { return true })
-	if err != nil && !final(err) {
-		return false, err
-	}
-	keep := err == nil && r.mayKeep(f.entry) // f is not kept: no object has shown yet that it fits
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.weighed) >= maxMisses {
-		clear(r.weighed)
-	}
-	r.weighed[id] = weighed{keep, r.now().Add(missLife)}
-	return keep, nil
+	return nil
 }
 
-func (r *Ring) mayKeep(e *entry) bool { return e.state == Live && e.epoch.wrappedFor(r.writeIDs) }
-
-func (r *Ring) known(id EpochID) *entry {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.epochs[id]
-}
-
-// keyOf gives the key of a known epoch, if it may open and fits.
-func keyOf(e *entry, check func(*[KeySize]byte) bool) ([KeySize]byte, error) {
-	key := *e.key // a copy: check must not change ours
-	switch {
-	case e.state == Closed:
-		return [KeySize]byte{}, fmt.Errorf("epoch %s is closed: %w", e.epoch.ID, ErrWrongKey)
-	case !check(&key):
-		return [KeySize]byte{}, errUnfit(e.epoch.ID)
+// keyOf gives the key of an entry, if it may open.
+func keyOf(e *entry) ([KeySize]byte, error) {
+	if e.state == Closed {
+		return [KeySize]byte{}, errClosed(e.epoch.ID)
 	}
 	return *e.key, nil
 }
+
+func errClosed(id EpochID) error { return fmt.Errorf("epoch %s is closed: %w", id, ErrWrongKey) }
 
 func errUnfit(id EpochID) error {
 	return fmt.Errorf("epoch %s does not fit what was sealed under its id: %w", id, ErrCorrupt)
@@ -133,7 +97,7 @@ func (r *Ring) open(ctx context.Context, id EpochID, prefixes []string, check fu
 		return nil, err
 	}
 	defer leave()
-	e := r.known(id)
+	e := r.fitting(id, check)
 	if e == nil {
 		f, err := r.find(ctx, id, prefixes, check)
 		if err != nil {
@@ -142,17 +106,13 @@ func (r *Ring) open(ctx context.Context, id EpochID, prefixes []string, check fu
 		e = r.repair(ctx, f)
 		r.keep(e, f.rec)
 	}
-	_, err = keyOf(e, check)
+	_, err = keyOf(e)
 	return e, err
 }
 
 // find searches the epoch under the prefixes in their order, then in our own
 // memory, and joins what the two know of it.
 func (r *Ring) find(ctx context.Context, id EpochID, prefixes []string, check func(*[KeySize]byte) bool) (found, error) {
-	rec, err := r.dir.record(id)
-	if err != nil {
-		r.report(id, err.Error())
-	}
 	var why error
 	for _, p := range prefixes {
 		data, etag, err := r.bucket.Get(ctx, epochPath(p, id))
@@ -162,9 +122,10 @@ func (r *Ring) find(ctx context.Context, id EpochID, prefixes []string, check fu
 		if err != nil {
 			return found{}, fmt.Errorf("read epoch %s: %w", epochPath(p, id), err)
 		}
-		e, err := r.examine(ctx, id, data, rec, check)
+		e, err := r.examine(ctx, id, data, check)
 		if err == nil {
 			e.at = p
+			rec := r.recall(e)
 			return found{r.join(e, rec.entry(e)), rec, etag, e.epoch.Revision}, nil
 		}
 		if !final(err) {
@@ -172,23 +133,63 @@ func (r *Ring) find(ctx context.Context, id EpochID, prefixes []string, check fu
 		}
 		why = cmp.Or(why, err)
 	}
-	if rec != nil { // lost from the bucket, or something else lies in its place
-		e, err := r.examine(ctx, id, rec.Object, rec, check)
-		if err == nil {
-			e.at = r.root
-			return found{r.join(e, rec.entry(e)), rec, "", 0}, nil
-		}
-		why = cmp.Or(why, err)
-	}
-	if why == nil {
+	f, err := r.findOwn(ctx, id, check)
+	switch {
+	case err != nil:
+		return f, cmp.Or(why, err)
+	case f.entry != nil:
+		return f, nil
+	case why == nil:
 		why = fmt.Errorf("epoch %s is not in the bucket (.sigil/epochs/ was removed, or may not be read): %w", id, ErrNoKey)
 	}
 	return found{}, why
 }
 
+// findOwn searches our own memory, for what is lost from the bucket or has
+// something else in its place. No entry and no error: nothing is remembered.
+func (r *Ring) findOwn(ctx context.Context, id EpochID, check func(*[KeySize]byte) bool) (found, error) {
+	records, err := r.dir.records(id)
+	if err != nil {
+		r.report(id, err.Error())
+	}
+	var why error
+	for _, rec := range records {
+		e, err := r.examine(ctx, id, rec.Object, check)
+		if err == nil && e.sum() != rec.Sum {
+			err = errUnfit(id)
+		}
+		if err == nil {
+			e.at = r.root
+			return found{r.join(e, rec.entry(e)), rec, "", 0}, nil
+		}
+		if !final(err) {
+			return found{}, err
+		}
+		why = cmp.Or(why, err)
+	}
+	return found{}, why
+}
+
+// recall gives the record of an entry, nil where there is none, and reports an
+// id that was seen with another key: one of the two was planted.
+func (r *Ring) recall(e *entry) *record {
+	id := e.epoch.ID
+	rec, err := r.dir.record(id, e.sum())
+	if err != nil {
+		r.report(id, err.Error())
+	}
+	if rec != nil || err != nil {
+		return rec
+	}
+	if others, _ := r.dir.records(id); len(others) > 0 || len(r.known(id)) > 0 {
+		r.report(id, "the bucket shows this epoch under another key than before; each opens what was sealed under it")
+	}
+	return nil
+}
+
 // final tells an error that will stay from one that may pass.
 func final(err error) bool {
-	for _, target := range []error{ErrNoKey, ErrWrongKey, ErrCorrupt, ErrVersion} {
+	for _, target := range []error{ErrNoKey, ErrWrongKey, ErrAccess, ErrCorrupt, ErrVersion} {
 		if errors.Is(err, target) {
 			return true
 		}
@@ -196,9 +197,8 @@ func final(err error) bool {
 	return false
 }
 
-// examine opens an epoch object, and holds it to what is remembered of it and
-// to the seal that is to be opened.
-func (r *Ring) examine(ctx context.Context, id EpochID, data []byte, rec *record, check func(*[KeySize]byte) bool) (*entry, error) {
+// examine opens an epoch object, and holds it to the seal that is to be opened.
+func (r *Ring) examine(ctx context.Context, id EpochID, data []byte, check func(*[KeySize]byte) bool) (*entry, error) {
 	epoch, err := ParseEpoch(id, data)
 	if err != nil {
 		return nil, err
@@ -207,67 +207,23 @@ func (r *Ring) examine(ctx context.Context, id EpochID, data []byte, rec *record
 	if err != nil {
 		return nil, err
 	}
-	e := &entry{key: key, epoch: epoch, state: epoch.State}
-	if rec != nil && rec.Sum != e.sum() {
-		r.report(id, "the bucket shows this epoch under another key than before; it is passed over")
-		return nil, errUnfit(id)
-	}
 	probe := *key
 	if !check(&probe) {
 		return nil, errUnfit(id)
 	}
-	return e, nil
-}
-
-// unwrap tries the wraps for configured keys, and no others.
-func (r *Ring) unwrap(ctx context.Context, epoch *Epoch) (*[KeySize]byte, error) {
-	var why error
-	for _, w := range epoch.Wraps {
-		m := r.masters[w.Key]
-		if m == nil || m.Kind() != w.Type {
-			continue
-		}
-		key, err := m.Unwrap(ctx, epoch.ID, w)
-		if err == nil {
-			err = epoch.Verify(key)
-		}
-		if err == nil {
-			return key, nil
-		}
-		if why == nil || errors.Is(why, ErrNoKey) || !final(err) {
-			why = fmt.Errorf("open epoch %s: %w", epoch.ID, err)
-		}
-	}
-	if why == nil {
-		why = fmt.Errorf("epoch %s is wrapped for %s, and none of these is configured: %w",
-			epoch.ID, some(epoch.keyIDs()), ErrNoKey)
-	}
-	return nil, why
-}
-
-// some lists ids for a message, not all of very many.
-func some(ids []string) string {
-	const most = 8
-	if len(ids) <= most {
-		return strings.Join(ids, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(ids[:most], ", "), len(ids)-most)
+	return &entry{key: key, epoch: epoch, state: epoch.State}, nil
 }
 
 func (r *Ring) missedLately(name miss) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m, ok := r.misses[name]
-	if !ok || r.now().After(m.until) {
-		return nil
-	}
-	return m.err
+	return r.misses[name].lately(r.now())
 }
 
 // noteMiss keeps a crowd of readers from asking the bucket the same again.
 // What depends on one object's seal is not noted.
 func (r *Ring) noteMiss(name miss, err error) {
-	if !errors.Is(err, ErrNoKey) && !errors.Is(err, ErrWrongKey) {
+	if !errors.Is(err, ErrNoKey) && !errors.Is(err, ErrWrongKey) && !errors.Is(err, ErrAccess) {
 		return
 	}
 	r.mu.Lock()
@@ -275,5 +231,19 @@ func (r *Ring) noteMiss(name miss, err error) {
 	if len(r.misses) >= maxMisses {
 		clear(r.misses)
 	}
-	r.misses[name] = missed{err, r.now().Add(missLife)}
+	r.misses[name] = trouble{err, r.now().Add(missLife)}
+}
+
+// trouble is an error that is remembered for a while, so that a crowd does not
+// meet it one after another.
+type trouble struct {
+	err   error
+	until time.Time
+}
+
+func (t trouble) lately(now time.Time) error {
+	if t.err == nil || !now.Before(t.until) {
+		return nil
+	}
+	return t.err
 }

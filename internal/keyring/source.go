@@ -27,9 +27,12 @@ type Sources struct {
 	// CommandTimeout bounds a command: source; 0: one minute.
 	CommandTimeout time.Duration
 
-	// Passphrase asks for the passphrase of the protected identity what, on a
-	// terminal or from a source of its own (ReadSecret). Nil: it is refused.
+	// Passphrase asks for the passphrase of the protected identity what. Nil:
+	// it is refused.
 	Passphrase func(ctx context.Context, what string) ([]byte, error)
+
+	// KMS is what kms: keys are used through. Nil: they are refused.
+	KMS KMS
 }
 
 // maxSource is the most bytes that a source may give.
@@ -44,17 +47,6 @@ type content struct {
 
 // secret gives the data, if the source keeps it from others.
 func (c content) secret() ([]byte, error) { return c.data, c.loose }
-
-// ReadSecret reads a file:, env:, credential: or command: source, for secrets
-// that are not keys (a passphrase). One line break at its end is dropped.
-func ReadSecret(ctx context.Context, source string, via Sources) ([]byte, error) {
-	c, err := via.read(ctx, source)
-	if err != nil {
-		return nil, err
-	}
-	data, err := c.secret()
-	return trimLine(data), err
-}
 
 // read takes "file:PATH", "env:NAME", "credential:NAME" or "command:CMD". It
 // never repeats a source it does not understand: that might be a key.

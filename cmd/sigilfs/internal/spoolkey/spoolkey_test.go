@@ -33,7 +33,7 @@ func master(t *testing.T, fill byte) keyring.Master {
 	if err := os.WriteFile(path, append(raw, fill+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m, err := keyring.Open(t.Context(), "file:"+path, keyring.Sources{})
+	m, err := keyring.Open(t.Context(), keyring.Spec{Source: "file:" + path}, keyring.Sources{})
 	if err != nil {
 		t.Fatal(err)
 	}

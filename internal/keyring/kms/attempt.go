@@ -1,0 +1,135 @@
+package kms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+)
+
+// try sends one request with the options given.
+type try func(ctx context.Context, opt func(*awskms.Options)) error
+
+// do attempts a call until it is answered, and reports it.
+func (c *Client) do(ctx context.Context, a action, keyID string, send try) error {
+	begin := time.Now()
+	n, err := c.repeat(ctx, a, keyID, send)
+	if c.cfg.OnCall != nil {
+		c.cfg.OnCall(Call{Action: a.String(), KeyID: keyID, Attempts: n, Took: time.Since(begin), Err: err})
+	}
+	return err
+}
+
+// repeat gives the number of attempts too. KMS calls change nothing, so every
+// one may be sent again.
+func (c *Client) repeat(ctx context.Context, a action, keyID string, send try) (int, error) {
+	begin := time.Now()
+	for n := 1; ; n++ {
+		f := c.attempt(ctx, a, keyID, send)
+		if f == nil {
+			return n, nil
+		}
+		wait := backoff(n, f)
+		over := !f.again || f.few && n >= few || n == c.cfg.MaxAttempts || time.Since(begin)+wait > c.cfg.RetryTimeout
+		if ctx.Err() != nil || over {
+			return n, f.error(ctx, a, keyID)
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return n, f.error(ctx, a, keyID)
+		}
+	}
+}
+
+// few bounds attempts with credentials that KMS does not take.
+const few = 4
+
+// attempt sends one request within the bound of those under way.
+func (c *Client) attempt(ctx context.Context, a action, keyID string, send try) *failure {
+	select {
+	case c.gate <- struct{}{}:
+		defer func() { <-c.gate }()
+	case <-ctx.Done():
+		return &failure{cause: "not sent"}
+	}
+	limit, cancel := context.WithTimeout(ctx, c.cfg.AttemptTimeout)
+	defer cancel()
+	c.count[a].Add(1)
+	err := send(limit, func(o *awskms.Options) { o.Region = c.regionOf(keyID) })
+	if err == nil {
+		c.authed.Store(true)
+		return nil
+	}
+	f := c.classify(limit, a, keyID, err)
+	if f.expired {
+		if cache, ok := c.client.Options().Credentials.(interface{ Invalidate() }); ok {
+			cache.Invalidate()
+		}
+	}
+	return f
+}
+
+// regionOf is the region of a key named by ARN, or the configured one.
+func (c *Client) regionOf(keyID string) string {
+	if a, err := arn.Parse(keyID); err == nil && a.Region != "" {
+		return a.Region
+	}
+	return c.region
+}
+
+// backoff is how long to wait after attempt n: exponential with full jitter, so
+// that clients which failed together do not come back together.
+func backoff(n int, f *failure) time.Duration {
+	base := 50 * time.Millisecond
+	if f.slowDown {
+		base = 250 * time.Millisecond
+	}
+	most := min(base<<min(n, 10), 10*time.Second)
+	return base/2 + rand.N(most) //nolint:gosec // jitter
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// error is what the caller sees: what, with which key, why, and the sentinel.
+func (f *failure) error(ctx context.Context, a action, keyID string) error {
+	text := fmt.Sprintf("kms: %s with %s: %s", a, oneLine(keyID, 2048), f.cause)
+	switch {
+	case f.is != nil:
+		return fmt.Errorf("%s: %w", text, f.is)
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %w", text, context.Cause(ctx))
+	}
+	return errors.New(text)
+}
+
+// bounded cuts answers off that are longer than any of KMS, so that they make
+// no sense.
+type bounded struct{ *http.Transport }
+
+var _ http.RoundTripper = bounded{}
+
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := b.Transport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	answer.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(answer.Body, maxAnswer), answer.Body}
+	return answer, nil
+}
