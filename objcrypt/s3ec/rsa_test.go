@@ -1,0 +1,95 @@
+package s3ec
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func newRSA(t testing.TB, bits int) *rsa.PrivateKey {
+	t.Helper()
+	k, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func otherRSA(t testing.TB) *RSAKey {
+	t.Helper()
+	return &RSAKey{private: newRSA(t, 2048)}
+}
+
+func inPEM(kind string, der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+}
+
+func pkcs8(t testing.TB, key crypto.PrivateKey) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func TestParseRSAKey(t *testing.T) {
+	good := newRSA(t, 2048)
+	t.Setenv("GODEBUG", "rsa1024min=0")
+	short := newRSA(t, 1024)
+	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		data []byte
+		ok   bool
+	}{
+		"PKCS #1":   {inPEM("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(good)), true},
+		"PKCS #8":   {inPEM("PRIVATE KEY", pkcs8(t, good)), true},
+		"public":    {inPEM("PUBLIC KEY", x509.MarshalPKCS1PublicKey(&good.PublicKey)), false},
+		"encrypted": {inPEM("ENCRYPTED PRIVATE KEY", pkcs8(t, good)), false},
+		"curve":     {inPEM("PRIVATE KEY", pkcs8(t, curve)), false},
+		"1024 bits": {inPEM("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(short)), false},
+		"DER":       {x509.MarshalPKCS1PrivateKey(good), false},
+		"garbage":   {inPEM("PRIVATE KEY", []byte("garbage")), false},
+		"empty":     {nil, false},
+	} {
+		k, err := ParseRSAKey(c.data)
+		if c.ok != (err == nil) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil && k.private.D.Cmp(good.D) != 0 {
+			t.Errorf("%s: another key", name)
+		}
+	}
+}
+
+// TestKeysDoNotShow prints keys in every way that a log might.
+func TestKeysDoNotShow(t *testing.T) {
+	secret := bytes.Repeat([]byte{0xab}, keySize)
+	a, err := NewAESKey([32]byte(secret), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := otherRSA(t)
+	o := &Opener{env: &Envelope{suite: SuiteGCM, iv: make([]byte, nonceSize)}, block: newAES(secret)}
+	for _, v := range []any{a, r, Keyring{a, r}, o, *o, &Reader{content: &gcmBody{gcmStream: o.stream()}}} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+			s := strings.ToLower(fmt.Sprintf(verb, v))
+			for _, leak := range []string{"abab", "171 171", "0xab, 0xab", r.private.D.String()[:20], fmt.Sprintf("%x", r.private.D)[:20]} {
+				if strings.Contains(s, leak) {
+					t.Errorf("%T with %s shows a key: %.200s", v, verb, s)
+				}
+			}
+		}
+	}
+}
