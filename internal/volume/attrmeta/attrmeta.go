@@ -13,9 +13,12 @@
 //	rdev   decimal, of devices alone
 //	xattr  percent-encoded JSON object of names and base64 values
 //
-// rclone --metadata has mode in octal, rdev in hexadecimal and no ctime, trims
-// the zeros at the end of mtime, and writes other times by RFC 3339. Metadata
-// is not authenticated and anybody's: what makes no sense counts as absent.
+// s3fs writes no fraction of zero and no rdev. rclone --metadata has mode in
+// octal, rdev in hexadecimal and no ctime, trims the zeros at the end of mtime,
+// and writes other times by RFC 3339; of the above it reads all but mode and
+// xattr: it takes a decimal mode for octal, as with every object of s3fs.
+// Metadata is not authenticated and anybody's: what makes no sense counts as
+// absent.
 //
 // Two things are not metadata. A directory is a key that ends in "/", of
 // DirectoryType. A symbolic link is a mode and, as its content, the target.
@@ -70,7 +73,7 @@ func Names() []string {
 func Encode(a Attr) map[string]string {
 	md := map[string]string{}
 	if a.Mode != 0 {
-		md[modeName] = formatUint(uint64(a.Mode))
+		md[modeName] = formatMode(a.Mode)
 	}
 	if isDevice(a.Mode) {
 		md[rdevName] = formatUint(a.Rdev)

@@ -12,6 +12,9 @@ const (
 	specialBits = 0o7000 // setuid, setgid, sticky
 )
 
+// formatMode writes what s3fs of all versions and its relatives read.
+func formatMode(mode uint32) string { return formatUint(uint64(mode)) }
+
 // parseMode reads a mode: decimal as s3fs has it, or octal as rclone and those
 // who write by hand. Digits alone do not tell which, but of the two readings
 // one makes sense as a rule; where neither is better, s3fs tells whether s3fs

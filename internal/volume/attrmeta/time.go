@@ -11,7 +11,7 @@ import (
 const second = int64(time.Second)
 
 // formatTime writes ns since 1970 as seconds and nine digits. Before 1970 the
-// sign is of the whole number, as rclone has it; s3fs knows no such times.
+// sign is of the whole number, as rclone has it; s3fs takes such times for none.
 func formatTime(ns int64) string {
 	sign, n := "", uint64(ns)
 	if ns < 0 {
