@@ -3,7 +3,9 @@ package objstore
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"unicode"
 )
 
 // MaxMetadata bounds user metadata: the sum of the bytes of all names and
@@ -39,6 +41,20 @@ func CheckMetadata(metadata map[string]string) error {
 	}
 	if total > MaxMetadata {
 		return fmt.Errorf("metadata of %d bytes: %w", total, ErrTooLarge)
+	}
+	return nil
+}
+
+// CheckSystem refuses what is none of SystemMetadata, and values with control
+// characters: ErrInvalid.
+func CheckSystem(system map[string]string) error {
+	for name, value := range system {
+		if !slices.Contains(SystemMetadata(), name) {
+			return fmt.Errorf("system metadata %q: %w", name, ErrInvalid)
+		}
+		if strings.ContainsFunc(value, unicode.IsControl) {
+			return fmt.Errorf("value of %s: %w", name, ErrInvalid)
+		}
 	}
 	return nil
 }

@@ -27,6 +27,16 @@ type Encryption struct {
 	Source Header // goes with Copy and CopyPart, for their source
 }
 
+// Format names the headers under every verb, as Header does: fmt would print
+// what lies behind a pointer without asking it.
+func (e *Encryption) Format(f fmt.State, _ rune) {
+	if e == nil {
+		_, _ = io.WriteString(f, "<nil>")
+		return
+	}
+	_, _ = fmt.Fprintf(f, "{%v %v %v}", e.Write, e.Read, e.Source)
+}
+
 // Receipt is what an answer tells of a body that was written.
 type Receipt struct {
 	ID

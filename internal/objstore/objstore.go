@@ -12,6 +12,7 @@ package objstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"time"
@@ -107,7 +108,8 @@ type ListOptions struct {
 // Store is one bucket. Methods are safe for concurrent use, bounded by ctx,
 // and retry what can be retried themselves, within the time they were
 // configured with. Every error wraps one of this package's sentinels where one
-// fits, and names the verb and the key.
+// fits, and names the verb and the key; the sentinels of encryption come from
+// every verb that reads or writes a body.
 type Store interface {
 	// Head tells what is at id.Key; with an ETag or a VersionID as Get does.
 	// Errors: ErrNotExist, ErrAccess, ErrBucket, and those of keys.
@@ -162,16 +164,27 @@ type Resumer interface {
 }
 
 // Tagger is what a Store also is that can tell the tags of an object, which
-// are readable without the key of its body. ErrUnsupported: none are kept.
+// are readable without the key of its body. Errors: those of Head, and
+// ErrUnsupported where none are kept.
 type Tagger interface {
 	Tags(ctx context.Context, id ID) (map[string]string, error)
 }
 
-// Defaulter is what a Store also is that can tell what the bucket does to
-// bodies whose writers ask for nothing: Info.Encrypted of such an object, nil
-// for none. Errors: ErrAccess, ErrUnsupported.
+// Defaulter is what a Store also is that can tell how the bucket is configured
+// to encrypt. Errors: ErrBucket, ErrAccess, ErrUnsupported.
 type Defaulter interface {
-	DefaultEncryption(ctx context.Context) (Header, error)
+	DefaultEncryption(ctx context.Context) (Default, error)
+}
+
+// Default is what a bucket does about encryption at rest.
+type Default struct {
+	// Encrypted is that of bodies whose writers ask for nothing, as Info has
+	// it; nil for none.
+	Encrypted Header
+
+	// KeysBlocked: writes that bring a key of their own are refused with
+	// ErrKeyBlocked. New buckets of Amazon S3 are so since April 2026.
+	KeysBlocked bool
 }
 
 // Uploader is one multipart upload. Parts may go up in parallel and in any
@@ -181,6 +194,11 @@ type Defaulter interface {
 type Uploader interface {
 	// UploadID names the upload to the server, for Resumer.
 	UploadID() string
+
+	// Encrypted is what the answer said when the upload began, as of Info: so
+	// that nothing is sent to a server which does not encrypt it. Nil after
+	// Resume.
+	Encrypted() Header
 
 	// Part sends part number n; body and size as for Store.Put.
 	Part(ctx context.Context, n int, body io.ReadSeeker, size int64) error
@@ -225,12 +243,39 @@ var (
 	ErrNoUpload    = errors.New("multipart upload does not exist")  // NoSuchUpload
 	ErrUnsupported = errors.New("server does not support this")     // 501 NotImplemented
 	ErrInvalid     = errors.New("invalid request")                  // refused here or by the server (400) as it stands
+)
 
-	// Of keys that the server encrypts with, and of those sent along.
-	ErrKeyNeeded   = errors.New("object was encrypted with a key that the request must bring") // SSE-C: none was sent, or not this one
-	ErrKeyUnwanted = errors.New("a key was sent for an object that has none")                  // SSE-C
-	ErrKeyBlocked  = errors.New("bucket takes no keys of its customers")                       // SSE-C is blocked
-	ErrKeyMissing  = errors.New("encryption key does not exist")                               // KMS.NotFoundException; never ErrNotExist
-	ErrKeyDisabled = errors.New("encryption key cannot be used")                               // KMS.DisabledException, KMSInvalidState
-	ErrKeyAccess   = errors.New("access to the encryption key denied")                         // kms:Decrypt, kms:GenerateDataKey; wraps ErrAccess
+// Sentinel errors of encryption at rest: of keys that a request brings (SSE-C),
+// and of those that the server asks a key service for (KMS). What S3 says is in
+// brackets.
+var (
+	// ErrKeyNeeded: the object, or the upload, was encrypted with a key that the
+	// request must bring (400 InvalidRequest).
+	ErrKeyNeeded = errors.New("object was encrypted with a key that the request must bring")
+
+	// ErrKeyWrong: the request brought another key (403 AccessDenied; of parts
+	// 400). It wraps ErrKeyNeeded. Servers that say no more than 403 give an
+	// error that wraps ErrAccess too.
+	ErrKeyWrong = fmt.Errorf("%w: it brought another one", ErrKeyNeeded)
+
+	// ErrKeyUnwanted: a key was sent for an object that has none (400
+	// InvalidRequest). Read again without it.
+	ErrKeyUnwanted = errors.New("a key was sent for an object that has none")
+
+	// ErrKeyBlocked: the bucket takes no keys of its customers (403
+	// AccessDenied). It wraps ErrAccess.
+	ErrKeyBlocked = fmt.Errorf("%w: the bucket takes no keys of its customers", ErrAccess)
+
+	// ErrKeyMissing: the key service has no such key (KMS.NotFoundException);
+	// never ErrNotExist.
+	ErrKeyMissing = errors.New("encryption key does not exist")
+
+	// ErrKeyDisabled: the key is disabled, about to be deleted, or of another
+	// kind (KMS.DisabledException, KMS.KMSInvalidStateException,
+	// KMS.InvalidKeyUsageException).
+	ErrKeyDisabled = errors.New("encryption key cannot be used")
+
+	// ErrKeyAccess: the caller may not use the key (403 AccessDenied that names
+	// kms:GenerateDataKey or kms:Decrypt). It wraps ErrAccess.
+	ErrKeyAccess = fmt.Errorf("%w: the encryption key is not ours to use", ErrAccess)
 )

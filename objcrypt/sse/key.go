@@ -19,9 +19,9 @@ const idLabel = "sigil/ssec-id"
 // CustomerKey is a key of SSE-C. It prints as its ID under every verb. The zero
 // CustomerKey is none.
 type CustomerKey struct {
-	// A pointer, which fmt prints as such inside of other types, where it
-	// calls no methods.
-	secret *[KeyLen]byte
+	// A function, into which fmt cannot look: inside of other types it calls no
+	// methods, and under some verbs follows pointers.
+	secret func() [KeyLen]byte
 }
 
 // NewCustomerKey takes a copy of KeyLen bytes. Errors: ErrInvalid.
@@ -29,7 +29,8 @@ func NewCustomerKey(key []byte) (CustomerKey, error) {
 	if len(key) != KeyLen {
 		return CustomerKey{}, fmt.Errorf("a key of sse-c has %d bytes, not %d: %w", KeyLen, len(key), ErrInvalid)
 	}
-	return CustomerKey{secret: (*[KeyLen]byte)(append([]byte(nil), key...))}, nil
+	secret := [KeyLen]byte(key)
+	return CustomerKey{secret: func() [KeyLen]byte { return secret }}, nil
 }
 
 // IsZero tells whether there is no key.
@@ -41,7 +42,8 @@ func (k CustomerKey) ID() string {
 	if k.IsZero() {
 		return ""
 	}
-	sum := sha256.Sum256(append([]byte(idLabel), k.secret[:]...))
+	secret := k.secret()
+	sum := sha256.Sum256(append([]byte(idLabel), secret[:]...))
 	return hex.EncodeToString(sum[:8])
 }
 
@@ -50,7 +52,8 @@ func (k CustomerKey) Equal(other CustomerKey) bool {
 	if k.IsZero() || other.IsZero() {
 		return k.IsZero() == other.IsZero()
 	}
-	return subtle.ConstantTimeCompare(k.secret[:], other.secret[:]) == 1
+	a, b := k.secret(), other.secret()
+	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
 // MD5 is the base64 of the key's MD5, by which S3 checks it; empty for the zero
@@ -59,7 +62,8 @@ func (k CustomerKey) MD5() string {
 	if k.IsZero() {
 		return ""
 	}
-	sum := md5.Sum(k.secret[:]) //nolint:gosec // see the import
+	secret := k.secret()
+	sum := md5.Sum(secret[:]) //nolint:gosec // see the import
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
@@ -71,9 +75,10 @@ func (k CustomerKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.St
 
 // headers gives the three headers of the key behind prefix or sourcePrefix.
 func (k CustomerKey) headers(prefix string) map[string]string {
+	secret := k.secret()
 	return map[string]string{
 		prefix + customerAlgorithm: aes256,
-		prefix + customerKey:       base64.StdEncoding.EncodeToString(k.secret[:]),
+		prefix + customerKey:       base64.StdEncoding.EncodeToString(secret[:]),
 		prefix + customerMD5:       k.MD5(),
 	}
 }

@@ -39,10 +39,14 @@ const (
 	CopyPart Verb = "copypart"
 	Complete Verb = "complete"
 	Abort    Verb = "abort"
+	Tags     Verb = "tags"
+	Default  Verb = "default" // what the bucket does about encryption
 )
 
 // Writes tells whether requests of v change the bucket.
-func (v Verb) Writes() bool { return v != Head && v != Get && v != List }
+func (v Verb) Writes() bool {
+	return v != Head && v != Get && v != List && v != Tags && v != Default
+}
 
 // Op is one request.
 type Op struct {
@@ -94,8 +98,10 @@ type Store struct {
 }
 
 var (
-	_ objstore.Store   = (*Store)(nil)
-	_ objstore.Resumer = (*Store)(nil)
+	_ objstore.Store     = (*Store)(nil)
+	_ objstore.Resumer   = (*Store)(nil)
+	_ objstore.Tagger    = (*Store)(nil)
+	_ objstore.Defaulter = (*Store)(nil)
 )
 
 // New puts a decorator around inner.

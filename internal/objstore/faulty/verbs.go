@@ -152,6 +152,39 @@ func (s *Store) Resume(key, uploadID string) objstore.Uploader {
 	return &uploader{s: s, key: key, inner: s.inner.(objstore.Resumer).Resume(key, uploadID)}
 }
 
+// Tags is objstore.Tagger's; ErrUnsupported if the store inside is none.
+func (s *Store) Tags(ctx context.Context, id objstore.ID) (tags map[string]string, err error) {
+	err = s.do(ctx, Op{Verb: Tags, Key: id.Key}, func(Fault) (err error) {
+		inner, ok := s.inner.(objstore.Tagger)
+		if !ok {
+			return objstore.ErrUnsupported
+		}
+		tags, err = inner.Tags(ctx, id)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return tags, nil
+}
+
+// DefaultEncryption is objstore.Defaulter's; ErrUnsupported if the store inside
+// is none.
+func (s *Store) DefaultEncryption(ctx context.Context) (got objstore.Default, err error) {
+	err = s.do(ctx, Op{Verb: Default}, func(Fault) (err error) {
+		inner, ok := s.inner.(objstore.Defaulter)
+		if !ok {
+			return objstore.ErrUnsupported
+		}
+		got, err = inner.DefaultEncryption(ctx)
+		return err
+	})
+	if err != nil {
+		return objstore.Default{}, err
+	}
+	return got, nil
+}
+
 type uploader struct {
 	s     *Store
 	key   string
@@ -159,6 +192,8 @@ type uploader struct {
 }
 
 func (u *uploader) UploadID() string { return u.inner.UploadID() }
+
+func (u *uploader) Encrypted() objstore.Header { return u.inner.Encrypted() }
 
 func (u *uploader) Part(ctx context.Context, n int, body io.ReadSeeker, size int64) error {
 	return u.s.do(ctx, Op{Verb: Part, Key: u.key, Part: n}, func(Fault) error {

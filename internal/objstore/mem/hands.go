@@ -8,10 +8,19 @@ import (
 	"github.com/sigilfs/sigilfs/internal/objstore"
 )
 
-// Object is a stored object as tests see it, past all requests.
+// Object is a stored object as tests see it, past all requests and keys.
+// Info.Encrypted tells the encryption context too.
 type Object struct {
 	Info objstore.Info
 	Body []byte
+	Tags map[string]string
+}
+
+// see copies o.
+func (o *object) see() Object {
+	info := o.tell(nil)
+	info.Encrypted = o.kept.made()
+	return Object{Info: info, Body: bytes.Clone(o.body), Tags: maps.Clone(o.tags)}
 }
 
 // Keys gives the keys that hold an object, in bytewise order.
@@ -27,8 +36,7 @@ func (s *Store) Snapshot() map[string]Object {
 	defer s.mu.Unlock()
 	all := make(map[string]Object, len(s.keys))
 	for _, key := range s.keys {
-		o := s.current(key)
-		all[key] = Object{Info: o.tell(), Body: bytes.Clone(o.body)}
+		all[key] = s.current(key).see()
 	}
 	return all
 }
@@ -41,7 +49,7 @@ func (s *Store) Object(key string) (Object, bool) {
 	if o == nil {
 		return Object{}, false
 	}
-	return Object{Info: o.tell(), Body: bytes.Clone(o.body)}, true
+	return o.see(), true
 }
 
 // Tamper lets change rewrite what is at key, as an attacker with access to the
@@ -64,9 +72,20 @@ func (s *Store) Plant(key string, o Object) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	body := bytes.Clone(o.Body)
-	s.store(key, body, etag(body), objstore.PutOptions{Metadata: o.Info.Metadata, StorageClass: o.Info.StorageClass})
+	p := planted(o.Info.Encrypted)
+	s.store(key, body, s.tag(body, p), objstore.PutOptions{
+		Metadata: o.Info.Metadata, System: o.Info.System, StorageClass: o.Info.StorageClass, Tags: o.Tags,
+	}, p, nil)
 	if !o.Info.Modified.IsZero() {
 		s.current(key).info.Modified = o.Info.Modified
+	}
+}
+
+// planted is the encryption that the headers of an answer tell of.
+func planted(h objstore.Header) protection {
+	return protection{
+		algorithm: h[algorithmHeader], keyID: h[keyIDHeader], context: h[contextHeader],
+		bucketKey: h[bucketKeyHeader] == "true", customer: h[customerPrefix+"-key-md5"],
 	}
 }
 
@@ -88,6 +107,7 @@ func (s *Store) Clone() *Store {
 	defer s.mu.Unlock()
 	c := New(s.opt)
 	c.keys, c.serial, c.gone = slices.Clone(s.keys), s.serial, s.gone
+	c.keyring, c.aliases = maps.Clone(s.keyring), maps.Clone(s.aliases)
 	for key, versions := range s.objects {
 		for _, o := range versions { // bodies are never written to
 			o := *o
@@ -95,7 +115,7 @@ func (s *Store) Clone() *Store {
 		}
 	}
 	for id, up := range s.uploads {
-		c.uploads[id] = &upload{key: up.key, opt: up.opt, parts: maps.Clone(up.parts)}
+		c.uploads[id] = &upload{key: up.key, opt: up.opt, kept: up.kept, parts: maps.Clone(up.parts)}
 	}
 	return c
 }

@@ -31,6 +31,15 @@ type Options struct {
 	IgnoreCopyConditions   bool // of the destination
 	IgnoreDeleteConditions bool
 
+	// Encryption: see encryption.go.
+	DefaultEncryption  objstore.Header // of bodies whose writers ask for nothing; nil is none
+	BlockCustomerKeys  bool            // writes that bring a key of their own are ErrKeyBlocked
+	IgnoreEncryption   bool            // all that requests ask for is taken and not done, as versitygw does
+	SilentCopies       bool            // the answers to Copy and Complete do not tell, as MinIO's
+	NoKMS, NoDSSE      bool            // ErrUnsupported
+	NoBucketKeys       bool            // the wish is taken and not done, as MinIO does
+	NoTags, RefuseTags bool            // a write with tags, and asking for them, is ErrUnsupported, ErrAccess
+
 	Now func() time.Time // nil is time.Now
 }
 
@@ -43,7 +52,9 @@ type Store struct {
 	keys    []string   // of objects, sorted bytewise
 	objects map[string][]*object
 	uploads map[string]*upload
-	serial  int // of versions and uploads
+	keyring map[string]KeyState
+	aliases map[string]string
+	serial  int // of versions, uploads and secret ETags
 	gone    bool
 }
 
@@ -51,12 +62,16 @@ type Store struct {
 type object struct {
 	info   objstore.Info
 	body   []byte
+	kept   protection
+	tags   map[string]string
 	marker bool // a delete marker
 }
 
 var (
-	_ objstore.Store   = (*Store)(nil)
-	_ objstore.Resumer = (*Store)(nil)
+	_ objstore.Store     = (*Store)(nil)
+	_ objstore.Resumer   = (*Store)(nil)
+	_ objstore.Tagger    = (*Store)(nil)
+	_ objstore.Defaulter = (*Store)(nil)
 )
 
 // New makes an empty bucket.
@@ -76,7 +91,7 @@ func New(opt Options) *Store {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	return &Store{opt: opt, objects: map[string][]*object{}, uploads: map[string]*upload{}}
+	return &Store{opt: opt, objects: map[string][]*object{}, uploads: map[string]*upload{}, keyring: map[string]KeyState{}, aliases: map[string]string{}}
 }
 
 // wrap names the verb and the key of a failed request.

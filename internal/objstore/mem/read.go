@@ -32,13 +32,18 @@ func (s *Store) head(ctx context.Context, id objstore.ID) (objstore.Info, error)
 	if err != nil {
 		return objstore.Info{}, err
 	}
-	return o.tell(), nil
+	if err := s.open(o.kept, id.Encryption.Reads(), customerPrefix); err != nil {
+		return objstore.Info{}, err
+	}
+	return o.tell(id.Encryption), nil
 }
 
-// tell copies the info, so that nobody writes to the bucket's own map.
-func (o *object) tell() objstore.Info {
+// tell copies the info, so that nobody writes to the bucket's own maps, for a
+// request with that encryption.
+func (o *object) tell(e *objstore.Encryption) objstore.Info {
 	info := o.info
-	info.Metadata = maps.Clone(info.Metadata)
+	info.Metadata, info.System, info.Encrypted = maps.Clone(info.Metadata), maps.Clone(info.System), maps.Clone(info.Encrypted)
+	info.Encryption = e
 	return info
 }
 
@@ -67,8 +72,11 @@ func (s *Store) get(ctx context.Context, id objstore.ID, r objstore.Range) (objs
 	if err != nil {
 		return objstore.Info{}, 0, nil, err
 	}
+	if err := s.decrypt(o.kept, id.Encryption.Reads(), customerPrefix); err != nil {
+		return objstore.Info{}, 0, nil, err
+	}
 	off, n := r.Of(int64(len(o.body)))
-	return o.tell(), off, o.body[off : off+n : off+n], nil
+	return o.tell(id.Encryption), off, o.body[off : off+n : off+n], nil
 }
 
 // List is objstore.Store's. Each page is one state of the bucket; writes
@@ -149,7 +157,7 @@ func (s *Store) entry(i int, opt objstore.ListOptions) (objstore.Entry, int) {
 		}
 	}
 	info := s.current(key).info
-	info.Metadata, info.VersionID = nil, "" // as ListObjectsV2 has it
+	info.Metadata, info.System, info.Encrypted, info.Tags, info.VersionID = nil, nil, nil, 0, "" // as ListObjectsV2 has it
 	return objstore.Entry{Info: info}, i + 1
 }
 

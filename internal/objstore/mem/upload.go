@@ -17,18 +17,26 @@ import (
 type upload struct {
 	key   string
 	opt   objstore.PutOptions
-	parts map[int][]byte
+	kept  protection
+	parts map[int]part
+}
+
+type part struct {
+	body []byte
+	etag string
 }
 
 // uploader is a client's handle on one; it knows it by name only.
 type uploader struct {
 	s       *Store
 	key, id string
+	enc     *objstore.Encryption
+	told    objstore.Header
 }
 
 // Upload is objstore.Store's.
 func (s *Store) Upload(ctx context.Context, key string, opt objstore.PutOptions) (objstore.Uploader, error) {
-	if err := check(ctx, key, opt); err != nil {
+	if err := s.check(ctx, key, opt); err != nil {
 		return nil, wrap("upload", key, err)
 	}
 	if opt.Condition != (objstore.Condition{}) {
@@ -39,11 +47,15 @@ func (s *Store) Upload(ctx context.Context, key string, opt objstore.PutOptions)
 	if s.gone {
 		return nil, wrap("upload", key, objstore.ErrBucket)
 	}
+	p, err := s.protect(opt.Encryption.Writes())
+	if err != nil {
+		return nil, wrap("upload", key, err)
+	}
 	s.serial++
 	id := "u" + strconv.Itoa(s.serial)
-	opt.Metadata = maps.Clone(opt.Metadata)
-	s.uploads[id] = &upload{key: key, opt: opt, parts: map[int][]byte{}}
-	return &uploader{s: s, key: key, id: id}, nil
+	opt.Metadata, opt.System, opt.Tags = maps.Clone(opt.Metadata), maps.Clone(opt.System), maps.Clone(opt.Tags)
+	s.uploads[id] = &upload{key: key, opt: opt, kept: p, parts: map[int]part{}}
+	return &uploader{s: s, key: key, id: id, enc: opt.Encryption, told: p.made()}, nil
 }
 
 // Resume is objstore.Resumer's.
@@ -52,6 +64,8 @@ func (s *Store) Resume(key, uploadID string) objstore.Uploader {
 }
 
 func (u *uploader) UploadID() string { return u.id }
+
+func (u *uploader) Encrypted() objstore.Header { return maps.Clone(u.told) }
 
 // find looks the upload up. u.s.mu is held.
 func (u *uploader) find() (*upload, error) {
@@ -79,12 +93,22 @@ func (u *uploader) part(ctx context.Context, n int, body io.ReadSeeker, size int
 	}
 	u.s.mu.Lock()
 	defer u.s.mu.Unlock()
-	up, err := u.find()
+	up, err := u.use()
 	if err != nil {
 		return err
 	}
-	up.parts[n] = data
+	up.parts[n] = part{body: data, etag: u.s.tag(data, up.kept)}
 	return nil
+}
+
+// use is find for requests that encrypt: they bring the key that the upload
+// began with. u.s.mu is held.
+func (u *uploader) use() (*upload, error) {
+	up, err := u.find()
+	if err != nil {
+		return nil, err
+	}
+	return up, u.s.decrypt(up.kept, u.enc.Reads(), customerPrefix)
 }
 
 func (u *uploader) check(ctx context.Context, n int) error {
@@ -110,12 +134,15 @@ func (u *uploader) copyPart(ctx context.Context, n int, src objstore.ID, r objst
 	}
 	u.s.mu.Lock()
 	defer u.s.mu.Unlock()
-	up, err := u.find()
+	up, err := u.use()
 	if err != nil {
 		return err
 	}
 	o, err := u.s.find(src)
 	if err != nil {
+		return err
+	}
+	if err := u.s.decrypt(o.kept, src.Encryption.Sources(), sourcePrefix); err != nil {
 		return err
 	}
 	off, length := r.Of(o.info.Size)
@@ -125,7 +152,8 @@ func (u *uploader) copyPart(ctx context.Context, n int, src objstore.ID, r objst
 	if length > u.s.opt.MaxPartSize {
 		return objstore.ErrTooLarge
 	}
-	up.parts[n] = slices.Clone(o.body[off : off+length])
+	data := slices.Clone(o.body[off : off+length])
+	up.parts[n] = part{body: data, etag: u.s.tag(data, up.kept)}
 	return nil
 }
 
@@ -140,7 +168,7 @@ func (u *uploader) complete(ctx context.Context, cond objstore.Condition) (objst
 	}
 	u.s.mu.Lock()
 	defer u.s.mu.Unlock()
-	up, err := u.find()
+	up, err := u.use()
 	if err != nil {
 		return objstore.Receipt{}, err
 	}
@@ -154,10 +182,14 @@ func (u *uploader) complete(ctx context.Context, cond objstore.Condition) (objst
 		}
 	}
 	delete(u.s.uploads, u.id)
-	return u.s.store(u.key, body, etag, up.opt), nil
+	told := up.kept.completed()
+	if u.s.opt.SilentCopies {
+		told = nil
+	}
+	return u.s.store(u.key, body, etag, up.opt, up.kept, told), nil
 }
 
-// join puts the parts together. The ETag is the MD5 of the parts' MD5s, with
+// join puts the parts together. The ETag is the MD5 of the parts' ETags, with
 // their number.
 func (up *upload) join(least int64) (body []byte, etag string, err error) {
 	if len(up.parts) == 0 {
@@ -166,13 +198,13 @@ func (up *upload) join(least int64) (body []byte, etag string, err error) {
 	numbers := slices.Sorted(maps.Keys(up.parts))
 	sums := md5.New() //nolint:gosec // see the import
 	for i, n := range numbers {
-		part := up.parts[n]
-		if int64(len(part)) < least && i < len(numbers)-1 {
-			return nil, "", fmt.Errorf("part %d of %d bytes is too small: %w", n, len(part), objstore.ErrInvalid)
+		p := up.parts[n]
+		if int64(len(p.body)) < least && i < len(numbers)-1 {
+			return nil, "", fmt.Errorf("part %d of %d bytes is too small: %w", n, len(p.body), objstore.ErrInvalid)
 		}
-		sum := md5.Sum(part) //nolint:gosec // see the import
-		sums.Write(sum[:])
-		body = append(body, part...)
+		sum, _ := hex.DecodeString(p.etag)
+		sums.Write(sum)
+		body = append(body, p.body...)
 	}
 	return body, fmt.Sprintf("%s-%d", hex.EncodeToString(sums.Sum(nil)), len(numbers)), nil
 }

@@ -2,8 +2,7 @@ package mem
 
 import (
 	"context"
-	"crypto/md5" //nolint:gosec // the ETag that S3 gives, no security rests on it
-	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -21,7 +20,7 @@ func (s *Store) Put(ctx context.Context, key string, body io.ReadSeeker, size in
 }
 
 func (s *Store) put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt objstore.PutOptions) (objstore.Receipt, error) {
-	if err := check(ctx, key, opt); err != nil {
+	if err := s.check(ctx, key, opt); err != nil {
 		return objstore.Receipt{}, err
 	}
 	data, err := s.read(body, size)
@@ -38,18 +37,22 @@ func (s *Store) put(ctx context.Context, key string, body io.ReadSeeker, size in
 			return objstore.Receipt{}, err
 		}
 	}
-	return s.store(key, data, etag(data), opt), nil
+	p, err := s.protect(opt.Encryption.Writes())
+	if err != nil {
+		return objstore.Receipt{}, err
+	}
+	return s.store(key, data, s.tag(data, p), opt, p, p.made()), nil
 }
 
 // check does what is done of a write before the bucket is looked at.
-func check(ctx context.Context, key string, opt objstore.PutOptions) error {
+func (s *Store) check(ctx context.Context, key string, opt objstore.PutOptions) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if err := objstore.CheckKey(key); err != nil {
 		return err
 	}
-	return objstore.CheckMetadata(opt.Metadata)
+	return errors.Join(objstore.CheckMetadata(opt.Metadata), objstore.CheckSystem(opt.System), s.checkTags(opt.Tags))
 }
 
 // read takes a request's body, which is size bytes long.
@@ -67,24 +70,20 @@ func (s *Store) read(body io.ReadSeeker, size int64) ([]byte, error) {
 	return data, nil
 }
 
-func etag(data []byte) string {
-	sum := md5.Sum(data) //nolint:gosec // see the import
-	return hex.EncodeToString(sum[:])
-}
-
-// store makes a new version of key. s.mu is held, and body is the store's.
-func (s *Store) store(key string, body []byte, etag string, opt objstore.PutOptions) objstore.Receipt {
-	o := &object{body: body}
+// store makes a new version of key, whose receipt tells what is given. s.mu is
+// held, and body is the store's.
+func (s *Store) store(key string, body []byte, etag string, opt objstore.PutOptions, p protection, told objstore.Header) objstore.Receipt {
+	o := &object{body: body, kept: p, tags: maps.Clone(opt.Tags)}
 	o.info = objstore.Info{
 		ID:           objstore.ID{Key: key, ETag: etag},
 		Size:         int64(len(body)),
 		Modified:     s.opt.Now().UTC().Truncate(time.Second),
 		StorageClass: opt.StorageClass,
 		Metadata:     maps.Clone(opt.Metadata),
-		System:       maps.Clone(opt.System),
+		System:       system(opt.System),
+		Encrypted:    p.headers(),
 		Tags:         len(opt.Tags),
 	}
-	o.info.Encryption = opt.Encryption
 	if o.info.Metadata == nil {
 		o.info.Metadata = map[string]string{}
 	}
@@ -93,7 +92,20 @@ func (s *Store) store(key string, body []byte, etag string, opt objstore.PutOpti
 	}
 	s.push(key, o)
 	s.insert(key)
-	return objstore.Receipt{ID: o.info.ID}
+	id := o.info.ID
+	id.Encryption = opt.Encryption
+	return objstore.Receipt{ID: id, Encrypted: told}
+}
+
+// system is what is kept of system metadata.
+func system(given map[string]string) map[string]string {
+	kept := map[string]string{"content-type": "application/octet-stream"}
+	for name, value := range given {
+		if value != "" {
+			kept[name] = value
+		}
+	}
+	return kept
 }
 
 // push puts o on top of the versions of key. s.mu is held.
@@ -114,7 +126,7 @@ func (s *Store) Copy(ctx context.Context, src objstore.ID, dst string, opt objst
 }
 
 func (s *Store) copy(ctx context.Context, src objstore.ID, dst string, opt objstore.PutOptions) (objstore.Receipt, error) {
-	if err := check(ctx, dst, opt); err != nil {
+	if err := s.check(ctx, dst, opt); err != nil {
 		return objstore.Receipt{}, err
 	}
 	if err := objstore.CheckKey(src.Key); err != nil {
@@ -134,7 +146,21 @@ func (s *Store) copy(ctx context.Context, src objstore.ID, dst string, opt objst
 			return objstore.Receipt{}, err
 		}
 	}
-	return s.store(dst, o.body, etag(o.body), opt), nil
+	if err := s.decrypt(o.kept, src.Encryption.Sources(), sourcePrefix); err != nil {
+		return objstore.Receipt{}, err
+	}
+	p, err := s.protect(opt.Encryption.Writes())
+	if err != nil {
+		return objstore.Receipt{}, err
+	}
+	if opt.Tags == nil {
+		opt.Tags = o.tags
+	}
+	told := p.made()
+	if s.opt.SilentCopies {
+		told = nil
+	}
+	return s.store(dst, o.body, s.tag(o.body, p), opt, p, told), nil
 }
 
 // Delete is objstore.Store's.
@@ -144,7 +170,7 @@ func (s *Store) Delete(ctx context.Context, id objstore.ID, cond objstore.Condit
 
 func (s *Store) delete(ctx context.Context, id objstore.ID, cond objstore.Condition) error {
 	key := id.Key
-	if err := check(ctx, key, objstore.PutOptions{}); err != nil {
+	if err := s.check(ctx, key, objstore.PutOptions{}); err != nil {
 		return err
 	}
 	if cond.IfNone {

@@ -20,8 +20,9 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := r.URL.Query().Has("list-type")
-	if r.Method != http.MethodGet || list || answer.StatusCode >= http.StatusMultipleChoices {
+	q := r.URL.Query()
+	document := q.Has("list-type") || q.Has("tagging") || q.Has("encryption")
+	if r.Method != http.MethodGet || document || answer.StatusCode >= http.StatusMultipleChoices {
 		answer.Body = struct {
 			io.Reader
 			io.Closer

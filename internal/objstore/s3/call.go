@@ -21,6 +21,8 @@ type call struct {
 
 	held   error // what 412 means here
 	absent error // what 404 means here, where the code says no more
+
+	carries carried
 }
 
 func (s *Store) reading(verb, key, action string) call {

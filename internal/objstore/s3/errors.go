@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -60,7 +61,7 @@ func sentinel(code string) error {
 	case "InvalidObjectState":
 		return objstore.ErrArchived
 	case "SlowDown", "SlowDownRead", "SlowDownWrite", "ServiceUnavailable", "ReduceYourRequestRate", "Throttling", "ThrottlingException", "RequestLimitExceeded",
-		"TooManyRequests", "TooManyRequestsException", "BandwidthLimitExceeded", "RequestThrottled", "XMinioServerNotInitialized", "KMS.ThrottlingException":
+		"TooManyRequests", "TooManyRequestsException", "BandwidthLimitExceeded", "RequestThrottled", "XMinioServerNotInitialized":
 		return objstore.ErrThrottled
 	case "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage", "StorageFull", "InsufficientCapacity":
 		return objstore.ErrQuota
@@ -70,6 +71,8 @@ func sentinel(code string) error {
 		return objstore.ErrTooLarge
 	case "NotImplemented":
 		return objstore.ErrUnsupported
+	case "ServerSideEncryptionConfigurationNotFoundError":
+		return errNoDefault
 	case "InvalidRange", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML":
 		return objstore.ErrInvalid
 	}
@@ -100,8 +103,8 @@ func (s *Store) classify(c call, a *attempt, err error) *failure {
 	if errors.As(err, &api) {
 		f.code, message = api.ErrorCode(), api.ErrorMessage()
 	}
-	if code := header.Get("X-Minio-Error-Code"); code != "" && (f.code == "" || f.code == "NotFound") {
-		f.code = code // HEAD has no body to say it in
+	if code := header.Get("X-Minio-Error-Code"); code != "" { // HEAD has no body to say it in
+		f.code, message = code, cmp.Or(strings.Trim(header.Get("X-Minio-Error-Desc"), `"`), message)
 	}
 	if f.status < 300 && f.code == "" { // success in the header, no sense in the body
 		f.is, f.cause, f.again, f.few, f.maybe = objstore.ErrUnknown, "the answer makes no sense", true, true, true
@@ -112,7 +115,9 @@ func (s *Store) classify(c call, a *attempt, err error) *failure {
 	}
 	f.region = header.Get("X-Amz-Bucket-Region")
 	f.after = retryAfter(header.Get("Retry-After"), time.Now())
-	f.name(c)
+	if f.is = f.keys(c, message); f.is == nil {
+		f.name(c)
+	}
 	f.decide(s)
 	f.cause = f.words(c, message, request, *s.region.Load())
 	return f
@@ -134,7 +139,7 @@ func (s *Store) local(c call, a *attempt, err error) *failure {
 	}
 	for _, e := range []error{objstore.ErrChanged, objstore.ErrUnsupported, objstore.ErrInvalid} {
 		if errors.Is(err, e) { // found out by the attempt itself
-			return &failure{is: e, cause: err.Error()}
+			return &failure{is: e, cause: strings.TrimSuffix(err.Error(), ": "+e.Error())}
 		}
 	}
 	return nil
@@ -212,7 +217,7 @@ func (f *failure) decide(s *Store) {
 	switch {
 	case errors.Is(f.is, objstore.ErrThrottled):
 		// S3's own refusal comes before anything is done; a proxy's may not.
-		f.again, f.slowDown, f.maybe = true, true, sentinel(f.code) == nil && f.status != http.StatusTooManyRequests
+		f.again, f.slowDown, f.maybe = true, true, sentinel(f.code) == nil && keyCode(f.code, f.status) == nil && f.status != http.StatusTooManyRequests
 	case f.status == http.StatusNotImplemented, errors.Is(f.is, objstore.ErrQuota):
 	case f.status >= 500, f.status < 300, f.code == "InternalError":
 		f.again, f.maybe = true, true
@@ -254,6 +259,8 @@ var needed = regexp.MustCompile(`not authorized to perform: ([A-Za-z0-9-]+:[A-Za
 func (f *failure) words(c call, message, request, region string) string {
 	var b strings.Builder
 	switch {
+	case f.keyWords(c, message) != "":
+		b.WriteString(f.keyWords(c, message))
 	case errors.Is(f.is, objstore.ErrAccess):
 		action := c.action
 		if m := needed.FindStringSubmatch(message); m != nil {
@@ -276,7 +283,7 @@ func (f *failure) words(c call, message, request, region string) string {
 		b.WriteString(oneLine(message, 200))
 	default:
 		b.WriteString("refused")
-		if message != "" && f.status < 500 {
+		if message != "" && (f.status < 500 || f.status == http.StatusNotImplemented) {
 			b.WriteString(": " + oneLine(message, 200))
 		}
 	}

@@ -58,7 +58,7 @@ func (s *Store) head(ctx context.Context, at objstore.ID) (got objstore.Info, er
 		Bucket: &s.cfg.Bucket, Key: &at.Key, IfMatch: quoted(at.ETag), VersionId: some(at.VersionID),
 		RequestPayer: s.payer(), ExpectedBucketOwner: s.owner(),
 	}
-	c := s.reading("head", at.Key, "s3:GetObject (or s3:ListBucket, if nothing is there)")
+	c := s.reading("head", at.Key, "s3:GetObject (or s3:ListBucket, if nothing is there)").on(at.Encryption)
 	err = s.do(ctx, c, func(ctx context.Context, a *attempt) error {
 		out, err := s.client.HeadObject(ctx, in, s.options, s.with(at.Encryption.Reads()))
 		if err != nil {
@@ -123,7 +123,7 @@ func (s *Store) open(ctx context.Context, at objstore.ID, r objstore.Range) (got
 		Bucket: &s.cfg.Bucket, Key: &at.Key, IfMatch: quoted(at.ETag), VersionId: some(at.VersionID), Range: some(rangeHeader(r)),
 		RequestPayer: s.payer(), ExpectedBucketOwner: s.owner(),
 	}
-	c := s.reading("get", at.Key, "s3:GetObject")
+	c := s.reading("get", at.Key, "s3:GetObject").on(at.Encryption)
 	if at.VersionID != "" {
 		c.action, c.absent = "s3:GetObjectVersion", objstore.ErrChanged
 	}

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -53,6 +54,7 @@ type Store struct {
 	client *awss3.Client
 	http   *http.Client
 	gate   *gate
+	bare   bool // plain HTTP to another host
 
 	region atomic.Pointer[string] // that of the bucket, as far as is known
 	plain  atomic.Int32           // which checksums are left away: see Simplify
@@ -64,6 +66,8 @@ var (
 	_ objstore.Store      = (*Store)(nil)
 	_ objstore.Resumer    = (*Store)(nil)
 	_ objstore.Simplifier = (*Store)(nil)
+	_ objstore.Tagger     = (*Store)(nil)
+	_ objstore.Defaulter  = (*Store)(nil)
 )
 
 // New makes a client. It sends no request to the bucket (the credential chain
@@ -98,6 +102,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 		if err := checkEndpoint(*base); err != nil { // of the environment
 			return nil, err
 		}
+		s.bare = isBare(*base)
 	}
 	return s, nil
 }
@@ -126,6 +131,17 @@ func checkEndpoint(endpoint string) error {
 		return errors.New("s3: the endpoint is not a URL of the form https://host:port")
 	}
 	return nil
+}
+
+// isBare tells whether others may listen on the way to an endpoint: it is plain
+// http, and not this host.
+func isBare(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Scheme != "http" {
+		return err != nil
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() != "localhost" && (err != nil || !ip.Unmap().IsLoopback())
 }
 
 // Close drops idle connections. Requests under way are not touched.

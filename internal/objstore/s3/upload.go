@@ -22,6 +22,7 @@ type uploader struct {
 	key, id   string
 	algorithm types.ChecksumAlgorithm // fixed when it began
 	enc       *objstore.Encryption
+	told      objstore.Header // when it began
 
 	mu    sync.Mutex // guards parts
 	parts map[int32]types.CompletedPart
@@ -44,13 +45,14 @@ func (s *Store) Upload(ctx context.Context, key string, opt objstore.PutOptions)
 	if u.algorithm != "" {
 		in.ChecksumType = types.ChecksumTypeFullObject
 	}
-	c := s.writing("begin upload of", key, "s3:PutObject", objstore.Condition{})
+	c := s.writing("begin upload of", key, puts(opt), objstore.Condition{}).making(opt.Encryption)
 	err := s.do(ctx, c, func(ctx context.Context, a *attempt) error {
 		out, err := s.client.CreateMultipartUpload(ctx, in, u.options, s.making(opt))
 		if err != nil {
 			return err
 		}
 		defer a.end()
+		u.told = encrypted(header(out.ResultMetadata))
 		if u.id = aws.ToString(out.UploadId); u.id == "" {
 			return odd("the answer has no upload id")
 		}
@@ -68,6 +70,8 @@ func (s *Store) Resume(key, uploadID string) objstore.Uploader {
 }
 
 func (u *uploader) UploadID() string { return u.id }
+
+func (u *uploader) Encrypted() objstore.Header { return maps.Clone(u.told) }
 
 // options keep the SDK from a checksum of its own choice.
 func (u *uploader) options(o *awss3.Options) {
@@ -106,7 +110,7 @@ func (u *uploader) Part(ctx context.Context, n int, body io.ReadSeeker, size int
 		return fmt.Errorf("part %d of %s: %d bytes: %w", n, u.s.place(u.key), size, objstore.ErrTooLarge)
 	}
 	s := u.s
-	c := s.writing(fmt.Sprintf("put part %d of", n), u.key, "s3:PutObject", objstore.Condition{})
+	c := s.writing(fmt.Sprintf("put part %d of", n), u.key, "s3:PutObject", objstore.Condition{}).on(u.enc)
 	c.absent = objstore.ErrNoUpload
 	return s.do(ctx, c, func(ctx context.Context, a *attempt) error {
 		data, err := a.send(body, size)
@@ -135,7 +139,7 @@ func (u *uploader) CopyPart(ctx context.Context, n int, src objstore.ID, r objst
 		return err
 	}
 	s := u.s
-	c := s.writing(fmt.Sprintf("copy part %d of", n), u.key, "s3:GetObject on the source or s3:PutObject", objstore.Condition{})
+	c := s.writing(fmt.Sprintf("copy part %d of", n), u.key, "s3:GetObject on the source or s3:PutObject", objstore.Condition{}).on(u.enc).from(src.Encryption)
 	c.slow, c.absent = true, objstore.ErrNotExist
 	if src.VersionID != "" {
 		c.absent = objstore.ErrChanged
@@ -189,7 +193,7 @@ func (u *uploader) Complete(ctx context.Context, cond objstore.Condition) (got o
 	if len(parts) == 0 {
 		return got, fmt.Errorf("complete %s: no part was sent: %w", s.place(u.key), objstore.ErrInvalid)
 	}
-	c := s.writing("complete upload of", u.key, "s3:PutObject", cond)
+	c := s.writing("complete upload of", u.key, "s3:PutObject", cond).on(u.enc)
 	c.slow = true
 	in := &awss3.CompleteMultipartUploadInput{
 		Bucket: &s.cfg.Bucket, Key: &u.key, UploadId: &u.id, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},

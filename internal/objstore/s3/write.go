@@ -19,7 +19,7 @@ import (
 
 // check refuses what no server would take.
 func check(verb, key string, opt objstore.PutOptions) error {
-	err := errors.Join(objstore.CheckKey(key), objstore.CheckMetadata(opt.Metadata))
+	err := errors.Join(objstore.CheckKey(key), objstore.CheckMetadata(opt.Metadata), objstore.CheckSystem(opt.System))
 	if opt.Condition.IfNone && opt.Condition.IfMatch != "" {
 		err = errors.Join(err, fmt.Errorf("two conditions: %w", objstore.ErrInvalid))
 	}
@@ -37,10 +37,14 @@ func contentType(opt objstore.PutOptions) string {
 }
 
 // with sets headers in one request, before it is signed: those of encryption,
-// which nothing here needs to understand, and system metadata.
+// which nothing here needs to understand, and system metadata. A key never goes
+// over a wire that anybody may read.
 func (s *Store) with(sets ...map[string]string) func(*awss3.Options) {
 	return func(o *awss3.Options) {
 		for _, set := range sets {
+			if s.bare && secret(set) {
+				o.APIOptions = append(o.APIOptions, func(*middleware.Stack) error { return errPlainHTTP })
+			}
 			for name, value := range set {
 				o.APIOptions = append(o.APIOptions, smithyhttp.SetHeaderValue(name, value))
 			}
@@ -48,9 +52,19 @@ func (s *Store) with(sets ...map[string]string) func(*awss3.Options) {
 	}
 }
 
+var errPlainHTTP = fmt.Errorf("a key of SSE-C goes over HTTPS only, and the endpoint is plain http: %w", objstore.ErrInvalid)
+
 // making are the headers of a request that makes an object.
 func (s *Store) making(opt objstore.PutOptions) func(*awss3.Options) {
 	return s.with(opt.System, map[string]string{"content-type": contentType(opt)}, opt.Encryption.Writes())
+}
+
+// puts is the permission that a request which makes an object takes.
+func puts(opt objstore.PutOptions) string {
+	if len(opt.Tags) > 0 {
+		return "s3:PutObject or s3:PutObjectTagging"
+	}
+	return "s3:PutObject"
 }
 
 // tagging is a set of tags as a header has it; nil is none.
@@ -93,7 +107,7 @@ func (s *Store) Put(ctx context.Context, key string, body io.ReadSeeker, size in
 	if size > objstore.MaxPartSize {
 		return got, fmt.Errorf("put %s: %d bytes at once: %w", s.place(key), size, objstore.ErrTooLarge)
 	}
-	c := s.writing("put", key, "s3:PutObject", opt.Condition)
+	c := s.writing("put", key, puts(opt), opt.Condition).making(opt.Encryption)
 	err = s.do(ctx, c, func(ctx context.Context, a *attempt) error {
 		data, err := a.send(body, size)
 		if err != nil {
@@ -140,7 +154,8 @@ func (s *Store) Copy(ctx context.Context, src objstore.ID, dst string, opt objst
 	if err := errors.Join(objstore.CheckKey(src.Key), check("copy", dst, opt)); err != nil {
 		return got, err
 	}
-	c := s.writing("copy", dst, "s3:GetObject on the source or s3:PutObject on the destination", opt.Condition)
+	c := s.writing("copy", dst, "s3:GetObject on the source or "+puts(opt)+" on the destination", opt.Condition)
+	c = c.making(opt.Encryption).from(src.Encryption)
 	c.slow = true
 	c.absent = objstore.ErrNotExist
 	if src.VersionID != "" {
