@@ -277,8 +277,11 @@ func TestTags(t *testing.T) {
 		code   string
 		want   error
 	}{
-		{501, "NotImplemented", objstore.ErrUnsupported}, {405, "MethodNotAllowed", objstore.ErrUnsupported},
-		{403, "AccessDenied", objstore.ErrAccess}, {404, "NoSuchKey", objstore.ErrNotExist}, {404, "NoSuchBucket", objstore.ErrBucket},
+		{501, "NotImplemented", objstore.ErrUnsupported},
+		{405, "MethodNotAllowed", objstore.ErrUnsupported},
+		{403, "AccessDenied", objstore.ErrAccess},
+		{404, "NoSuchKey", objstore.ErrNotExist},
+		{404, "NoSuchBucket", objstore.ErrBucket},
 	} {
 		if _, err := newFake(t, fails(tc.status, tc.code)).open(t).Tags(t.Context(), objstore.ID{Key: "k"}); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v", tc.code, err)
