@@ -21,6 +21,8 @@ type oneKey struct{ epoch sigil.Epoch }
 
 func (k oneKey) Current(context.Context) (sigil.Epoch, error) { return k.epoch, nil }
 
+func (k oneKey) MayKeep(context.Context, string, sigil.EpochID) (bool, error) { return true, nil }
+
 func (k oneKey) Open(_ context.Context, _ string, id sigil.EpochID, check func(sigil.Epoch) bool) (sigil.Epoch, error) {
 	if id == k.epoch.ID && check(k.epoch) {
 		return k.epoch, nil
@@ -36,8 +38,9 @@ func realVolume(t *testing.T) *volume.Volume {
 	c := cache.New(cache.Options{Bytes: 4 << 20, BlockSize: 64 << 10})
 	log := logrus.New()
 	log.SetOutput(io.Discard)
+	k := oneKey{sigil.Epoch{ID: sigil.EpochID{1}, Key: sigil.Key{1}}}
 	v := volume.New(volume.Options{
-		Store: mem.New(mem.Options{}), Keys: oneKey{sigil.Epoch{ID: sigil.EpochID{1}, Key: sigil.Key{1}}},
+		Store: mem.New(mem.Options{}), Keys: k, Rules: []volume.Rule{{Mode: "client", Keys: k}},
 		Spool: sp, Cache: c, Log: log, Host: "here",
 		Capabilities: objstore.Capabilities{PutConditions: true, CopyConditions: true, DeleteConditions: true},
 	})

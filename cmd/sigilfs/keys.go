@@ -66,7 +66,10 @@ type keys struct {
 	set  *keyring.Set
 }
 
-var _ volume.Keys = keys{}
+var (
+	_ volume.Keys   = keys{}
+	_ volume.KeySet = keys{}
+)
 
 func (k keys) Current(ctx context.Context) (sigil.Epoch, error) {
 	id, key, err := k.set.Current(ctx)
@@ -74,6 +77,14 @@ func (k keys) Current(ctx context.Context) (sigil.Epoch, error) {
 		return sigil.Epoch{}, keyError(err)
 	}
 	return epoch(id, key), nil
+}
+
+func (k keys) MayKeep(ctx context.Context, object string, id sigil.EpochID) (bool, error) {
+	ok, err := k.set.MayKeep(ctx, object, keyring.EpochID(id))
+	if err != nil {
+		return false, keyError(err)
+	}
+	return ok, nil
 }
 
 func (k keys) Open(ctx context.Context, object string, id sigil.EpochID, check func(sigil.Epoch) bool) (sigil.Epoch, error) {

@@ -169,8 +169,9 @@ func (m *mounting) probe(ctx context.Context) error {
 func (m *mounting) openVolume(ctx context.Context) error {
 	s := m.set
 	m.cache = cache.New(cache.Options{Bytes: s.cacheBytes()})
+	ring := keys{m.ring, m.keySet}
 	m.volume = volume.New(volume.Options{
-		Store: m.store, Keys: keys{m.ring, m.keySet}, Spool: m.spool, Cache: m.cache, Log: m.log,
+		Store: m.store, Keys: ring, Rules: []volume.Rule{{Mode: "client", Keys: ring}}, Spool: m.spool, Cache: m.cache, Log: m.log,
 		Prefix: s.target.Prefix, Root: s.volumeRoot, Host: m.host(), ReadOnly: s.readOnly,
 		UID: s.uid, GID: s.gid, DirMode: s.dirMode, FileMode: s.fileMode, StorageClass: s.storageClass,
 		AttrTimeout: believed(s.attrTimeout), OnConflict: conflictPolicy(s.onConflict),

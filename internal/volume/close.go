@@ -25,6 +25,7 @@ func (v *Volume) Close(ctx context.Context) error {
 	v.done.Wait()
 	err := v.commitAll(ctx)
 	err = errors.Join(err, v.keepAll())
+	v.copies.close()
 	v.doomOpen()
 	return errors.Join(err, v.doChores(ctx))
 }

@@ -2,7 +2,6 @@ package volume
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -165,15 +164,15 @@ const maxRetries = 5
 
 // putSnapshot writes s over base.
 func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*object, error) {
-	d := draft{key: v.fileKey(s.path), rec: v.newRecord(s.attr, s.xat), src: s.plain, size: s.data.Size(), class: v.opt.StorageClass}
+	d := draft{key: v.fileKey(s.path), attr: s.attr, xat: s.xat, src: s.plain, class: v.opt.StorageClass, above: []*object{base}}
+	d.attr.Size = s.data.Size()
 	d.cond.IfNone = base == nil
 	if base != nil {
-		d.class, d.cond.IfMatch = base.class, base.id.ETag
+		d.class, d.system, d.cond.IfMatch = base.class, base.system, base.id.ETag
 	}
-	d.rec.Version = v.version(base)
 	o, err := v.put(ctx, d)
-	if errors.Is(err, objstore.ErrUnknown) {
-		s.sent = append(slices.Clip(s.sent), hex.EncodeToString(d.rec.Generation[:]))
+	if lost := (*unsettled)(nil); errors.As(err, &lost) {
+		s.sent = append(slices.Clip(s.sent), lost.mark)
 	}
 	return o, err
 }
@@ -189,7 +188,7 @@ func (v *Volume) overtake(ctx context.Context, s *snapshot, base *object, err er
 		return nil, fmt.Errorf("%w (who was first is not known: %v)", ferr, err) //nolint:errorlint // no conflict as long as that is so
 	}
 	exists := errors.Is(err, ErrExist)
-	ours := now != nil && slices.Contains(s.sent, now.body())
+	ours := now != nil && slices.Contains(s.sent, now.mark)
 	older := now != nil && exists && base == nil && !s.excl && now.seen.Add(clockStep).UnixNano() <= s.opened
 	gone := now == nil && s.left
 	if ours || older || gone || v.opt.OnConflict == ConflictOverwrite && !s.excl {
@@ -211,12 +210,14 @@ func (v *Volume) guard(ctx context.Context, honoured bool, key string, cond objs
 	if honoured || cond == (objstore.Condition{}) {
 		return nil
 	}
-	info, err := v.opt.Store.Head(ctx, objstore.ID{Key: key})
+	info, err := v.head(ctx, key)
 	switch {
 	case errors.Is(err, ErrNotExist) && cond.IfMatch == "":
 		return nil
 	case errors.Is(err, ErrNotExist):
 		return fmt.Errorf("%s: %w", key, ErrChanged)
+	case cond.IfNone && unopenable(err):
+		return fmt.Errorf("%s: %w", key, ErrExist)
 	case err != nil:
 		return err
 	case cond.IfNone:
@@ -277,7 +278,7 @@ func (f *File) leave(data *spool.File) {
 func (f *File) leftover(open bool) []byte {
 	n := note{Path: f.path, Key: f.v.fileKey(f.path), Open: open, Attr: f.attr, Xattrs: f.xat, Excl: f.excl}
 	if f.base != nil {
-		n.ETag, n.Generation = f.base.id.ETag, f.base.body()
+		n.ETag, n.Generation = f.base.id.ETag, f.base.mark
 	}
 	b, err := json.Marshal(n)
 	if err != nil {

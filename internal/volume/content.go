@@ -10,11 +10,10 @@ import (
 
 	"github.com/sigilfs/sigilfs/cache"
 	"github.com/sigilfs/sigilfs/internal/objstore"
-	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 )
 
-// content reads the plaintext of one body: sigil over the block cache over the
-// store. Safe for concurrent use.
+// content reads the plaintext of one body: its form over the block cache over
+// the store. Safe for concurrent use.
 type content struct {
 	v    *Volume
 	obj  *object
@@ -23,7 +22,7 @@ type content struct {
 	blob *cache.Reader
 
 	mu sync.Mutex // guards r
-	r  *sigil.Reader
+	r  plaintext
 }
 
 // contentOf opens the body of o, or says why it does not open.
@@ -31,7 +30,7 @@ func (v *Volume) contentOf(o *object) (*content, error) {
 	if o.err != nil {
 		return nil, o.err
 	}
-	c := &content{v: v, obj: o, ids: cache.ID{Body: o.body(), KeyID: o.header.Epoch.String()}}
+	c := &content{v: v, obj: o, ids: cache.ID{Body: o.body, KeyID: o.keyID()}}
 	c.id.Store(&o.id)
 	c.blob = v.opt.Cache.Reader(c.ids, o.length, c.fetch)
 	r, err := c.reader()
@@ -42,12 +41,20 @@ func (v *Volume) contentOf(o *object) (*content, error) {
 	return c, nil
 }
 
-func (c *content) reader() (*sigil.Reader, error) {
-	r, err := sigil.NewReader(c.obj.rec, c.obj.header, c.blob, c.obj.length)
+func (c *content) reader() (plaintext, error) {
+	r, err := c.obj.form.open(c)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.obj.id.Key, err)
 	}
 	return r, nil
+}
+
+// keyID names the key under which the body is encrypted, as far as is known.
+func (o *object) keyID() string {
+	if f, ok := o.form.(*sealedForm); ok {
+		return f.header.Epoch.String()
+	}
+	return o.state.KMSKeyID
 }
 
 // moved says that the body lies at id now.
@@ -82,14 +89,14 @@ func (c *content) Verify(ctx context.Context) error {
 	return c.name(r.Verify(ctx))
 }
 
-func (c *content) current() *sigil.Reader {
+func (c *content) current() plaintext {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.r
 }
 
 // renew drops all cached blocks of the body and everything concluded from them.
-func (c *content) renew() (*sigil.Reader, error) {
+func (c *content) renew() (plaintext, error) {
 	c.v.opt.Cache.Drop(c.ids, 0, c.obj.length)
 	r, err := c.reader()
 	if err != nil {
@@ -108,28 +115,53 @@ func (c *content) name(err error) error {
 	return fmt.Errorf("%s: %w", c.id.Load().Key, err)
 }
 
-// fetch loads ciphertext from the store, from this very body. Where the key
-// holds another ETag but still the same generation (another host changed the
-// attributes), it goes on with that.
-func (c *content) fetch(ctx context.Context, off int64, p []byte) (int, error) {
+// fetch loads bytes of the body as stored.
+func (c *content) fetch(ctx context.Context, off int64, p []byte) (n int, err error) {
+	err = c.located(ctx, func(id objstore.ID) error {
+		n, err = c.fetchFrom(ctx, id, off, p)
+		return err
+	})
+	return n, err
+}
+
+// stream gives w the whole body as stored.
+func (c *content) stream(ctx context.Context, w io.Writer) error {
+	return c.located(ctx, func(id objstore.ID) error {
+		_, _, body, err := c.v.opt.Store.Get(ctx, id, objstore.Range{})
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		n, err := io.Copy(w, body)
+		if err == nil && n != c.obj.length {
+			err = io.ErrUnexpectedEOF
+		}
+		return err
+	})
+}
+
+// located runs get on this very body. Where the key holds another ETag but
+// still the same body (another host changed the attributes), it goes on with
+// that. get has done nothing where it gives ErrChanged or ErrNotExist.
+func (c *content) located(ctx context.Context, get func(objstore.ID) error) error {
 	id := *c.id.Load()
-	n, err := c.fetchFrom(ctx, id, off, p)
+	err := get(id)
 	if !errors.Is(err, ErrChanged) && !errors.Is(err, ErrNotExist) {
-		return n, err
+		return err
 	}
 	if now := *c.id.Load(); now != id {
-		return c.fetchFrom(ctx, now, off, p)
+		return get(now)
 	}
 	o, ferr := c.v.fetch(ctx, id.Key)
 	if ferr != nil && !errors.Is(ferr, ErrNotExist) {
-		return 0, ferr // whether the body has gone is not known
+		return ferr // whether the body has gone is not known
 	}
 	if ferr != nil || !c.obj.same(o) {
 		c.v.distrust(c.obj)
-		return 0, fmt.Errorf("%s: %w", id.Key, ErrChanged)
+		return fmt.Errorf("%s: %w", id.Key, ErrChanged)
 	}
 	c.moved(o.id)
-	return c.fetchFrom(ctx, o.id, off, p)
+	return get(o.id)
 }
 
 func (c *content) fetchFrom(ctx context.Context, id objstore.ID, off int64, p []byte) (int, error) {
@@ -147,14 +179,14 @@ func (c *content) fetchFrom(ctx context.Context, id objstore.ID, off int64, p []
 
 // readAll reads a whole small object of at most limit bytes.
 func (v *Volume) readAll(ctx context.Context, o *object, limit int64) ([]byte, error) {
-	if o.size > limit {
-		return nil, fmt.Errorf("%s: %d bytes where at most %d are expected: %w", o.id.Key, o.size, limit, ErrCorrupt)
+	if o.attr.Size > limit {
+		return nil, fmt.Errorf("%s: %d bytes where at most %d are expected: %w", o.id.Key, o.attr.Size, limit, ErrCorrupt)
 	}
 	c, err := v.contentOf(o)
 	if err != nil {
 		return nil, err
 	}
-	p := make([]byte, o.size)
+	p := make([]byte, o.attr.Size)
 	if _, err := c.ReadAt(ctx, p, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}

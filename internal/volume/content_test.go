@@ -247,7 +247,7 @@ func TestReadIsOvertaken(t *testing.T) {
 func TestVersions(t *testing.T) {
 	f := mountIdle(t, bucket())
 	now := uint64(f.opt.Now().UnixNano())
-	at := func(version uint64) *object { return &object{rec: &sigil.Record{Version: version}} }
+	at := func(version uint64) *object { return &object{form: &sealedForm{rec: &sigil.Record{Version: version}}} }
 	ahead := now + uint64(time.Hour)
 	if got := f.version(at(1), at(ahead)); got != ahead+1 {
 		t.Errorf("%d over %d", got, ahead)

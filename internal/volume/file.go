@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/sigilfs/sigilfs/cache/spool"
-	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 )
 
 // File is the content of one path, committed and not, shared by all who have
@@ -75,7 +74,11 @@ func (f *File) Info() Info {
 	if f.gone {
 		a.Nlink = 0
 	}
-	return Info{Attr: a, Xattrs: f.xat}
+	info := Info{Attr: a, Xattrs: f.xat}
+	if f.base != nil {
+		info.Sigil = f.base.show()
+	}
+	return info
 }
 
 // refresh takes what the store now says of a clean file. False: the body is
@@ -89,7 +92,7 @@ func (f *File) refresh(obj *object) bool {
 	if f.base == nil || !f.base.same(obj) {
 		return false
 	}
-	if obj.err == nil && obj.rec.Version > f.base.rec.Version {
+	if obj.err == nil && obj.newer(f.base) {
 		f.rebase(obj)
 	}
 	return true
@@ -222,12 +225,15 @@ func (f *File) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return f.writeAt(ctx, p, off)
 }
 
+// limit is how long the file may become, in bytes.
+func (f *File) limit() int64 { return f.v.rule(f.v.fileKey(f.Path())).scheme.limit() }
+
 // writeAt is WriteAt; where the end may move, f.grow is held.
 func (f *File) writeAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, ErrInvalid
 	}
-	if off > sigil.MaxSize-int64(len(p)) {
+	if off > f.limit()-int64(len(p)) {
 		return 0, ErrTooLarge
 	}
 	data, err := f.overlay(ctx)
@@ -291,7 +297,7 @@ func (f *File) changed(whole bool) {
 
 // Truncate sets the size; growing gives zeros.
 func (f *File) Truncate(ctx context.Context, size int64) error {
-	if size > sigil.MaxSize {
+	if size > f.limit() {
 		return ErrTooLarge
 	}
 	if size < 0 {
@@ -326,7 +332,7 @@ func (f *File) Allocate(ctx context.Context, off, n int64, o AllocOptions) error
 	if off < 0 || n <= 0 {
 		return ErrInvalid
 	}
-	if off > sigil.MaxSize-n {
+	if off > f.limit()-n {
 		return ErrTooLarge
 	}
 	f.grow.Lock()

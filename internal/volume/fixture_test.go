@@ -29,6 +29,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fakeKeys struct {
 	epochs []sigil.Epoch
 	fail   error // of Open, where no epoch fits
+
+	retired bool // all epochs are
 }
 
 func epoch(n byte) sigil.Epoch {
@@ -40,6 +42,10 @@ func (k *fakeKeys) Current(context.Context) (sigil.Epoch, error) {
 		return sigil.Epoch{}, ErrNoKey
 	}
 	return k.epochs[0], nil
+}
+
+func (k *fakeKeys) MayKeep(_ context.Context, _ string, id sigil.EpochID) (bool, error) {
+	return slices.ContainsFunc(k.epochs, func(e sigil.Epoch) bool { return e.ID == id }) && !k.retired, nil
 }
 
 func (k *fakeKeys) Open(_ context.Context, _ string, id sigil.EpochID, check func(sigil.Epoch) bool) (sigil.Epoch, error) {
@@ -65,11 +71,14 @@ type fixture struct {
 
 type tweak func(*Options)
 
-func noTimeout(o *Options)            { o.AttrTimeout = -1 }
-func long(o *Options)                 { o.AttrTimeout = time.Hour }
-func host(name string) tweak          { return func(o *Options) { o.Host = name } }
-func onConflict(c OnConflict) tweak   { return func(o *Options) { o.OnConflict = c } }
-func keys(k Keys) tweak               { return func(o *Options) { o.Keys = k } }
+func noTimeout(o *Options)          { o.AttrTimeout = -1 }
+func long(o *Options)               { o.AttrTimeout = time.Hour }
+func host(name string) tweak        { return func(o *Options) { o.Host = name } }
+func onConflict(c OnConflict) tweak { return func(o *Options) { o.OnConflict = c } }
+func keys(k *fakeKeys) tweak {
+	return func(o *Options) { o.Keys, o.Rules = k, []Rule{{Mode: "client", Keys: k}} }
+}
+func rules(r ...Rule) tweak           { return func(o *Options) { o.Rules = r } }
 func under(prefix, root string) tweak { return func(o *Options) { o.Prefix, o.Root = prefix, root } }
 
 func silentLog() logrus.FieldLogger {
@@ -98,8 +107,9 @@ func mountIdle(t testing.TB, m *mem.Store, tweaks ...tweak) *fixture {
 		t.Fatal(err)
 	}
 	c := cache.New(cache.Options{Bytes: 4 << 20, BlockSize: 64 << 10, ReadAhead: -1})
+	k := &fakeKeys{epochs: []sigil.Epoch{epoch(1)}}
 	opt := Options{
-		Store: s, Keys: &fakeKeys{epochs: []sigil.Epoch{epoch(1)}}, Spool: sp, Cache: c, Log: silentLog(), Host: "here", AttrTimeout: -1,
+		Store: s, Keys: k, Rules: []Rule{{Mode: "client", Keys: k}}, ScratchDir: t.TempDir(), Spool: sp, Cache: c, Log: silentLog(), Host: "here", AttrTimeout: -1,
 		Capabilities: objstore.Capabilities{PutConditions: true, UploadConditions: true, CopyConditions: true, DeleteConditions: true},
 	}
 	for _, tw := range tweaks {

@@ -63,14 +63,19 @@ func (v *Volume) writeJournal(ctx context.Context, j *journal, key string, cond 
 	if err != nil {
 		panic(err) // plain data
 	}
-	rec := v.newRecord(v.newAttr(Attr{Mode: 0o600}, unix.S_IFREG), nil)
-	rec.Version = v.version(j.obj)
-	o, err := v.put(ctx, draft{key: key, rec: rec, src: sigil.Bytes(b), size: int64(len(b)), cond: cond})
+	o, err := v.putOwn(ctx, draft{key: key, cond: cond, above: []*object{j.obj}}, b)
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	j.obj = o
 	return nil
+}
+
+// putOwn writes an object of the volume itself.
+func (v *Volume) putOwn(ctx context.Context, d draft, content []byte) (*object, error) {
+	d.attr = v.newAttr(Attr{Mode: 0o600}, unix.S_IFREG)
+	d.attr.Size, d.src = int64(len(content)), sigil.Bytes(content)
+	return v.put(ctx, d)
 }
 
 // beat renews the journal. errTaken: another host has taken it over.

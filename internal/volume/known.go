@@ -117,11 +117,6 @@ func bounded[V any](m map[string]V, p string, value V) {
 	}
 }
 
-// same tells whether two objects are one file with one body.
-func (o *object) same(other *object) bool {
-	return other != nil && o.fileID() == other.fileID() && o.body() == other.body()
-}
-
 // lookup finds out what p is: from memory while that is fresh, else by asking
 // for the file and for the first key of the directory at once.
 func (v *Volume) lookup(ctx context.Context, p string) (*dentry, error) {

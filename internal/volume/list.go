@@ -53,12 +53,12 @@ func (v *Volume) List(ctx context.Context, p, after string) iter.Seq2[Entry, err
 // exists tells whether an entry that this host has made, and a listing lacks,
 // is there: absence is believed only from a clean answer for its very key.
 func (v *Volume) exists(ctx context.Context, dir string, e Entry) (bool, error) {
-	_, err := v.opt.Store.Head(ctx, objstore.ID{Key: v.dirKey(dir) + e.Cookie})
+	_, err := v.head(ctx, v.dirKey(dir)+e.Cookie)
 	if errors.Is(err, ErrNotExist) {
 		v.forget(join(dir, e.Name))
 		return false, nil
 	}
-	return err == nil, err
+	return there(err)
 }
 
 // given tells whether a listing that goes on after the cookie after has shown
@@ -70,11 +70,20 @@ func (v *Volume) given(ctx context.Context, dir, name, after string) (bool, erro
 	case name == after || v.fileAt(join(dir, name)) != nil:
 		return true, nil
 	}
-	_, err := v.opt.Store.Head(ctx, objstore.ID{Key: v.fileKey(join(dir, name))})
-	if errors.Is(err, ErrNotExist) {
+	_, err := v.head(ctx, v.fileKey(join(dir, name)))
+	return there(err)
+}
+
+// there tells whether an object is there by the error of a look at it; that it
+// does not open is none of that.
+func there(err error) (bool, error) {
+	switch {
+	case err == nil || unopenable(err):
+		return true, nil
+	case errors.Is(err, ErrNotExist):
 		return false, nil
 	}
-	return err == nil, err
+	return false, err
 }
 
 // entry makes of a line of a LIST an entry; one without a name is to be
@@ -82,7 +91,7 @@ func (v *Volume) given(ctx context.Context, dir, name, after string) (bool, erro
 func (v *Volume) entry(dir, prefix string, e objstore.Entry) Entry {
 	cookie := strings.TrimPrefix(e.Key+e.Prefix, prefix)
 	name := strings.TrimSuffix(cookie, "/")
-	if !expressible(name) || strings.HasSuffix(e.Key, "/") {
+	if !expressible(name) || strings.HasSuffix(e.Key, "/") || e.Key != "" && v.isInstruction(e.Key) {
 		return Entry{Cookie: cookie}
 	}
 	out := Entry{Name: name, Cookie: cookie}

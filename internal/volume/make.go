@@ -50,10 +50,8 @@ func (v *Volume) mknod(ctx context.Context, p string, a Attr, content string) (I
 		return Info{}, fmt.Errorf("create %q: %w", p, err)
 	}
 	defer unlock()
-	rec := v.newRecord(v.newAttr(a, unix.S_IFREG), nil)
-	rec.Version = v.version()
-	d := draft{key: v.fileKey(p), rec: rec, src: sigil.Bytes(content), size: int64(len(content)), class: v.opt.StorageClass}
-	d.cond.IfNone = true
+	d := draft{key: v.fileKey(p), attr: v.newAttr(a, unix.S_IFREG), src: sigil.Bytes(content), class: v.opt.StorageClass}
+	d.attr.Size, d.cond.IfNone = int64(len(content)), true
 	ctx = context.WithoutCancel(ctx)
 	o, err := v.put(ctx, d)
 	if err != nil {

@@ -1,8 +1,8 @@
 package volume
 
 import (
+	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
+	"github.com/sigilfs/sigilfs/objcrypt/sse"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,33 +21,22 @@ type object struct {
 	id     objstore.ID
 	length int64 // of the body as stored
 	class  string
-	header sigil.Header
-	rec    *sigil.Record // nil where err is not
-	attr   sigil.Attr    // those that stand: late ones resolved
-	size   int64         // of the plaintext; of an object that does not open, its length
-	seen   time.Time     // LastModified, where the store told it
-	err    error         // why it does not open
-}
+	system map[string]string // S3's own metadata
+	tags   int               // how many, as far as is known
+	state  sse.State         // how the server says that it is encrypted
+	seen   time.Time         // LastModified, where the store told it
+	err    error             // why it does not open; then the attributes are those of a file that has none
 
-// body names the content, whatever happens to the attributes: what caches go by.
-func (o *object) body() string {
-	if o.rec == nil {
-		return o.id.ETag
-	}
-	return hex.EncodeToString(o.rec.Generation[:])
-}
-
-// fileID is st_ino.
-func (o *object) fileID() uint64 {
-	if o.rec == nil {
-		return hashID(o.id.Key)
-	}
-	return validID(o.rec.FileID)
+	form form // nil where err is not
+	attr Attr // those that stand; Incarnation apart
+	xat  map[string][]byte
+	body string // names the content, whatever happens to the attributes: what caches go by
+	mark string // tells this write of the object from others
 }
 
 // unopenable tells the errors that are the object's from those of the moment.
 func unopenable(err error) bool {
-	for _, e := range []error{ErrCorrupt, ErrDowngrade, ErrNoKey, ErrWrongKey, ErrVersion, ErrArchived} {
+	for _, e := range []error{ErrCorrupt, ErrDowngrade, ErrNoKey, ErrWrongKey, ErrVersion, ErrArchived, ErrKeyMissing, ErrKeyDisabled, ErrKeyAccess} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -55,22 +45,16 @@ func unopenable(err error) bool {
 }
 
 // fetch asks the store what is at key. One request brings the metadata and the
-// end of the body, from which late attributes and the size come. An object
-// that does not open is no error: its err says why.
+// end of the body. An object that does not open is no error: its err says why.
 func (v *Volume) fetch(ctx context.Context, key string) (*object, error) {
-	if strings.HasSuffix(key, "/") {
-		info, err := v.opt.Store.Head(ctx, objstore.ID{Key: key})
-		if err != nil {
-			return nil, err
-		}
-		return v.decode(ctx, info, nil)
-	}
-	info, suffix, err := v.suffix(ctx, key)
-	if errors.Is(err, ErrArchived) {
-		info, err = v.opt.Store.Head(ctx, objstore.ID{Key: key})
-		if err == nil {
-			return unopened(info, fmt.Errorf("%s: %w", key, ErrArchived)), nil
-		}
+	var info objstore.Info
+	var suffix []byte
+	err := v.unlocked(ctx, key, func(enc *objstore.Encryption) (err error) {
+		info, suffix, err = v.ends(ctx, objstore.ID{Key: key, Encryption: enc})
+		return err
+	})
+	if unopenable(err) {
+		return v.shut(ctx, key, err)
 	}
 	if err != nil {
 		return nil, err
@@ -78,8 +62,14 @@ func (v *Volume) fetch(ctx context.Context, key string) (*object, error) {
 	return v.decode(ctx, info, suffix)
 }
 
-func (v *Volume) suffix(ctx context.Context, key string) (objstore.Info, []byte, error) {
-	info, _, body, err := v.opt.Store.Get(ctx, objstore.ID{Key: key}, objstore.Range{Suffix: sigil.TailReadSize})
+// ends gets the metadata and the last bytes of an object; of a directory,
+// which has no body, the metadata.
+func (v *Volume) ends(ctx context.Context, id objstore.ID) (objstore.Info, []byte, error) {
+	if isMarker(id.Key) {
+		info, err := v.opt.Store.Head(ctx, id)
+		return info, nil, err
+	}
+	info, _, body, err := v.opt.Store.Get(ctx, id, objstore.Range{Suffix: sigil.TailReadSize})
 	if err != nil {
 		return info, nil, err
 	}
@@ -88,102 +78,134 @@ func (v *Volume) suffix(ctx context.Context, key string) (objstore.Info, []byte,
 	return info, suffix, err
 }
 
+// shut describes, as far as anybody says it, an object whose body the store
+// does not give: archived, or encrypted with a key that this host may not use.
+func (v *Volume) shut(ctx context.Context, key string, cause error) (*object, error) {
+	info, err := v.head(ctx, key)
+	if err == nil {
+		o := v.unopened(info, fmt.Errorf("%s: %w", key, cause))
+		if !isSealed(info.Metadata) {
+			v.openAttr(o, info)
+		}
+		return o, nil
+	}
+	if !unopenable(err) {
+		return nil, err
+	}
+	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: key, Limit: 1}) {
+		if err != nil {
+			return nil, err
+		}
+		if e.Key == key {
+			return v.unopened(e.Info, cause), nil
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", key, ErrNotExist)
+}
+
 // decode opens the metadata of an object.
 func (v *Volume) decode(ctx context.Context, info objstore.Info, suffix []byte) (*object, error) {
-	o, err := v.openInfo(ctx, info, suffix)
+	o := newObject(info)
+	err := v.openInfo(ctx, o, info, suffix)
 	if err != nil && unopenable(err) {
-		return unopened(info, err), nil
+		return v.unopened(info, err), nil
 	}
-	return o, err
-}
-
-func unopened(info objstore.Info, err error) *object {
-	return &object{id: info.ID, length: info.Size, class: info.StorageClass, seen: info.Modified, size: info.Size, err: err}
-}
-
-func (v *Volume) openInfo(ctx context.Context, info objstore.Info, suffix []byte) (*object, error) {
-	h, err := sigil.ParseHeader(info.Metadata)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", info.Key, err)
-	}
-	rec, err := v.unseal(ctx, info.Key, h)
 	if err != nil {
 		return nil, err
 	}
-	o := &object{id: info.ID, length: info.Size, class: info.StorageClass, seen: info.Modified, header: h, rec: rec, attr: rec.Attr}
-	if err := o.checkType(); err != nil {
-		return nil, fmt.Errorf("%s: %w", info.Key, err)
-	}
-	if o.isDir() {
-		return o, nil
-	}
-	late, size, err := sigil.OpenSuffix(rec, h, suffix, info.Size)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", info.Key, err)
-	}
-	rec.Settle(late)
-	o.attr, o.size = rec.Attr, size
-	return o, o.proveEmpty(ctx, suffix)
+	return o, nil
 }
 
-// proveEmpty verifies the one chunk of an empty file, which the lookup has
-// brought: nobody reads a file that is said to be empty, so nothing else would
-// notice that it was cut to nothing.
-func (o *object) proveEmpty(ctx context.Context, suffix []byte) error {
-	if o.size != 0 {
+func newObject(info objstore.Info) *object {
+	return &object{
+		id: info.ID, length: info.Size, class: info.StorageClass, system: info.System, tags: info.Tags,
+		state: sse.Of(info.Encrypted), seen: info.Modified,
+	}
+}
+
+// unopened is an object that does not open: a file without attributes of its
+// own that could be believed.
+func (v *Volume) unopened(info objstore.Info, err error) *object {
+	o := newObject(info)
+	ns := o.seen.UnixNano()
+	o.err, o.body = err, bodyOf(info.ID)
+	o.attr = Attr{
+		Mode: unix.S_IFREG | v.opt.FileMode, UID: v.opt.UID, GID: v.opt.GID, Size: info.Size, Mtime: ns, Ctime: ns,
+		FileID: hashID(info.Key),
+	}
+	return o
+}
+
+// openInfo fills in o by what its metadata says it is.
+func (v *Volume) openInfo(ctx context.Context, o *object, info objstore.Info, suffix []byte) error {
+	if isSealed(info.Metadata) {
+		if err := v.openSealed(ctx, o, info, suffix); err != nil {
+			return err
+		}
+	} else if found, err := v.openS3EC(ctx, o, info); err != nil {
+		return err
+	} else if !found {
+		v.openPlain(o, info)
+	}
+	if err := o.checkType(); err != nil {
+		return fmt.Errorf("%s: %w", info.Key, err)
+	}
+	if strings.HasPrefix(info.Key, v.parked()) { // under the rule of the name that it had
 		return nil
 	}
-	r, err := sigil.NewReader(o.rec, o.header, sigil.WithSuffix(nil, suffix, o.length), o.length)
-	if err == nil {
-		err = r.Verify(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", o.id.Key, err)
-	}
-	return nil
+	return v.rule(info.Key).accept(o, v.own(info.Key))
 }
 
-// unseal opens a header with whichever epoch its seal commits to.
-func (v *Volume) unseal(ctx context.Context, key string, h sigil.Header) (*sigil.Record, error) {
-	epoch, err := v.opt.Keys.Open(ctx, key, h.Epoch, h.Commits)
-	if err != nil {
-		return nil, fmt.Errorf("%s: epoch %s: %w", key, h.Epoch, err)
-	}
-	rec, err := h.Open(epoch, key)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
-	}
-	return rec, nil
-}
-
-// checkType holds the type in the record against the form of the key: nobody
-// serves a directory's record for a file or gives a directory a body.
+// checkType holds the type in the attributes against the form of the key:
+// nobody serves a directory's record for a file or gives a directory a body.
 func (o *object) checkType() error {
-	marker := strings.HasSuffix(o.id.Key, "/")
+	marker := isMarker(o.id.Key)
 	switch {
 	case marker != o.isDir():
-		return fmt.Errorf("type %o does not fit the key: %w", o.rec.Mode&unix.S_IFMT, ErrCorrupt)
+		return fmt.Errorf("type %o does not fit the key: %w", o.attr.Mode&unix.S_IFMT, ErrCorrupt)
 	case marker && o.length != 0:
 		return fmt.Errorf("directory with a body of %d bytes: %w", o.length, ErrCorrupt)
 	}
 	return nil
 }
 
-func (o *object) isDir() bool { return o.rec != nil && o.rec.Mode&unix.S_IFMT == unix.S_IFDIR }
+func (o *object) isDir() bool { return o.attr.Mode&unix.S_IFMT == unix.S_IFDIR }
 
-// info is what the object says of itself; without permissions and owner where
-// it does not open.
+// info is what stat shows of the object.
 func (o *object) info() Info {
-	if o.err != nil {
-		ns := o.seen.UnixNano()
-		return Info{Attr: Attr{Mode: unix.S_IFREG, Size: o.size, Mtime: ns, Ctime: ns, Nlink: 1, FileID: o.fileID()}, Err: o.err}
-	}
-	a := Attr{
-		Mode: o.attr.Mode, UID: o.attr.UID, GID: o.attr.GID, Rdev: o.rec.Rdev,
-		Mtime: o.attr.Mtime, Ctime: o.attr.Ctime, Size: o.size, Nlink: 1, FileID: o.fileID(),
-	}
+	a := o.attr
+	a.Nlink = 1
 	if o.isDir() {
 		a.Nlink = 2
 	}
-	return Info{Attr: a, Xattrs: o.rec.Xattrs}
+	return Info{Attr: a, Xattrs: o.xat, Sigil: o.show(), Err: o.err}
+}
+
+// same tells whether two objects are one file with one body.
+func (o *object) same(other *object) bool {
+	return other != nil && o.attr.FileID == other.attr.FileID && o.body == other.body
+}
+
+// newer tells whether o holds later attributes of the same body than old.
+func (o *object) newer(old *object) bool {
+	if o.version() != 0 || old.version() != 0 {
+		return o.version() > old.version()
+	}
+	return o.attr.Ctime > old.attr.Ctime
+}
+
+// show is what user.sigil.* tells of o.
+func (o *object) show() map[string]string {
+	if o.err != nil {
+		return nil
+	}
+	attrs := map[string]string{"mode": o.form.mode(o), "etag": o.id.ETag, "storage-class": cmp.Or(o.class, "STANDARD")}
+	if o.id.VersionID != "" {
+		attrs["version-id"] = o.id.VersionID
+	}
+	if id := o.state.KMSKeyID; id != "" {
+		attrs["key-id"] = id
+	}
+	o.form.show(o, attrs)
+	return attrs
 }

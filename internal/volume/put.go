@@ -5,11 +5,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
-	"fmt"
 	"maps"
 	"strings"
-	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
@@ -23,24 +22,27 @@ const onePut = 16 << 20
 // some chunks of it, sealed, in memory.
 const parallelParts = 4
 
-// draft is an object to be written whole: attributes and plaintext.
+// draft is an object to be written: attributes and plaintext.
 type draft struct {
-	key   string
-	rec   *sigil.Record // attributes, file id; put fills in the rest
-	src   sigil.ReaderAt
-	size  int64
-	class string
-	cond  objstore.Condition
+	key    string
+	rule   *Rule // nil: that of key
+	attr   Attr  // Size is that of the plaintext
+	xat    map[string][]byte
+	src    sigil.ReaderAt
+	class  string
+	system map[string]string
+	cond   objstore.Condition
+	above  []*object // what it replaces: its version is higher
+	mark   string    // "" is a random one; see object
+	self   bool      // a copy of an object over itself
 }
 
-// newRecord is the record of a new object.
-func (v *Volume) newRecord(a Attr, xattrs map[string][]byte) *sigil.Record {
-	return &sigil.Record{
-		Attr:   sigil.Attr{Mode: a.Mode, UID: a.UID, GID: a.GID, Mtime: a.Mtime, Ctime: a.Ctime},
-		Rdev:   a.Rdev,
-		Xattrs: xattrs,
-		FileID: a.FileID,
-		Nlink:  1,
+func (d draft) isDir() bool { return strings.HasSuffix(d.key, "/") }
+
+// object is the one that d will be, as far as its form does not matter.
+func (d draft) object(length int64) *object {
+	return &object{
+		id: objstore.ID{Key: d.key}, length: length, class: d.class, system: d.system, attr: d.attr, xat: d.xat, mark: d.mark,
 	}
 }
 
@@ -51,116 +53,118 @@ func newFileID() uint64 {
 	return validID(binary.BigEndian.Uint64(b[:]))
 }
 
-// maxAhead is how far ahead of the clock a version may be and still be counted
-// on from. Beyond that somebody's clock, or somebody, is wrong: counting on
-// would carry the mistake into everything written after.
-const maxAhead = uint64(365 * 24 * time.Hour)
-
-// version is what the next seal gets: the time, but above every version known
-// for the objects it replaces and above every seal of this mount.
-func (v *Volume) version(known ...*object) uint64 {
-	now := uint64(v.opt.Now().UnixNano())
-	next := now
-	for _, o := range known {
-		switch {
-		case o == nil || o.rec == nil:
-		case o.rec.Version > now+maxAhead:
-			v.opt.Log.WithField("key", o.id.Key).Warn("version is over a year ahead of the clock and is not counted on from")
-		default:
-			next = max(next, o.rec.Version+1)
-		}
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.lastVersion = max(next, v.lastVersion+1)
-	return v.lastVersion
+// newMark draws a mark.
+func newMark() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
 }
 
-// put seals the draft under a fresh data key and writes it, in one PUT or as a
+// put encrypts the draft as its rule has it and writes it, in one PUT or as a
 // multipart upload. It comes back with the object as it now is in the store,
-// proved by the answer, or by the seal where the answer was lost. A directory
-// marker (a key that ends in a slash) has no body.
+// proved by the answer, or by its mark where the answer was lost.
 func (v *Volume) put(ctx context.Context, d draft) (*object, error) {
 	if v.opt.ReadOnly {
 		return nil, ErrReadOnly
 	}
-	epoch, err := v.opt.Keys.Current(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("%s: current epoch: %w", d.key, err)
-	}
-	if strings.HasSuffix(d.key, "/") {
-		return v.putMarker(ctx, d, epoch)
-	}
-	body, err := sigil.NewBody(d.rec, d.src, d.size)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.key, err)
-	}
-	o, opt, err := v.seal(d, epoch, body.Size())
+	d = v.complete(d)
+	w, err := d.rule.scheme.store(ctx, v, d)
 	if err != nil {
 		return nil, err
 	}
-	if body.Size() > onePut {
-		id, err := v.upload(ctx, d, body, opt)
-		return v.settleOutcome(ctx, o, id, err)
+	return v.send(ctx, d, w)
+}
+
+// complete fills in what a draft leaves open.
+func (v *Volume) complete(d draft) draft {
+	if d.rule == nil {
+		d.rule = v.rule(d.key)
+	}
+	if d.mark == "" {
+		d.mark = newMark()
+	}
+	return d
+}
+
+// send writes an object that is new as a whole.
+func (v *Volume) send(ctx context.Context, d draft, w *stored) (*object, error) {
+	want := d.rule.want
+	opt := v.options(d, w, want)
+	opt.Tags = v.newTags(want)
+	got, err := v.transmit(ctx, d, w, opt)
+	if opt.Tags != nil && errors.Is(err, ErrAccess) {
+		v.withoutTags(err)
+		opt.Tags = nil
+		got, err = v.transmit(ctx, d, w, opt)
+	}
+	return v.settle(ctx, d, w, want, got, err)
+}
+
+func (v *Volume) transmit(ctx context.Context, d draft, w *stored, opt objstore.PutOptions) (objstore.Receipt, error) {
+	if w.body.size > onePut {
+		return v.upload(ctx, d.key, w.body, opt)
 	}
 	if err := v.guard(ctx, v.opt.Capabilities.PutConditions, d.key, d.cond); err != nil {
-		return nil, err
+		return objstore.Receipt{}, err
 	}
-	id, err := v.opt.Store.Put(ctx, d.key, body.Section(ctx, 0, body.Size()), body.Size(), opt)
-	return v.settleOutcome(ctx, o, id, err)
+	if d.isDir() {
+		return v.opt.Store.Put(ctx, d.key, bytes.NewReader(nil), 0, opt)
+	}
+	return v.opt.Store.Put(ctx, d.key, w.body.section(ctx, 0, w.body.size), w.body.size, opt)
 }
 
-// putMarker writes a directory: a record and no body.
-func (v *Volume) putMarker(ctx context.Context, d draft, epoch sigil.Epoch) (*object, error) {
-	d.rec.Fresh()
-	o, opt, err := v.seal(d, epoch, 0)
+// options of a request that makes w.
+func (v *Volume) options(d draft, w *stored, want *asked) objstore.PutOptions {
+	return objstore.PutOptions{
+		Condition: d.cond, Metadata: w.metadata, StorageClass: d.class, System: w.obj.system, Encryption: want.headers(),
+	}
+}
+
+// settle decides what a write of w came to, which gave got and err. An answer
+// that was lost, or a condition that failed because the first try of a retried
+// request had succeeded, is recognised by the mark that lies there.
+func (v *Volume) settle(ctx context.Context, d draft, w *stored, want *asked, got objstore.Receipt, err error) (*object, error) {
+	o := w.obj
 	if err != nil {
+		info, ours := v.recognise(ctx, o, want, err)
+		if !ours && errors.Is(err, objstore.ErrUnknown) {
+			return nil, &unsettled{err, o.mark}
+		}
+		if !ours {
+			return nil, err
+		}
+		got = objstore.Receipt{ID: info.ID, Encrypted: info.Encrypted}
+	}
+	o.id, o.seen = got.ID, v.opt.Now()
+	if err := v.confirm(ctx, d, o, want, got); errors.Is(err, objstore.ErrUnknown) {
+		return nil, &unsettled{err, o.mark}
+	} else if err != nil {
 		return nil, err
 	}
-	if err := v.guard(ctx, v.opt.Capabilities.PutConditions, d.key, d.cond); err != nil {
-		return nil, err
+	if o.body == "" {
+		o.body = bodyOf(o.id)
 	}
-	id, err := v.opt.Store.Put(ctx, d.key, bytes.NewReader(nil), 0, opt)
-	return v.settleOutcome(ctx, o, id, err)
-}
-
-// seal makes the metadata of the draft, and the object that it will be.
-func (v *Volume) seal(d draft, epoch sigil.Epoch, length int64) (*object, objstore.PutOptions, error) {
-	h, err := d.rec.Seal(epoch, d.key)
-	if errors.Is(err, sigil.ErrXattrTooLarge) {
-		err = ErrXattrs
-	}
-	if err != nil {
-		return nil, objstore.PutOptions{}, fmt.Errorf("%s: %w", d.key, err)
-	}
-	o := &object{
-		id: objstore.ID{Key: d.key}, length: length, class: d.class,
-		header: h, rec: d.rec, attr: d.rec.Attr, size: d.size, seen: v.opt.Now(),
-	}
-	return o, objstore.PutOptions{Condition: d.cond, Metadata: h.Metadata(), StorageClass: d.class}, nil
-}
-
-// settleOutcome decides what a write of o came to, which gave got and err. An
-// answer that was lost, or a condition that failed because the first try of a
-// retried request had succeeded, is recognised by the seal that lies there.
-func (v *Volume) settleOutcome(ctx context.Context, o *object, got objstore.Receipt, err error) (*object, error) {
-	if err == nil {
-		o.id = got.ID
-		return o, nil
-	}
-	if !doubtful(err) {
-		return nil, err
-	}
-	info, herr := v.opt.Store.Head(ctx, objstore.ID{Key: o.id.Key})
-	if herr != nil {
-		return nil, err
-	}
-	h, herr := sigil.ParseHeader(info.Metadata)
-	if herr != nil || !h.Equal(o.header) || info.Size != o.length {
-		return nil, err
-	}
-	o.id = info.ID
 	return o, nil
+}
+
+// unsettled is the failure of a write that may yet show as done.
+type unsettled struct {
+	error
+	mark string // of what was written
+}
+
+func (u *unsettled) Unwrap() error { return u.error }
+
+// recognise tells whether o lies in the store although a write of it failed.
+func (v *Volume) recognise(ctx context.Context, o *object, want *asked, err error) (objstore.Info, bool) {
+	if !doubtful(err) {
+		return objstore.Info{}, false
+	}
+	info, herr := v.opt.Store.Head(ctx, objstore.ID{Key: o.id.Key, Encryption: want.headers()})
+	if herr != nil || info.Size != o.length {
+		return info, false
+	}
+	return info, o.form.wrote(o, info.Metadata)
 }
 
 // doubtful tells the failures after which the object may be ours all the same.
@@ -174,27 +178,27 @@ func doubtful(err error) bool {
 }
 
 // upload sends a body in parts of whole segments, several at a time.
-func (v *Volume) upload(ctx context.Context, d draft, body *sigil.Body, opt objstore.PutOptions) (objstore.Receipt, error) {
+func (v *Volume) upload(ctx context.Context, key string, b body, opt objstore.PutOptions) (objstore.Receipt, error) {
 	cond := opt.Condition
 	opt.Condition = objstore.Condition{}
-	up, err := v.beginUpload(ctx, d.key, opt)
+	up, err := v.beginUpload(ctx, key, opt)
 	if err != nil {
 		return objstore.Receipt{}, err
 	}
-	if err := sendParts(ctx, up, body); err != nil {
+	if err := sendParts(ctx, up, b); err != nil {
 		return objstore.Receipt{}, up.giveUp(ctx, err)
 	}
-	if err := v.guard(ctx, v.opt.Capabilities.UploadConditions, d.key, cond); err != nil {
+	if err := v.guard(ctx, v.opt.Capabilities.UploadConditions, key, cond); err != nil {
 		return objstore.Receipt{}, up.giveUp(ctx, err)
 	}
 	return up.complete(ctx, cond)
 }
 
-func sendParts(ctx context.Context, up objstore.Uploader, body *sigil.Body) error {
+func sendParts(ctx context.Context, up objstore.Uploader, b body) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelParts)
-	for n, r := range parts(body.Size()) {
-		g.Go(func() error { return up.Part(ctx, n+1, body.Section(ctx, r.Off, r.Len), r.Len) })
+	for n, r := range parts(b.size) {
+		g.Go(func() error { return up.Part(ctx, n+1, b.section(ctx, r.Off, r.Len), r.Len) })
 	}
 	return g.Wait()
 }
@@ -218,37 +222,56 @@ func parts(length int64) []objstore.Range {
 	return cut
 }
 
-// reseal puts a changed record over the body of o, which lies at dst
-// afterwards, alone or beside o: a metadata copy inside the store. The data
-// key, the generation and the body stay.
-func (v *Volume) reseal(ctx context.Context, o *object, dst string, cond objstore.Condition, change func(*sigil.Record)) (*object, error) {
+// restate puts attributes over the body of o, which lies at dst afterwards,
+// alone or beside o: a metadata copy inside the store, which asks for the
+// encryption again, or else would take it away. Where the rule of dst does not
+// take the body as it is, it is written anew through this host.
+func (v *Volume) restate(ctx context.Context, o *object, dst string, cond objstore.Condition, change func(*draft)) (*object, error) {
 	if v.opt.ReadOnly {
 		return nil, ErrReadOnly
 	}
 	if o.err != nil {
 		return nil, o.err
 	}
-	epoch, err := v.opt.Keys.Current(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("%s: current epoch: %w", dst, err)
-	}
-	rec := o.rec.Clone()
-	rec.Attr, rec.Late = o.attr, false
-	rec.Version = v.version(o)
+	d := draft{key: dst, attr: o.attr, xat: o.xat, class: o.class, system: o.system, cond: cond, above: []*object{o}}
 	if change != nil {
-		change(rec)
+		change(&d)
 	}
-	n, opt, err := v.seal(draft{key: dst, rec: rec, size: o.size, class: o.class, cond: cond}, epoch, o.length)
+	d = v.complete(d)
+	w, err := o.form.restate(ctx, v, o, d)
+	if errors.Is(err, errAnew) {
+		return v.rewrite(ctx, o, d)
+	}
 	if err != nil {
 		return nil, err
 	}
-	var id objstore.Receipt
-	if !strings.HasSuffix(dst, "/") {
-		id, err = v.copyBody(ctx, o, dst, opt)
-	} else if err = v.guard(ctx, v.opt.Capabilities.PutConditions, dst, cond); err == nil {
-		id, err = v.opt.Store.Put(ctx, dst, bytes.NewReader(nil), 0, opt)
+	if d.isDir() {
+		return v.send(ctx, d, w)
 	}
-	return v.settleOutcome(ctx, n, id, err)
+	want, err := v.askedAgain(o, d.rule)
+	if err != nil {
+		return nil, err
+	}
+	opt := v.options(d, w, want)
+	if opt.Tags, err = v.movedTags(ctx, o, want); err != nil {
+		return nil, err
+	}
+	d.self = dst == o.id.Key
+	got, err := v.copyBody(ctx, o, dst, opt)
+	return v.settle(ctx, d, w, want, got, err)
+}
+
+// rewrite reads the body of o and writes it as the rule of the draft has it.
+func (v *Volume) rewrite(ctx context.Context, o *object, d draft) (*object, error) {
+	src, err := v.contentOf(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := src.Verify(ctx); err != nil {
+		return nil, err
+	}
+	d.src, d.attr.Size = src, o.attr.Size
+	return v.put(ctx, d)
 }
 
 // maxCopy is the longest body that one CopyObject takes.

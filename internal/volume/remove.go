@@ -82,7 +82,7 @@ func (v *Volume) deleteFile(ctx context.Context, f *File, p string) error {
 		return nil
 	case err != nil:
 		return err
-	case slices.Contains(sent, o.body()):
+	case slices.Contains(sent, o.mark):
 		return v.deleteKey(ctx, p)
 	}
 	return nil
@@ -107,7 +107,7 @@ func (v *Volume) delete(ctx context.Context, key, etag string) error {
 	if !errors.Is(err, objstore.ErrUnknown) {
 		return err
 	}
-	if _, herr := v.opt.Store.Head(ctx, objstore.ID{Key: key}); errors.Is(herr, ErrNotExist) {
+	if _, herr := v.head(ctx, key); errors.Is(herr, ErrNotExist) {
 		return nil
 	}
 	return err
@@ -152,7 +152,7 @@ func (v *Volume) park(ctx context.Context, f *File) (unpark func(), err error) {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
 	key := v.parked() + hex.EncodeToString(id[:])
-	o, err := v.reseal(ctx, base, key, objstore.Condition{IfNone: true}, nil)
+	o, err := v.restate(ctx, base, key, objstore.Condition{IfNone: true}, func(d *draft) { d.rule = v.rule(base.id.Key) })
 	if errors.Is(err, objstore.ErrUnknown) {
 		v.condemn(key)
 	}

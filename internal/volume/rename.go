@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
-	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 )
 
 // Rename moves what is at from to to and replaces what is there: a file a
@@ -137,7 +136,7 @@ func (v *Volume) moveObject(ctx context.Context, src *object, from, to string, t
 			return nil, err
 		}
 	}
-	moved, err = v.reseal(ctx, src, v.fileKey(to), cond, func(r *sigil.Record) { r.Version = v.version(src, target) })
+	moved, err = v.restate(ctx, src, v.fileKey(to), cond, func(d *draft) { d.above = append(d.above, target) })
 	if err != nil {
 		unpark()
 		if errors.Is(err, ErrNotExist) {

@@ -2,6 +2,8 @@ package volume
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -228,26 +230,52 @@ func (v *Volume) remembered(o, to *object, dst string, err error) (moved, error)
 	return m, nil
 }
 
-// copyTo copies o to dst. In a resumed rename a copy made before is recognised
-// by its file id, and not made over a newer state of it.
+// copyTo copies o to dst. In a resumed rename a copy made before is recognised,
+// and not made over a newer state of it.
 func (v *Volume) copyTo(ctx context.Context, j *journal, o *object, dst string) (*object, error) {
+	mark := func(d *draft) { d.mark = j.mark(o) }
 	if !j.resumed {
-		return v.reseal(ctx, o, dst, objstore.Condition{IfNone: true}, nil)
+		return v.restate(ctx, o, dst, objstore.Condition{IfNone: true}, mark)
 	}
 	there, err := v.fetch(ctx, dst)
 	if errors.Is(err, ErrNotExist) {
-		return v.reseal(ctx, o, dst, objstore.Condition{IfNone: true}, nil)
+		return v.restate(ctx, o, dst, objstore.Condition{IfNone: true}, mark)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if there.rec == nil || o.rec == nil || there.rec.FileID != o.rec.FileID {
+	ours, current := j.copied(o, there)
+	if !ours {
 		return nil, fmt.Errorf("%s: %w", dst, ErrExist)
 	}
-	if o.rec.Version > there.rec.Version { // written to under its old name since
-		return v.reseal(ctx, o, dst, objstore.Condition{IfMatch: there.id.ETag}, nil)
+	if !current { // written to under its old name since
+		return v.restate(ctx, o, dst, objstore.Condition{IfMatch: there.id.ETag}, mark)
 	}
 	return there, nil
+}
+
+// mark is that of the copy of o in this rename: the first half says which
+// object it is a copy of, the second which state of it.
+func (j *journal) mark(o *object) string {
+	which := sha256.Sum256([]byte(j.obj.id.Key + "\x00" + o.id.Key))
+	state := sha256.Sum256([]byte(o.id.ETag))
+	return hex.EncodeToString(which[:8]) + hex.EncodeToString(state[:8])
+}
+
+// copied tells whether there is a copy of o that this rename made, and of what
+// o is now.
+func (j *journal) copied(o, there *object) (ours, current bool) {
+	switch {
+	case o.err != nil || there.err != nil:
+		return false, false
+	case there.version() == 0:
+		mark := j.mark(o)
+		return len(there.mark) == len(mark) && there.mark[:16] == mark[:16], there.mark == mark
+	case o.version() == 0: // sealed on its way
+		a, b := o.attr, there.attr
+		return a.FileID == b.FileID, a.Size == b.Size && a.Mtime == b.Mtime && a.Ctime == b.Ctime
+	}
+	return o.attr.FileID == there.attr.FileID, o.version() <= there.version()
 }
 
 // undo removes the copies of a rename whose copying failed: the tree is whole
@@ -261,12 +289,12 @@ func (v *Volume) undo(ctx context.Context, j *journal) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelMoves)
 	for _, src := range j.copying {
-		g.Go(func() error { return v.undoOne(gctx, src, j.To+strings.TrimPrefix(src, j.From)) })
+		g.Go(func() error { return v.undoOne(gctx, j, src, j.To+strings.TrimPrefix(src, j.From)) })
 	}
 	return g.Wait()
 }
 
-func (v *Volume) undoOne(ctx context.Context, src, dst string) error {
+func (v *Volume) undoOne(ctx context.Context, j *journal, src, dst string) error {
 	there, err := v.fetch(ctx, dst)
 	if errors.Is(err, ErrNotExist) {
 		return nil
@@ -278,7 +306,8 @@ func (v *Volume) undoOne(ctx context.Context, src, dst string) error {
 	if err != nil {
 		return err
 	}
-	if !o.same(there) {
+	ours, current := j.copied(o, there)
+	if !ours || !current || o.version() != 0 && there.version() != 0 && o.body != there.body { // written to since
 		return nil
 	}
 	return v.delete(ctx, dst, there.id.ETag)

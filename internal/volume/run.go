@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -18,6 +19,11 @@ type Volume struct {
 	opt     Options
 	started int64 // ns
 	names   nameLocks
+
+	policy    policy
+	customers []*customer // in the order in which they are tried
+	copies    *copies
+	untagged  atomic.Bool // tags are denied
 
 	maxCopy, copyPart int64 // those constants; tests make them small
 
@@ -58,7 +64,13 @@ func New(opt Options) *Volume {
 	if opt.FileMode == 0 {
 		opt.FileMode = 0o644
 	}
-	return &Volume{
+	if opt.KeyMemory == nil {
+		opt.KeyMemory = noMemory{}
+	}
+	if opt.ScratchSize == 0 {
+		opt.ScratchSize = 1 << 30
+	}
+	v := &Volume{
 		opt:          opt,
 		started:      opt.Now().UnixNano(),
 		maxCopy:      maxCopy,
@@ -73,6 +85,12 @@ func New(opt Options) *Volume {
 		ghosts:       map[string]bool{},
 		incarnations: 1, // that of directories
 	}
+	for _, m := range opt.Customers {
+		v.asked(m, false)
+	}
+	v.policy = v.newPolicy(opt.Rules)
+	v.copies = newCopies(v, opt.ScratchDir, opt.ScratchSize)
+	return v
 }
 
 // Start completes what an earlier mount of this host left half done, and

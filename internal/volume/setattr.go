@@ -63,12 +63,11 @@ func set[T any](field *T, value *T) {
 	}
 }
 
-// record makes the change in a sealed record.
-func (c Change) record(now time.Time) func(*sigil.Record) {
-	return func(r *sigil.Record) {
-		a := c.apply(Attr{Mode: r.Mode, UID: r.UID, GID: r.GID, Mtime: r.Mtime, Ctime: r.Ctime}, now)
-		r.Attr = sigil.Attr{Mode: a.Mode, UID: a.UID, GID: a.GID, Mtime: a.Mtime, Ctime: a.Ctime}
-		r.Xattrs = changeXattrs(r.Xattrs, c.Xattrs)
+// draft makes the change in what is to be written.
+func (c Change) draft(now time.Time) func(*draft) {
+	return func(d *draft) {
+		d.attr = c.apply(d.attr, now)
+		d.xat = changeXattrs(d.xat, c.Xattrs)
 	}
 }
 
@@ -138,7 +137,7 @@ func (v *Volume) setObject(ctx context.Context, p string, o *object, c Change) (
 	for range maxRetries {
 		var n *object
 		key := v.fileKey(p)
-		n, err = v.reseal(ctx, o, key, objstore.Condition{IfMatch: o.id.ETag}, c.record(v.opt.Now()))
+		n, err = v.restate(ctx, o, key, objstore.Condition{IfMatch: o.id.ETag}, c.draft(v.opt.Now()))
 		if !errors.Is(err, ErrChanged) {
 			return n, named(err, "set attributes of", p)
 		}
@@ -188,9 +187,9 @@ func (v *Volume) setDir(ctx context.Context, p string, d *dentry, c Change) (Inf
 	var o *object
 	var err error
 	if d.obj != nil && d.obj.err == nil {
-		o, err = v.reseal(ctx, d.obj, v.dirKey(p), objstore.Condition{IfMatch: d.obj.id.ETag}, func(r *sigil.Record) {
-			c.record(v.opt.Now())(r)
-			r.Mtime, r.Ctime = a.Mtime, a.Ctime
+		o, err = v.restate(ctx, d.obj, v.dirKey(p), objstore.Condition{IfMatch: d.obj.id.ETag}, func(n *draft) {
+			c.draft(v.opt.Now())(n)
+			n.attr.Mtime, n.attr.Ctime = a.Mtime, a.Ctime
 		})
 	} else {
 		o, err = v.putDir(ctx, p, a, changeXattrs(nil, c.Xattrs), objstore.Condition{})
@@ -206,7 +205,5 @@ func (v *Volume) setDir(ctx context.Context, p string, d *dentry, c Change) (Inf
 
 // putDir writes a directory's marker.
 func (v *Volume) putDir(ctx context.Context, p string, a Attr, xattrs map[string][]byte, cond objstore.Condition) (*object, error) {
-	rec := v.newRecord(a, xattrs)
-	rec.Version = v.version()
-	return v.put(ctx, draft{key: v.dirKey(p), rec: rec, cond: cond})
+	return v.put(ctx, draft{key: v.dirKey(p), attr: a, xat: xattrs, cond: cond})
 }

@@ -45,19 +45,8 @@ func (v *Volume) infoOf(p string, d *dentry) Info {
 		}
 		v.detach(f)
 	}
-	info := v.objectInfo(d.obj)
+	info := d.obj.info()
 	info.Incarnation = d.incarnation
-	return info
-}
-
-// objectInfo is what stat shows of a committed file. One that does not open
-// has no attributes of its own that could be believed.
-func (v *Volume) objectInfo(o *object) Info {
-	info := o.info()
-	if o.err != nil {
-		info.Mode |= v.opt.FileMode
-		info.UID, info.GID = v.opt.UID, v.opt.GID
-	}
 	return info
 }
 

@@ -10,8 +10,6 @@ import (
 	"net/url"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
-	"github.com/sigilfs/sigilfs/objcrypt/sigil"
-	"golang.org/x/sys/unix"
 )
 
 // uploading says that a multipart upload is under way. It lies, sealed, under
@@ -62,9 +60,7 @@ func (u *upload) writeRecord(ctx context.Context) error {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
 	u.record = u.v.uploadsDir() + hex.EncodeToString(id[:])
-	rec := u.v.newRecord(u.v.newAttr(Attr{Mode: 0o600}, unix.S_IFREG), nil)
-	rec.Version = u.v.version()
-	_, err = u.v.put(ctx, draft{key: u.record, rec: rec, src: sigil.Bytes(b), size: int64(len(b))})
+	_, err = u.v.putOwn(ctx, draft{key: u.record}, b)
 	return err
 }
 

@@ -37,7 +37,9 @@ import (
 	"github.com/sigilfs/sigilfs/cache/spool"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/objcrypt"
+	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
+	"github.com/sigilfs/sigilfs/objcrypt/sse"
 	"github.com/sirupsen/logrus"
 )
 
@@ -88,19 +90,17 @@ var (
 // Keys gives the epoch keys under which records are sealed. Its errors are
 // ErrNoKey, ErrWrongKey and those of the store. Safe for concurrent use.
 type Keys interface {
-	// Current is the epoch under which this host seals now.
-	Current(ctx context.Context) (sigil.Epoch, error)
-
 	// Open finds the epoch id for the object at key (its full key in the
 	// bucket). A candidate that check refuses is passed over.
 	Open(ctx context.Context, key string, id sigil.EpochID, check func(sigil.Epoch) bool) (sigil.Epoch, error)
 }
 
-// Options of New. Store, Keys, Spool (unless ReadOnly), Cache, Host and Log are
-// required.
+// Options of New. Store, Keys, Rules, Spool (unless ReadOnly), Cache, Host and
+// Log are required.
 type Options struct {
 	Store objstore.Store
 	Keys  Keys
+	Rules []Rule // one of them for every key: mostly that of the prefix ""
 	Spool *spool.Spool
 	Cache *cache.Cache
 	Log   logrus.FieldLogger
@@ -110,6 +110,17 @@ type Options struct {
 	Host   string // names this host in conflict files and journals; stable over remounts
 
 	ReadOnly bool
+
+	// What opens objects beside Keys: keys of the Amazon S3 Encryption Client
+	// and of SSE-C, in the order in which they are tried.
+	S3ECKeys  s3ec.Keyring
+	Customers []*sse.Mode // of SSE-C, beside those of Rules
+	KeyMemory KeyMemory   // of SSE-C; nil remembers nothing
+
+	// ScratchDir is where bodies that must be verified whole are held, sealed,
+	// and ScratchSize the most that they take there, in bytes: 0 is 1 GiB.
+	ScratchDir  string
+	ScratchSize int64
 
 	// UID, GID, DirMode and FileMode (permission bits) are what an object
 	// without attributes of its own shows. Modes default to 0755 and 0644.

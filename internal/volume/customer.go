@@ -1,0 +1,233 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/objcrypt/sse"
+)
+
+// S3 does not remember which key an SSE-C object has, and tells nothing of it
+// to who does not bring the key. So the key is looked for: the one remembered,
+// the one that the policy has, none, the one that a tag names, all others.
+
+// customer is a key that goes with requests (SSE-C); a nil one is none.
+type customer struct {
+	id   string
+	want *asked
+}
+
+func (c *customer) headers() *objstore.Encryption {
+	if c == nil {
+		return nil
+	}
+	return c.want.enc
+}
+
+// KeyMemory remembers the IDs of objects' SSE-C keys between mounts; losing
+// some costs requests only. Safe for concurrent use.
+type KeyMemory interface {
+	Recall(key string) (id string, ok bool)
+	Remember(key, id string)
+}
+
+// noMemory remembers nothing.
+type noMemory struct{}
+
+func (noMemory) Recall(string) (string, bool) { return "", false }
+func (noMemory) Remember(string, string)      {}
+
+// asked gives what a mode asks for; the same for the same key of SSE-C.
+func (v *Volume) asked(m *sse.Mode, assumed bool) *asked {
+	if m == nil || m.Algorithm() != sse.SSEC {
+		return newAsked(m, assumed)
+	}
+	c := v.customer(m.KeyID())
+	if c == nil {
+		c = &customer{id: m.KeyID(), want: newAsked(m, false)}
+		v.customers = append(v.customers, c)
+	}
+	return c.want
+}
+
+// customerOf finds whose headers these are; nil if nobody's.
+func (v *Volume) customerOf(enc *objstore.Encryption) *customer {
+	for _, c := range v.customers {
+		if c.want.enc == enc {
+			return c
+		}
+	}
+	return nil
+}
+
+func (v *Volume) customer(id string) *customer {
+	for _, c := range v.customers {
+		if c.id == id {
+			return c
+		}
+	}
+	return nil
+}
+
+// head asks for the metadata of what is at key, with whatever key it needs.
+func (v *Volume) head(ctx context.Context, key string) (info objstore.Info, err error) {
+	err = v.unlocked(ctx, key, func(enc *objstore.Encryption) (err error) {
+		info, err = v.opt.Store.Head(ctx, objstore.ID{Key: key, Encryption: enc})
+		return err
+	})
+	return info, err
+}
+
+// unlocked asks for the object at key with the SSE-C key that it has, or with
+// none. ErrNoKey: it has one that this host lacks. ErrWrongKey: it has one, and
+// none of this host's is it.
+func (v *Volume) unlocked(ctx context.Context, key string, ask func(*objstore.Encryption) error) error {
+	s := search{v: v, key: key, ask: ask}
+	if done, err := s.try(s.first()); done {
+		return err
+	}
+	for _, c := range []*customer{nil, v.customerOf(v.rule(key).want.headers())} {
+		if done, err := s.try(c); done {
+			return err
+		}
+	}
+	id, err := s.tagged(ctx)
+	if err != nil {
+		return err
+	}
+	c := v.customer(id)
+	if id != "" && c == nil {
+		return fmt.Errorf("%s: encrypted by SSE-C under key %s, which is not configured: %w", key, id, ErrNoKey)
+	}
+	for _, c := range append([]*customer{c}, v.customers...) {
+		if done, err := s.try(c); done {
+			return err
+		}
+	}
+	return s.failed()
+}
+
+// search is one such look.
+type search struct {
+	v      *Volume
+	key    string
+	ask    func(*objstore.Encryption) error
+	tried  []*customer
+	needed bool  // a key: so the store said
+	denied error // a 403, which may mean a wrong key, or not
+}
+
+// first is the best guess.
+func (s *search) first() *customer {
+	if id, ok := s.v.opt.KeyMemory.Recall(s.key); ok {
+		if id == "" {
+			return nil
+		}
+		if c := s.v.customer(id); c != nil {
+			return c
+		}
+	}
+	return s.v.customerOf(s.v.rule(s.key).want.headers())
+}
+
+// try asks with c, once. Done: the answer does not depend on the key.
+func (s *search) try(c *customer) (done bool, err error) {
+	for _, t := range s.tried {
+		if t == c {
+			return false, nil
+		}
+	}
+	s.tried = append(s.tried, c)
+	err = s.ask(c.headers())
+	switch {
+	case errors.Is(err, objstore.ErrKeyNeeded):
+		s.needed = true
+		return false, nil
+	case errors.Is(err, objstore.ErrKeyUnwanted):
+		return false, nil
+	case c != nil && (errors.Is(err, ErrAccess) || errors.Is(err, objstore.ErrInvalid)):
+		s.denied = err // AWS and others say so of a wrong key
+		return false, nil
+	}
+	if err == nil && (c != nil || len(s.tried) > 1) {
+		s.remember(c)
+	}
+	return true, err
+}
+
+func (s *search) remember(c *customer) {
+	id := ""
+	if c != nil {
+		id = c.id
+	}
+	s.v.opt.KeyMemory.Remember(s.key, id)
+}
+
+// tagged gives the key ID in the object's tags; "" where there is none, or tags
+// are not told.
+func (s *search) tagged(ctx context.Context) (string, error) {
+	tagger, ok := s.v.opt.Store.(objstore.Tagger)
+	if !ok || !s.needed {
+		return "", nil
+	}
+	tags, err := tagger.Tags(ctx, objstore.ID{Key: s.key})
+	if errors.Is(err, ErrAccess) || errors.Is(err, ErrUnsupported) {
+		return "", nil
+	}
+	return tags[sse.KeyTag], err
+}
+
+// failed says why no key opened the object.
+func (s *search) failed() error {
+	switch {
+	case s.needed && len(s.v.customers) > 0:
+		return fmt.Errorf("%s: encrypted by SSE-C, and none of the configured keys is the one: %w", s.key, ErrWrongKey)
+	case s.needed:
+		return fmt.Errorf("%s: encrypted by SSE-C, and no such key is configured: %w", s.key, ErrNoKey)
+	case s.denied != nil:
+		return s.denied
+	}
+	return fmt.Errorf("%s: the store wants an SSE-C key for it and refuses one: %w", s.key, objstore.ErrInvalid)
+}
+
+// newTags are those of a new object.
+func (v *Volume) newTags(want *asked) map[string]string {
+	c := v.customerOf(want.headers())
+	if c == nil || v.untagged.Load() {
+		return nil
+	}
+	return map[string]string{sse.KeyTag: c.id}
+}
+
+// movedTags are those of a copy of o; nil leaves them as they are. A multipart
+// copy has none of its own.
+func (v *Volume) movedTags(ctx context.Context, o *object, want *asked) (map[string]string, error) {
+	from, to := v.customerOf(o.id.Encryption), v.customerOf(want.headers())
+	if from == to && (o.length <= v.maxCopy || o.tags == 0) || v.untagged.Load() {
+		return nil, nil
+	}
+	tags := map[string]string{}
+	if tagger, ok := v.opt.Store.(objstore.Tagger); ok && o.tags > 0 {
+		old, err := tagger.Tags(ctx, o.id)
+		if err != nil && !errors.Is(err, ErrAccess) && !errors.Is(err, ErrUnsupported) {
+			return nil, err
+		}
+		maps.Copy(tags, old)
+	}
+	delete(tags, sse.KeyTag)
+	if to != nil {
+		tags[sse.KeyTag] = to.id
+	}
+	return tags, nil
+}
+
+// withoutTags goes on without tags where they are denied: they only help to
+// find keys.
+func (v *Volume) withoutTags(err error) {
+	if !v.untagged.Swap(true) {
+		v.opt.Log.WithError(err).Warn("objects get no tag that names their SSE-C key: grant s3:PutObjectTagging, or keys have to be tried")
+	}
+}

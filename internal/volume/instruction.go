@@ -1,0 +1,80 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
+)
+
+// instructed tells whether the object at key may have an instruction file.
+func (v *Volume) instructed(key string) bool {
+	return !isMarker(key) && !v.own(key) && v.rule(key).Instructions
+}
+
+// isInstruction tells the files that are hidden for that.
+func (v *Volume) isInstruction(key string) bool {
+	_, ok := s3ec.InstructionOf(key)
+	return ok && v.instructed(key)
+}
+
+// instruction reads the instruction file of the object at key.
+func (v *Volume) instruction(ctx context.Context, key string) (file []byte, err error) {
+	at := s3ec.InstructionKey(key)
+	if len(at) > objstore.MaxKeyLen {
+		return nil, fmt.Errorf("%s: %w", at, ErrNotExist)
+	}
+	err = v.unlocked(ctx, at, func(enc *objstore.Encryption) error {
+		_, _, body, err := v.opt.Store.Get(ctx, objstore.ID{Key: at, Encryption: enc}, objstore.Range{Len: s3ec.MaxInstruction + 1})
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		file, err = io.ReadAll(io.LimitReader(body, s3ec.MaxInstruction+1))
+		return err
+	})
+	return file, err
+}
+
+// instruction tells whether o has one.
+func (o *object) instruction() bool {
+	f, ok := o.form.(*s3ecForm)
+	return ok && f.env.InInstructionFile()
+}
+
+// carryInstruction copies the instruction file of o to where o is going to be:
+// it has to be there before.
+func (v *Volume) carryInstruction(ctx context.Context, o *object, dst string) error {
+	from, to := s3ec.InstructionKey(o.id.Key), s3ec.InstructionKey(dst)
+	info, err := v.head(ctx, from)
+	if err != nil {
+		return err
+	}
+	file := newObject(info)
+	want, err := v.askedAgain(file, v.rule(dst))
+	if err != nil {
+		return err
+	}
+	got, err := v.opt.Store.Copy(ctx, file.id, to, objstore.PutOptions{
+		Metadata: info.Metadata, System: info.System, StorageClass: info.StorageClass, Encryption: want.headers(),
+	})
+	if err != nil {
+		return err
+	}
+	return v.confirm(ctx, draft{key: to}, file, want, got)
+}
+
+// dropInstruction removes the instruction file of an object that has gone. It
+// holds a wrapped key and nothing else, so that it stays is no harm.
+func (v *Volume) dropInstruction(ctx context.Context, key string) {
+	at := s3ec.InstructionKey(key)
+	if err := v.delete(ctx, at, ""); err != nil && !errors.Is(err, ErrNotExist) {
+		v.opt.Log.WithField("key", at).WithError(err).Warn("instruction file of an object that has gone could not be removed")
+	}
+}
+
+func isMarker(key string) bool { return strings.HasSuffix(key, "/") }

@@ -1,0 +1,184 @@
+package volume
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"strings"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/volume/attrmeta"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
+	"golang.org/x/sys/unix"
+)
+
+// metaMark is the metadata that tells one write of an object from another,
+// where nothing sealed does: so that a write whose answer was lost is
+// recognised.
+const metaMark = "sigil-write"
+
+// plainForm is an object whose body is the plaintext, encrypted by the server
+// or by nobody. Its attributes lie in its metadata as s3fs and rclone have them.
+type plainForm struct {
+	metadata map[string]string // all of it: what others wrote stays
+}
+
+// plainScheme writes such objects.
+type plainScheme struct{}
+
+var (
+	_ form   = (*plainForm)(nil)
+	_ scheme = plainScheme{}
+)
+
+// openPlain fills in o by metadata that is not sealed.
+func (v *Volume) openPlain(o *object, info objstore.Info) {
+	o.form = &plainForm{metadata: info.Metadata}
+	v.openAttr(o, info)
+	o.attr.Size = info.Size
+}
+
+// openAttr reads the attributes of an object that does not seal them; those it
+// lacks are the mount's defaults.
+func (v *Volume) openAttr(o *object, info objstore.Info) {
+	a := attrmeta.Decode(info.Metadata)
+	typ, perm := uint32(unix.S_IFREG), v.opt.FileMode
+	if isMarker(info.Key) {
+		typ, perm = unix.S_IFDIR, v.opt.DirMode
+	}
+	mode := a.Mode
+	switch {
+	case mode == 0:
+		mode = typ | perm
+	case mode&unix.S_IFMT == 0 || isMarker(info.Key) || mode&unix.S_IFMT == unix.S_IFDIR:
+		mode = typ | mode&^unix.S_IFMT
+	}
+	modified := info.Modified.UnixNano()
+	o.attr = Attr{Mode: mode, UID: v.opt.UID, GID: v.opt.GID, Rdev: a.Rdev, Mtime: modified, Ctime: modified, FileID: hashID(info.Key)}
+	set(&o.attr.UID, a.UID)
+	set(&o.attr.GID, a.GID)
+	set(&o.attr.Mtime, a.Mtime)
+	set(&o.attr.Ctime, a.Ctime)
+	o.xat, o.mark, o.body = a.Xattrs, info.Metadata[metaMark], bodyOf(info.ID)
+	v.adoptKin(o)
+}
+
+// bodyOf names the body of an object that does not do so itself.
+func bodyOf(id objstore.ID) string { return id.Key + "\x00" + id.ETag + "\x00" + id.VersionID }
+
+// adoptKin recognises in o what this host knows already: its own copies of a
+// body keep file id and name of the body.
+func (v *Volume) adoptKin(o *object) {
+	p := strings.TrimPrefix(o.id.Key, v.opt.Prefix)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if d := v.known[p]; d != nil && d.obj.sameID(o) {
+		o.attr.FileID, o.body = d.obj.attr.FileID, d.obj.body
+		return
+	}
+	if f := v.files[p]; f != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.base.sameID(o) {
+			o.attr.FileID, o.body = f.base.attr.FileID, f.base.body
+		}
+	}
+}
+
+// sameID tells whether the store says the same of both.
+func (o *object) sameID(other *object) bool {
+	return o != nil && o.id.Key == other.id.Key && o.id.ETag == other.id.ETag && o.id.VersionID == other.id.VersionID &&
+		o.length == other.length
+}
+
+func (f *plainForm) mode(o *object) string { return o.state.String() }
+
+func (f *plainForm) show(*object, map[string]string) {}
+
+func (f *plainForm) wrote(o *object, metadata map[string]string) bool {
+	return metadata[metaMark] == o.mark
+}
+
+func (f *plainForm) open(c *content) (plaintext, error) {
+	return asIs{c.blob, c.obj.length}, nil
+}
+
+// asIs is a body that is its own plaintext.
+type asIs struct {
+	sigil.ReaderAt
+	size int64
+}
+
+// ReadAt keeps to the size.
+func (r asIs) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	left := r.size - off
+	if off < 0 || left <= 0 {
+		return 0, io.EOF
+	}
+	if int64(len(p)) <= left {
+		return r.ReaderAt.ReadAt(ctx, p, off)
+	}
+	n, err := r.ReaderAt.ReadAt(ctx, p[:left], off)
+	if err == nil {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// Verify has nothing to prove: the store says how long the body is.
+func (asIs) Verify(context.Context) error { return nil }
+
+func (f *plainForm) restate(_ context.Context, v *Volume, o *object, d draft) (*stored, error) {
+	if d.rule != v.rule(o.id.Key) && d.rule.scheme != (scheme)(plainScheme{}) {
+		return nil, errAnew
+	}
+	md, err := d.metadata(f.metadata)
+	if err != nil {
+		return nil, err
+	}
+	n := d.object(o.length)
+	n.form, n.body = &plainForm{metadata: md}, o.body
+	return &stored{obj: n, metadata: md, body: body{size: o.length}}, nil
+}
+
+// metadata gives the attributes of d beside the metadata that others wrote.
+func (d draft) metadata(old map[string]string) (map[string]string, error) {
+	a := attrmeta.Attr{
+		Mode: d.attr.Mode, UID: &d.attr.UID, GID: &d.attr.GID, Rdev: d.attr.Rdev,
+		Mtime: &d.attr.Mtime, Ctime: &d.attr.Ctime, Xattrs: d.xat,
+	}
+	md := attrmeta.Merge(old, a)
+	md[metaMark] = d.mark
+	if err := objstore.CheckMetadata(md); err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", d.key, ErrXattrs, err)
+	}
+	return md, nil
+}
+
+// maxPlain is the largest object that S3 takes, in bytes.
+const maxPlain = 5 << 40
+
+func (plainScheme) limit() int64 { return maxPlain }
+
+func (plainScheme) store(_ context.Context, _ *Volume, d draft) (*stored, error) {
+	md, err := d.metadata(nil)
+	if err != nil {
+		return nil, err
+	}
+	o := d.object(d.attr.Size)
+	o.form = &plainForm{metadata: md}
+	if d.isDir() {
+		o.system = withType(d.system, attrmeta.DirectoryType)
+		return &stored{obj: o, metadata: md}, nil
+	}
+	return &stored{obj: o, metadata: md, body: body{size: d.attr.Size, section: func(ctx context.Context, off, n int64) io.ReadSeeker {
+		return newSection(ctx, d.src, off, n)
+	}}}, nil
+}
+
+func withType(system map[string]string, contentType string) map[string]string {
+	out := map[string]string{"content-type": contentType}
+	maps.Copy(out, system)
+	return out
+}

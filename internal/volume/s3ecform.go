@@ -1,0 +1,157 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/volume/attrmeta"
+	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
+)
+
+// S3EC is how a rule writes in the formats of the Amazon S3 Encryption Client.
+type S3EC struct {
+	Key    s3ec.Sealer
+	Format s3ec.Format
+}
+
+// s3ecForm is an object in one of those formats. Its attributes lie beside, as
+// those of plaintext objects do.
+type s3ecForm struct {
+	metadata map[string]string // all of it
+	env      *s3ec.Envelope
+}
+
+// s3ecScheme writes such objects.
+type s3ecScheme struct{ *S3EC }
+
+var (
+	_ form   = (*s3ecForm)(nil)
+	_ scheme = s3ecScheme{}
+)
+
+// openS3EC fills in o by the headers of those formats. found is false where it
+// has none, in its metadata or, if those are in use, an instruction file.
+func (v *Volume) openS3EC(ctx context.Context, o *object, info objstore.Info) (found bool, err error) {
+	kind, err := s3ec.Detect(info.Metadata)
+	if err != nil {
+		return true, fmt.Errorf("%s: %w", info.Key, err)
+	}
+	var file []byte
+	if kind == s3ec.KindV3Instruction || kind == s3ec.KindNone && v.instructed(info.Key) {
+		file, err = v.instruction(ctx, info.Key)
+	}
+	switch {
+	case errors.Is(err, ErrNotExist) && kind == s3ec.KindNone:
+		return false, nil
+	case errors.Is(err, ErrNotExist):
+		return true, fmt.Errorf("%s: its instruction file is missing: %w", info.Key, ErrCorrupt)
+	case err != nil:
+		return true, err
+	case kind == s3ec.KindNone && file == nil:
+		return false, nil
+	}
+	env, err := s3ec.Parse(info.Metadata, file)
+	if err == nil {
+		err = v.rule(info.Key).Reading.Check(env)
+	}
+	if err != nil {
+		return true, fmt.Errorf("%s: %w", info.Key, err)
+	}
+	return true, v.settleS3EC(o, info, env)
+}
+
+func (v *Volume) settleS3EC(o *object, info objstore.Info, env *s3ec.Envelope) (err error) {
+	o.form = &s3ecForm{metadata: info.Metadata, env: env}
+	v.openAttr(o, info)
+	if o.attr.Size, _, err = env.PlainSize(info.Size); err != nil {
+		return fmt.Errorf("%s: %w", info.Key, err)
+	}
+	return nil
+}
+
+func (f *s3ecForm) mode(*object) string { return "s3ec" }
+
+func (f *s3ecForm) show(_ *object, attrs map[string]string) {
+	attrs["commitment"] = "no"
+	if f.env.Committing() {
+		attrs["commitment"] = "yes"
+	}
+}
+
+func (f *s3ecForm) wrote(o *object, metadata map[string]string) bool {
+	return metadata[metaMark] == o.mark
+}
+
+func (f *s3ecForm) open(c *content) (plaintext, error) { return wholeBody{c, f.env}, nil }
+
+func (f *s3ecForm) restate(_ context.Context, v *Volume, o *object, d draft) (*stored, error) {
+	if d.rule != v.rule(o.id.Key) {
+		return nil, errAnew // nothing tells under which key it is
+	}
+	md, err := d.metadata(f.metadata)
+	if err != nil {
+		return nil, err
+	}
+	n := d.object(o.length)
+	n.form, n.body = &s3ecForm{metadata: md, env: f.env}, o.body
+	return &stored{obj: n, metadata: md, body: body{size: o.length}}, nil
+}
+
+func (s3ecScheme) limit() int64 { return s3ec.MaxSize }
+
+// store encrypts d under a data key of its own. What has no content is stored
+// as plaintext objects are.
+func (s s3ecScheme) store(ctx context.Context, v *Volume, d draft) (*stored, error) {
+	if d.isDir() {
+		return plainScheme{}.store(ctx, v, d)
+	}
+	b, err := s3ec.NewBody(ctx, s.Key, s.Format, d.src, d.attr.Size)
+	if errors.Is(err, s3ec.ErrTooLarge) {
+		err = fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.key, err)
+	}
+	md, err := d.metadata(b.Metadata())
+	if err != nil {
+		return nil, err
+	}
+	o := d.object(b.Size())
+	o.form = &s3ecForm{metadata: md, env: b.Envelope()}
+	return &stored{obj: o, metadata: md, body: body{size: b.Size(), section: func(ctx context.Context, off, n int64) io.ReadSeeker {
+		return b.Section(ctx, off, n)
+	}}}, nil
+}
+
+// wholeBody reads a body that must be verified whole before any of it is
+// believed: from a copy here.
+type wholeBody struct {
+	c   *content
+	env *s3ec.Envelope
+}
+
+func (w wholeBody) ReadAt(ctx context.Context, p []byte, off int64) (n int, err error) {
+	err = w.c.v.copies.use(ctx, w.c, w.env, func(r *s3ec.Reader) error {
+		n, err = r.ReadAt(ctx, p, off)
+		return err
+	})
+	return n, err
+}
+
+func (w wholeBody) Verify(ctx context.Context) error {
+	return w.c.v.copies.use(ctx, w.c, w.env, func(*s3ec.Reader) error { return nil })
+}
+
+// withoutS3EC gives the metadata that an object keeps when it is encrypted
+// otherwise.
+func withoutS3EC(md map[string]string) map[string]string {
+	out := maps.Clone(md)
+	for _, name := range append(s3ec.Names(), attrmeta.Names()...) {
+		delete(out, name)
+	}
+	return out
+}

@@ -1,0 +1,241 @@
+package volume
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
+)
+
+// sealedForm is an object in the sigil format.
+type sealedForm struct {
+	header sigil.Header
+	rec    *sigil.Record
+}
+
+// sealedScheme writes the sigil format.
+type sealedScheme struct{ keys KeySet }
+
+var (
+	_ form   = (*sealedForm)(nil)
+	_ scheme = sealedScheme{}
+)
+
+// isSealed tells whether metadata claim to be of a sigil object.
+func isSealed(metadata map[string]string) bool {
+	_, header := metadata[sigil.MetaSigil]
+	_, seal := metadata[sigil.MetaSeal]
+	return header || seal
+}
+
+// openSealed opens the metadata of a sigil object. One request has brought it
+// and the end of the body, from which late attributes and the size come.
+func (v *Volume) openSealed(ctx context.Context, o *object, info objstore.Info, suffix []byte) error {
+	h, err := sigil.ParseHeader(info.Metadata)
+	if err != nil {
+		return fmt.Errorf("%s: %w", info.Key, err)
+	}
+	rec, err := v.unseal(ctx, info.Key, h)
+	if err != nil {
+		return err
+	}
+	f := &sealedForm{header: h, rec: rec}
+	size := int64(0)
+	if !isMarker(info.Key) {
+		var late sigil.Late
+		if late, size, err = sigil.OpenSuffix(rec, h, suffix, info.Size); err != nil {
+			return fmt.Errorf("%s: %w", info.Key, err)
+		}
+		rec.Settle(late)
+	}
+	f.settle(o, size)
+	return f.proveEmpty(ctx, o, suffix)
+}
+
+// settle makes o what the record says.
+func (f *sealedForm) settle(o *object, size int64) {
+	r := f.rec
+	o.form, o.xat = f, r.Xattrs
+	o.attr = Attr{
+		Mode: r.Mode, UID: r.UID, GID: r.GID, Rdev: r.Rdev, Mtime: r.Mtime, Ctime: r.Ctime,
+		Size: size, FileID: validID(r.FileID),
+	}
+	o.body = hex.EncodeToString(r.Generation[:])
+	o.mark = o.body
+}
+
+// unseal opens a header with whichever epoch its seal commits to.
+func (v *Volume) unseal(ctx context.Context, key string, h sigil.Header) (*sigil.Record, error) {
+	epoch, err := v.opt.Keys.Open(ctx, key, h.Epoch, h.Commits)
+	if err != nil {
+		return nil, fmt.Errorf("%s: epoch %s: %w", key, h.Epoch, err)
+	}
+	rec, err := h.Open(epoch, key)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return rec, nil
+}
+
+// proveEmpty verifies the one chunk of an empty file, which the lookup has
+// brought: nobody reads a file that is said to be empty, so nothing else would
+// notice that it was cut to nothing.
+func (f *sealedForm) proveEmpty(ctx context.Context, o *object, suffix []byte) error {
+	if o.attr.Size != 0 || isMarker(o.id.Key) {
+		return nil
+	}
+	r, err := sigil.NewReader(f.rec, f.header, sigil.WithSuffix(nil, suffix, o.length), o.length)
+	if err == nil {
+		err = r.Verify(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.id.Key, err)
+	}
+	return nil
+}
+
+func (f *sealedForm) mode(*object) string { return "client" }
+
+func (f *sealedForm) show(_ *object, attrs map[string]string) {
+	attrs["epoch"] = f.header.Epoch.String()
+	attrs["commitment"] = "yes"
+}
+
+func (f *sealedForm) open(c *content) (plaintext, error) {
+	r, err := sigil.NewReader(f.rec, f.header, c.blob, c.obj.length)
+	if err != nil {
+		return nil, err // not a nil *Reader in an interface
+	}
+	return r, nil
+}
+
+func (f *sealedForm) wrote(_ *object, metadata map[string]string) bool {
+	h, err := sigil.ParseHeader(metadata)
+	return err == nil && h.Equal(f.header)
+}
+
+// restate seals the record anew: data key, generation and body stay, within a
+// rule always (who could read the body goes on being able to), else where
+// nobody could read it that may not now.
+func (f *sealedForm) restate(ctx context.Context, v *Volume, o *object, d draft) (*stored, error) {
+	keys, err := f.keySet(ctx, v, o, d)
+	if err != nil {
+		return nil, err
+	}
+	epoch, err := keys.Current(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s: current epoch: %w", d.key, err)
+	}
+	rec := f.rec.Clone()
+	rec.Late = false
+	d.describe(v, rec)
+	return sealRecord(d, rec, epoch, body{size: o.length})
+}
+
+// keySet chooses under which a body that stays is sealed.
+func (f *sealedForm) keySet(ctx context.Context, v *Volume, o *object, d draft) (KeySet, error) {
+	from, to := v.rule(o.id.Key), d.rule
+	switch {
+	case from == to && to.Keys == nil: // sealed all the same, and stays so
+		if v.policy.internal.Keys == nil {
+			return nil, fmt.Errorf("%s: the policy has no key to seal with: %w", d.key, ErrNoKey)
+		}
+		return v.policy.internal.Keys, nil
+	case from == to:
+		return to.Keys, nil
+	case to.Keys == nil:
+		return nil, errAnew
+	}
+	for _, id := range []sigil.EpochID{f.rec.SealEpoch, f.header.Epoch} {
+		ok, err := to.Keys.MayKeep(ctx, o.id.Key, id)
+		if err != nil {
+			return nil, fmt.Errorf("%s: epoch %s: %w", o.id.Key, id, err)
+		}
+		if !ok {
+			return nil, errAnew
+		}
+	}
+	return to.Keys, nil
+}
+
+func (sealedScheme) limit() int64 { return sigil.MaxSize }
+
+// store seals d under a fresh data key. A directory has a record and no body.
+func (s sealedScheme) store(ctx context.Context, v *Volume, d draft) (*stored, error) {
+	epoch, err := s.keys.Current(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s: current epoch: %w", d.key, err)
+	}
+	rec := &sigil.Record{FileID: d.attr.FileID, Nlink: 1}
+	d.describe(v, rec)
+	if d.isDir() {
+		rec.Fresh()
+		return sealRecord(d, rec, epoch, body{})
+	}
+	b, err := sigil.NewBody(rec, d.src, d.attr.Size)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.key, err)
+	}
+	return sealRecord(d, rec, epoch, body{size: b.Size(), section: func(ctx context.Context, off, n int64) io.ReadSeeker {
+		return b.Section(ctx, off, n)
+	}})
+}
+
+// describe puts the attributes of d into a record.
+func (d draft) describe(v *Volume, rec *sigil.Record) {
+	a := d.attr
+	rec.Attr = sigil.Attr{Mode: a.Mode, UID: a.UID, GID: a.GID, Mtime: a.Mtime, Ctime: a.Ctime}
+	rec.Rdev, rec.Xattrs = a.Rdev, d.xat
+	rec.Version = v.version(d.above...)
+}
+
+func sealRecord(d draft, rec *sigil.Record, epoch sigil.Epoch, b body) (*stored, error) {
+	h, err := rec.Seal(epoch, d.key)
+	if errors.Is(err, sigil.ErrXattrTooLarge) {
+		err = ErrXattrs
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.key, err)
+	}
+	o := d.object(b.size)
+	(&sealedForm{header: h, rec: rec}).settle(o, d.attr.Size)
+	return &stored{obj: o, metadata: h.Metadata(), body: b}, nil
+}
+
+// version of the record; 0 for an object that has none.
+func (o *object) version() uint64 {
+	if f, ok := o.form.(*sealedForm); ok {
+		return f.rec.Version
+	}
+	return 0
+}
+
+// maxAhead is how far ahead of the clock a version may be and still be counted
+// on from. Beyond that somebody's clock, or somebody, is wrong: counting on
+// would carry the mistake into everything written after.
+const maxAhead = uint64(365 * 24 * time.Hour)
+
+// version is what the next seal gets: the time, but above every version known
+// for the objects it replaces and above every seal of this mount.
+func (v *Volume) version(known ...*object) uint64 {
+	now := uint64(v.opt.Now().UnixNano())
+	next := now
+	for _, o := range known {
+		switch {
+		case o == nil:
+		case o.version() > now+maxAhead:
+			v.opt.Log.WithField("key", o.id.Key).Warn("version is over a year ahead of the clock and is not counted on from")
+		default:
+			next = max(next, o.version()+1)
+		}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.lastVersion = max(next, v.lastVersion+1)
+	return v.lastVersion
+}
