@@ -53,9 +53,4 @@ func (b *Budget) take(n int64) error {
 func (b *Budget) give(n int64) { b.used.Add(-n) }
 
 func (b *Budget) buffer() *[sealedSize]byte { return b.buffers.Get().(*[sealedSize]byte) }
-
-// put takes a buffer back, without the plaintext.
-func (b *Budget) put(buf *[sealedSize]byte) {
-	clear(buf[:])
-	b.buffers.Put(buf)
-}
+func (b *Budget) put(buf *[sealedSize]byte) { b.buffers.Put(buf) }

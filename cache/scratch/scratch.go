@@ -39,8 +39,8 @@ const (
 
 // Sentinel errors.
 var (
-	// ErrFull: the budget is used up, or the disk. Nothing that was written
-	// before, to this File or others, is lost; this File takes no more.
+	// ErrFull: the budget is used up, or the disk. The File takes no more and
+	// cannot be finished; others are not touched.
 	ErrFull = errors.New("scratch space is full")
 
 	// ErrCorrupt: what is on disk does not authenticate. Nothing of the block
@@ -240,6 +240,7 @@ func (f *File) Close() error {
 	}
 	err := f.f.Close()
 	f.budget.give(f.used)
+	clear(f.buf[:cap(f.buf)])
 	f.f, f.aead, f.buf = nil, nil, nil
 	if err != nil {
 		return fmt.Errorf("close a scratch file: %w", err)
