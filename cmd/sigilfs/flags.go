@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// addFlags makes a flag of every setting. Each is an option of -o too, under
-// the same name.
+// addFlags makes a flag of every setting. Each is an option of -o and a field
+// of the configuration file too, under the same name.
 func (s *settings) addFlags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	s.addKeyFlags(f)
@@ -19,9 +19,14 @@ func (s *settings) addFlags(f *pflag.FlagSet) {
 }
 
 func (s *settings) addKeyFlags(f *pflag.FlagSet) {
-	f.StringVar(&s.encryption, "encryption", "", "`MODE`: client (encrypted on this host); required")
-	f.StringArrayVar(&s.keys, "key", nil, "`SOURCE` of a key: file:PATH, env:NAME, credential:NAME, command:COMMAND or age:RECIPIENT; repeatable, the first writes and all read")
-	f.StringArrayVar(&s.alsoKeys, "also-key", nil, "`SOURCE` of a key under which what is written can be read too; repeatable")
+	p := &s.flags
+	f.StringArrayVar(&p.encryption, "encryption", nil, "`RULE`: [PREFIX/=]MODE[,key=NAME,…]; MODE is client (encrypted on this host), s3ec, sse-s3, sse-kms, dsse-kms, sse-c, bucket-default or none; required, repeatable, the longest prefix wins")
+	f.StringArrayVar(&p.keys, "key", nil, "`[NAME=]SOURCE` of a key: file:PATH, env:NAME, credential:NAME, command:COMMAND, kms:ID[,context=NAME=VALUE] or age:RECIPIENT; repeatable, of those without a name the first writes and all read")
+	f.StringArrayVar(&p.alsoKeys, "also-key", nil, "`SOURCE` of a key under which what is written can be read too (mode client); repeatable")
+	f.StringVar(&p.sse, "sse", "", "`MODE` asked of the server: sse-s3, sse-kms or dsse-kms (or Mountpoint's AES256, aws:kms, aws:kms:dsse); beneath what this host encrypts, where --encryption says client or s3ec")
+	f.StringVar(&p.sseKeyID, "sse-kms-key-id", "", "`ID` of the KMS key for --sse")
+	f.BoolVar(&s.allowPlaintext, "allow-plaintext", false, "read objects that are not encrypted on the client under client and s3ec")
+	f.BoolVar(&s.requireEncryption, "require-encryption", false, "read no object that is encrypted more weakly than its rule says")
 	f.StringVar(&s.stateKey, "state-key", "", "`SOURCE` of a key for unfinished writes on this disk, where the host cannot read what it writes")
 	f.Var(parsed(&s.keyRecheck, option.Duration, time.Duration.String), "key-recheck", "`TIME` between looks at the epochs in use, for what other hosts did to them; 0 is at mount only")
 }
@@ -32,7 +37,7 @@ func (s *settings) addStoreFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.profile, "profile", "", "`NAME` of a profile in the shared configuration (or AWS_PROFILE)")
 	f.StringVar(&s.caBundle, "ca-bundle", "", "`FILE` of CA certificates to trust (or AWS_CA_BUNDLE)")
 	f.BoolVar(&s.pathStyle, "force-path-style", false, "the bucket in the path, not in the host name (always so with --endpoint-url)")
-	f.BoolVar(&s.insecure, "insecure-endpoint", false, "no warning about an http:// endpoint")
+	f.BoolVar(&s.insecure, "insecure-endpoint", false, "no warning about an http:// endpoint, and sse-c to one on this host")
 	f.BoolVar(&s.anonymous, "no-sign-request", false, "send no credentials")
 	f.BoolVar(&s.payer, "requester-pays", false, "pay for requests to a requester-pays bucket")
 	f.StringVar(&s.bucketOwner, "expected-bucket-owner", "", "`ACCOUNT` that must own the bucket")
@@ -50,6 +55,9 @@ func (s *settings) addFileFlags(f *pflag.FlagSet) {
 	f.Var(parsed(&s.fileMode, option.Mode, octal), "file-mode", "`MODE` of files without one of their own")
 	f.Var(parsed(&s.attrTimeout, option.Duration, time.Duration.String), "attr-timeout", "`TIME` for which an answer of the bucket is believed; 0 is never (alias --metadata-ttl)")
 	f.StringVar(&s.onConflict, "on-conflict", s.onConflict, "`WHAT` to do with data that another host has overtaken: copy, fail or overwrite")
+	f.BoolVar(&s.dev, "dev", false, "let device nodes work")
+	f.BoolVar(&s.suid, "suid", false, "let set-user-ID bits work")
+	f.BoolVar(&s.noExec, "noexec", false, "run no programs from the mount")
 	f.IntVar(&s.renameDirLimit, "rename-dir-limit", 0, "`N`umber of entries above which a directory is not renamed (EXDEV); 0 is no limit")
 }
 
@@ -57,12 +65,13 @@ func (s *settings) addProcessFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.stateDir, "state-dir", "", "`DIR` for unfinished writes and memory of keys (default: /var/lib/sigilfs for root, else ~/.local/state/sigilfs)")
 	f.Var(parsed(&s.spoolSize, option.Size, size), "spool-size", "`SIZE` that unfinished writes may take on disk (default: half of what is free)")
 	f.Var(parsed(&s.memoryLimit, option.Size, size), "memory-limit", "`SIZE` of memory to stay under")
+	f.StringVar(&s.cacheDir, "cache", "", "`DIR` of a read cache on disk; not in this version")
 	f.Var(parsed(&s.cacheSize, option.Size, size), "max-cache-size", "`SIZE` of the read cache, in memory; at most a quarter of --memory-limit")
 	f.Var(parsed(&s.stopTimeout, option.Duration, time.Duration.String), "stop-timeout", "`TIME` that SIGTERM leaves for open files and uploads")
 	f.StringVar(&s.logFormat, "log-format", s.logFormat, "`FORMAT` of the log: text or json")
 	f.BoolVarP(&s.debug, "debug", "d", false, "log more")
 	f.BoolVarP(&s.foreground, "foreground", "f", false, "stay in the foreground; required in this version")
-	f.VarP(&optionList{s, f}, "options", "o", "`k=v,…`: any flag under its name, and the options of mount(8); a comma in a value as \\, or in quotes")
+	f.VarP(&optionList{f}, "options", "o", "`k=v,…`: any flag under its name, and the options of mount(8); a comma in a value as \\, or in quotes")
 }
 
 // value is a pflag.Value that a function reads.

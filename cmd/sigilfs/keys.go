@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sigilfs/sigilfs/internal/config"
 	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/sigilfs/sigilfs/internal/volume"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
@@ -22,25 +23,23 @@ func (k keySet) canRead() bool {
 	return slices.ContainsFunc(k.all, keyring.Master.CanUnwrap)
 }
 
+// openKeys opens each configured key once, and gives the rules theirs.
 func (m *mounting) openKeys(ctx context.Context) error {
-	via := m.sources()
-	for i, spec := range m.set.keys {
-		master, err := keyring.Open(ctx, keyring.Spec{Source: spec}, via)
+	opened := map[string]*key{}
+	for _, k := range m.set.policy.Keys {
+		made, err := m.openKey(ctx, k)
 		if err != nil {
-			return keySourceError("--key", spec, err)
+			return keySourceError(k, err)
 		}
-		if i == 0 {
-			m.keys.write = append(m.keys.write, master)
+		opened[k.Name] = made
+		if made.master != nil {
+			m.keys.all = append(m.keys.all, made.master)
 		}
-		m.keys.all = append(m.keys.all, master)
 	}
-	for _, spec := range m.set.alsoKeys {
-		master, err := keyring.Open(ctx, keyring.Spec{Source: spec}, via)
-		if err != nil {
-			return keySourceError("--also-key", spec, err)
-		}
-		m.keys.write = append(m.keys.write, master)
-		m.keys.all = append(m.keys.all, master)
+	m.rules = resolve(m.set, opened)
+	root := m.rules[len(m.rules)-1]
+	for _, k := range root.keys {
+		m.keys.write = append(m.keys.write, k.master)
 	}
 	return nil
 }
@@ -48,16 +47,24 @@ func (m *mounting) openKeys(ctx context.Context) error {
 // sources is how keys are reached: commands complain on our stderr, passphrases
 // are asked for on the terminal.
 func (m *mounting) sources() keyring.Sources {
-	return keyring.Sources{Stderr: m.stderr, Passphrase: askPassphrase}
+	via := keyring.Sources{Stderr: m.stderr, Passphrase: askPassphrase}
+	if m.kms != nil {
+		via.KMS = m.kms
+	}
+	return via
 }
 
-// keySourceError says which flag it was. spec may be a secret by mistake and is
-// not shown.
-func keySourceError(flag, spec string, err error) error {
-	if strings.HasPrefix(spec, "file:") {
-		return mountError("%s: %w (key files have mode 0600)", flag, err)
+// keySourceError says which key it was. Its source may be a secret by mistake
+// and is not shown.
+func keySourceError(k config.Key, err error) error {
+	where := k.At.String()
+	if k.At.Line > 0 {
+		where += ": key " + k.Name
 	}
-	return mountError("%s: %w", flag, err)
+	if strings.HasPrefix(k.Source, "file:") {
+		return mountError("%s: %w (key files have mode 0600)", where, err)
+	}
+	return mountError("%s: %w", where, err)
 }
 
 // keys is the key ring, and the key set of a mount, as a volume sees them.
@@ -106,7 +113,6 @@ func keyError(err error) error {
 	for _, pair := range [][2]error{
 		{keyring.ErrNoKey, volume.ErrNoKey},
 		{keyring.ErrWrongKey, volume.ErrWrongKey},
-		{keyring.ErrAccess, volume.ErrAccess},
 		{keyring.ErrCorrupt, volume.ErrCorrupt},
 		{keyring.ErrVersion, volume.ErrVersion},
 		{keyring.ErrReadOnly, volume.ErrReadOnly},

@@ -7,16 +7,22 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/option"
 	"github.com/spf13/cobra"
 )
 
 func newMount() *cobra.Command {
 	s := defaultSettings()
 	cmd := &cobra.Command{
-		Use:   "mount --encryption MODE --key SOURCE s3://bucket[/prefix] DIR -f",
+		Use: `mount --encryption MODE --key SOURCE s3://bucket[/prefix] DIR -f
+  sigilfs mount CONFIG.yaml DIR`,
 		Short: "Mount a bucket, or a prefix of one",
-		Long: `mount shows s3://bucket/prefix as the directory DIR. It says "mounted" when
+		Long: `mount shows s3://bucket/prefix as the directory DIR, or what CONFIG.yaml says:
+every flag is a field there, keys have names, and each prefix its own rule.
+Flags stand above the file. A rule by flag is
+
+    --encryption 'logs/=sse-kms,key=main,bucket-key' --key main=kms:alias/logs
+
+with the fields that a rule has in the file. It says "mounted" when
 bucket, credentials, key and conditional writes were tried and DIR answers.
 
 It stays in the foreground (-f) until DIR is unmounted, by sigilfs umount DIR,
@@ -26,12 +32,10 @@ SIGUSR1 logs what it is doing, SIGUSR2 makes the log more or less talkative.
 Exit codes are those of mount(8): 1 usage, 2 system, 32 mount failure.`,
 		Args: arguments(2, "sigilfs mount --encryption client --key file:main.key s3://bucket/prefix DIR -f"),
 		RunE: func(c *cobra.Command, args []string) error {
-			target, err := option.ParseTarget(args[0])
-			if err != nil {
-				return usageError("%w", err)
+			s.dir = args[1]
+			if err := s.open(args[0], c.Flags()); err != nil {
+				return err
 			}
-			s.target, s.dir = target, args[1]
-			s.rootGiven = c.Flags().Changed("volume-root")
 			if err := s.check(); err != nil {
 				return err
 			}

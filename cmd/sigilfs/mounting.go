@@ -15,6 +15,7 @@ import (
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/state"
 	"github.com/sigilfs/sigilfs/fs"
 	"github.com/sigilfs/sigilfs/internal/keyring"
+	"github.com/sigilfs/sigilfs/internal/keyring/kms"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/s3"
 	"github.com/sigilfs/sigilfs/internal/volume"
@@ -29,7 +30,9 @@ type mounting struct {
 	stderr io.Writer
 
 	keys     keySet
-	dir      string // mountpoint, canonical
+	kms      *kms.Client // nil: no key needs it
+	rules    []rule      // the longest prefix first
+	dir      string      // mountpoint, canonical
 	store    *s3.Store
 	state    *state.Dir
 	caps     objstore.Capabilities
@@ -93,6 +96,9 @@ func (m *mounting) openStore(ctx context.Context) error {
 		return mountError("%w", err)
 	}
 	m.store = store
+	if err := checkTransport(store.Endpoint(), s.policy, s.insecure); err != nil {
+		return err
+	}
 	if strings.HasPrefix(strings.ToLower(store.Endpoint()), "http:") && !s.insecure {
 		m.log.WithField("endpoint", store.Endpoint()).Warn("the endpoint is plain http: names and requests can be seen and answers forged on the way, content is encrypted; use https")
 	}
@@ -111,7 +117,7 @@ func (m *mounting) openState(ctx context.Context) error {
 	dir, err := state.Open(ctx, state.Options{
 		Root:  m.set.stateDir,
 		ID:    state.ID{Endpoint: m.store.Endpoint(), Bucket: m.set.target.Bucket, VolumeRoot: m.set.volumeRoot},
-		Owner: state.Owner{PID: os.Getpid(), Mountpoint: m.dir, Spec: m.set.target.Spec},
+		Owner: state.Owner{PID: os.Getpid(), Mountpoint: m.dir, Spec: m.set.source},
 		Wait: func(o state.Owner) bool {
 			if o.Mountpoint != "" {
 				if at, mounted, err := mountpoint.Find(o.Mountpoint); err != nil || mounted && at.Ours() {
@@ -222,12 +228,12 @@ func conflictPolicy(name string) volume.OnConflict {
 func (m *mounting) mount(ctx context.Context) error {
 	s := m.set
 	var err error
-	m.control, err = control.Create(control.Places(os.Geteuid()), control.Record{PID: os.Getpid(), Dir: m.dir, Spec: s.target.Spec})
+	m.control, err = control.Create(control.Places(os.Geteuid()), control.Record{PID: os.Getpid(), Dir: m.dir, Spec: s.source})
 	if err != nil {
 		m.log.WithError(err).Warn("sigilfs umount will not be able to wait for this mount")
 	}
 	m.server, err = fs.Mount(ctx, fs.Of(m.volume), fs.Options{
-		Dir: m.dir, Source: s.target.Spec, Log: m.log,
+		Dir: m.dir, Source: s.source, Log: m.log,
 		AttrTimeout: believed(s.attrTimeout), EntryTimeout: believed(s.attrTimeout),
 		ReadOnly: s.readOnly, AllowOther: s.allowOther, Dev: s.dev, Suid: s.suid, NoExec: s.noExec,
 	})
@@ -240,6 +246,6 @@ func (m *mounting) mount(ctx context.Context) error {
 		m.server.Wait()
 	}()
 	m.recheck = startRecheck(context.WithoutCancel(ctx), m.ring, s.keyRecheck, m.log)
-	m.log.Infof("mounted %s on %s", s.target.Spec, m.dir)
+	m.log.Infof("mounted %s on %s", s.source, m.dir)
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/option"
@@ -10,7 +11,6 @@ import (
 // optionList is the value of -o. It sets the flags that the list names, in the
 // order of the command line: the last one counts, as for mount(8).
 type optionList struct {
-	s     *settings
 	flags *pflag.FlagSet
 }
 
@@ -44,12 +44,14 @@ func (l *optionList) apply(p option.Pair) error {
 	case "dbglevel":
 		return l.debugLevel(p)
 	}
-	if set, ok := l.word(p.Name); ok {
+	if flag, on, ok := word(p.Name); ok {
 		if p.HasValue {
 			return usageError("-o %s takes no value", p.Name)
 		}
-		set()
-		return nil
+		return l.set(flag, strconv.FormatBool(on))
+	}
+	if p, ok := s3fsKey(p); ok {
+		return l.all(p)
 	}
 	return l.flag(p)
 }
@@ -66,17 +68,61 @@ func ignored(name string) bool {
 	return strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "X-")
 }
 
-// word gives the options of mount(8) that are one word.
-func (l *optionList) word(name string) (set func(), ok bool) {
-	to := func(p *bool, v bool) func() { return func() { *p = v } }
-	s := l.s
-	set, ok = map[string]func(){
-		"ro": to(&s.readOnly, true), "rw": to(&s.readOnly, false),
-		"dev": to(&s.dev, true), "nodev": to(&s.dev, false),
-		"suid": to(&s.suid, true), "nosuid": to(&s.suid, false),
-		"noexec": to(&s.noExec, true), "exec": to(&s.noExec, false),
+// word gives the flag of an option of mount(8) that is one word.
+func word(name string) (flag string, on, ok bool) {
+	w, ok := map[string]struct {
+		flag string
+		on   bool
+	}{
+		"ro": {"read-only", true}, "rw": {"read-only", false},
+		"dev": {"dev", true}, "nodev": {"dev", false},
+		"suid": {"suid", true}, "nosuid": {"suid", false},
+		"noexec": {"noexec", true}, "exec": {"noexec", false},
 	}[name]
-	return set, ok
+	return w.flag, w.on, ok
+}
+
+// set gives a flag a value, as the command line would.
+func (l *optionList) set(flag, value string) error {
+	if err := l.flags.Set(flag, value); err != nil {
+		return usageError("%w", err)
+	}
+	return nil
+}
+
+// all sets several flags, in this order.
+func (l *optionList) all(pairs []option.Pair) error {
+	for _, p := range pairs {
+		if err := l.set(p.Name, p.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// s3fsKey gives the flags for s3fs's options about encryption. Its files of
+// keys hold one key a line, ours one key.
+func s3fsKey(p option.Pair) (flags []option.Pair, ok bool) {
+	sse := func(mode string) option.Pair { return option.Pair{Name: "sse", Value: mode} }
+	key := func(file string) option.Pair { return option.Pair{Name: "key", Value: "ssec:file:" + file} }
+	kind, rest, _ := strings.Cut(p.Value, ":")
+	switch {
+	case p.Name == "load-sse-c":
+		return []option.Pair{key(p.Value)}, true
+	case p.Name != "use-sse":
+		return nil, false
+	case !p.HasValue, p.Value == "1":
+		return []option.Pair{sse("sse-s3")}, true
+	case (kind == "kmsid" || kind == "k") && rest != "":
+		return []option.Pair{sse("sse-kms"), {Name: "sse-kms-key-id", Value: rest}}, true
+	case (kind == "custom" || kind == "c") && rest != "":
+		return []option.Pair{sse("sse-c"), key(rest)}, true
+	case p.Value == "custom", p.Value == "c": // with load_sse_c
+		return []option.Pair{sse("sse-c")}, true
+	case p.Value == "kmsid", p.Value == "k":
+		return []option.Pair{sse("sse-kms")}, true
+	}
+	return []option.Pair{sse("use_sse")}, true // which is none, and refused as such
 }
 
 // umask takes permissions off both modes, as for other filesystems that keep
@@ -86,15 +132,14 @@ func (l *optionList) umask(p option.Pair) error {
 	if err != nil {
 		return usageError("-o umask: %w", err)
 	}
-	l.s.dirMode, l.s.fileMode = 0o777&^mask, 0o666&^mask
-	return nil
+	return l.all([]option.Pair{{Name: "dir-mode", Value: octal(0o777 &^ mask)}, {Name: "file-mode", Value: octal(0o666 &^ mask)}})
 }
 
 // debugLevel takes s3fs's levels; those below info are what is logged anyway.
 func (l *optionList) debugLevel(p option.Pair) error {
 	switch p.Value {
 	case "debug", "dbg":
-		l.s.debug = true
+		return l.set("debug", "true")
 	case "silent", "critical", "crit", "error", "err", "warning", "wan", "warn", "info", "inf":
 	default:
 		return usageError("-o dbglevel is not critical, error, warning, info or debug")

@@ -40,7 +40,7 @@ func TestOptions(t *testing.T) {
 		{[]string{"-o", "uid=7,gid=8,umask=027"}, func(s *settings) { s.uid, s.gid, s.dirMode, s.fileMode = 7, 8, 0o750, 0o640 }},
 		{[]string{"--uid", "7", "-o", "uid=9"}, func(s *settings) { s.uid = 9 }},
 		{[]string{"-o", "uid=9", "--uid", "7"}, func(s *settings) { s.uid = 7 }},
-		{[]string{"-o", `key=file:/a\,b,key="file:/c,d"`, "--key", "file:/e"}, func(s *settings) { s.keys = []string{"file:/a,b", "file:/c,d", "file:/e"} }},
+		{[]string{"-o", `key=file:/a\,b,key="file:/c,d"`, "--key", "file:/e"}, func(s *settings) { s.flags.keys = []string{"file:/a,b", "file:/c,d", "file:/e"} }},
 		{[]string{"-o", "_netdev,nofail,defaults,noauto,user,x-systemd.requires=network.target,comment=any thing,relatime"}, func(*settings) {}},
 		{[]string{"-o", "url=https://s3.example,use_path_request_style"}, func(s *settings) { s.endpoint, s.pathStyle = "https://s3.example", true }},
 		{[]string{"--metadata-ttl", "60"}, func(s *settings) { s.attrTimeout = time.Minute }},
@@ -58,7 +58,7 @@ func TestOptions(t *testing.T) {
 		if err != nil {
 			t.Errorf("%q: %v", tt.args, err)
 		}
-		if d := cmp.Diff(want, got, cmp.AllowUnexported(settings{})); d != "" {
+		if d := cmp.Diff(want, got, cmp.AllowUnexported(settings{}, policyFlags{})); d != "" {
 			t.Errorf("%q: %s", tt.args, d)
 		}
 	}
@@ -75,8 +75,8 @@ func TestOptionErrors(t *testing.T) {
 		"sync":            "unknown option sync",
 		"alow_other":      "did you mean allow-other?",
 		"noexe":           "did you mean noexec?",
-		"cache=/x":        "not supported by this version",
-		"use_sse=custom":  "not supported by this version",
+		"compress=zstd":   "not supported by this version",
+		"use_cache=/x":    "not supported by this version",
 		"options=ro":      "unknown option options",
 		"help":            "unknown option help",
 		"=x":              "no name",
@@ -144,7 +144,8 @@ func TestCheck(t *testing.T) {
 	good := func() *settings {
 		s := defaultSettings()
 		s.target = option.Target{Spec: "s3://acme/a/b", Bucket: "acme", Prefix: "a/b/"}
-		s.dir, s.encryption, s.keys, s.foreground = "/mnt", "client", []string{"file:k"}, true
+		s.source, s.dir, s.foreground = s.target.Spec, "/mnt", true
+		s.flags = policyFlags{encryption: []string{"client"}, keys: []string{"file:k"}}
 		return s
 	}
 	for _, tt := range []struct {

@@ -64,10 +64,10 @@ func laterCommands() []string {
 
 func laterFlags() []string {
 	return []string{
-		"cache", "compress", "names", "signers", "sign", "accept-volume", "allow-plaintext", "rollback",
-		"strict-excl", "upload-limit", "download-limit", "at", "sse", "sse-kms-key-id",
+		"compress", "names", "signers", "sign", "accept-volume", "rollback",
+		"strict-excl", "upload-limit", "download-limit", "at",
 		"allow-root", "log-directory", "prefix",
-		"use-cache", "ensure-diskfree", "use-sse", "load-sse-c", "iam-role", "passwd-file", "mp-umask", // s3fs's
+		"use-cache", "ensure-diskfree", "iam-role", "passwd-file", "mp-umask", // s3fs's
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 
 // Pair is one item of an -o list.
 type Pair struct {
-	Name     string // as Canonical gives it
+	Name     string // Split: as Canonical gives it
 	Value    string // without its quotes
 	HasValue bool   // there was a "="
 }
@@ -22,11 +22,20 @@ type Pair struct {
 // Canonical is the one spelling of an option's name: "_" is "-".
 func Canonical(name string) string { return strings.ReplaceAll(name, "_", "-") }
 
-// Split takes the list k=v,k,… of mount -o apart. A backslash takes the next
+// Split takes the list k=v,k,… of mount -o apart, as Items does.
+func Split(list string) ([]Pair, error) {
+	pairs, err := Items(list)
+	for i := range pairs {
+		pairs[i].Name = Canonical(pairs[i].Name)
+	}
+	return pairs, err
+}
+
+// Items takes the list k=v,k,… apart and leaves names as they are. A backslash takes the next
 // character as it is, and so do single quotes, and double quotes but for
 // backslashes, all between them: a comma in a value is `\,` or `"a,b"`.
 // Empty items are nothing, as for mount(8).
-func Split(list string) ([]Pair, error) {
+func Items(list string) ([]Pair, error) {
 	var pairs []Pair
 	s := splitter{rest: list}
 	for !s.done {
@@ -38,7 +47,7 @@ func Split(list string) ([]Pair, error) {
 			continue
 		}
 		if p.Name == "" {
-			return nil, errors.New("an -o item has a value but no name")
+			return nil, errors.New("an item of the list has a value but no name")
 		}
 		pairs = append(pairs, p)
 	}
@@ -66,7 +75,7 @@ func (s *splitter) item() (Pair, error) {
 		case c == ',':
 			return p.close(text.String()), nil
 		case c == '=' && !p.HasValue:
-			p.Name, p.HasValue = Canonical(text.String()), true
+			p.Name, p.HasValue = text.String(), true
 			text.Reset()
 		case c == '"' || c == '\'':
 			if err := s.quoted(c, &text); err != nil {
@@ -87,7 +96,7 @@ func (p Pair) close(text string) Pair {
 	if p.HasValue {
 		p.Value = text
 	} else {
-		p.Name = Canonical(text)
+		p.Name = text
 	}
 	return p
 }
@@ -107,12 +116,12 @@ func (s *splitter) quoted(quote byte, text *strings.Builder) error {
 			text.WriteByte(c)
 		}
 	}
-	return fmt.Errorf("an -o list has a %c without its end; write \\%c for the character itself", quote, quote)
+	return fmt.Errorf("the list has a %c without its end; write \\%c for the character itself", quote, quote)
 }
 
 func (s *splitter) escaped(text *strings.Builder) error {
 	if s.rest == "" {
-		return errors.New(`an -o list ends in a backslash; write \\ for the character itself`)
+		return errors.New(`the list ends in a backslash; write \\ for the character itself`)
 	}
 	text.WriteByte(s.rest[0])
 	s.rest = s.rest[1:]

@@ -25,12 +25,8 @@ var bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9
 // ParseTarget reads s3://bucket[/prefix].
 func ParseTarget(spec string) (Target, error) {
 	rest, ok := strings.CutPrefix(spec, "s3://")
-	switch {
-	case ok:
-	case strings.HasSuffix(spec, ".yaml"), strings.HasSuffix(spec, ".yml"):
-		return Target{}, fmt.Errorf("%q: configuration files are not supported by this version; write s3://bucket/prefix and flags", spec)
-	default:
-		return Target{}, fmt.Errorf("%q is not a bucket; write s3://bucket or s3://bucket/prefix", spec)
+	if !ok {
+		return Target{}, fmt.Errorf("%q is not a bucket; write s3://bucket, s3://bucket/prefix or the path of a configuration file", spec)
 	}
 	bucket, prefix, _ := strings.Cut(rest, "/")
 	if !bucketName.MatchString(bucket) {

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"github.com/sigilfs/sigilfs/internal/config"
+	"github.com/sigilfs/sigilfs/internal/keyring"
+	"github.com/sigilfs/sigilfs/internal/keyring/kms"
+	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
+	"github.com/sigilfs/sigilfs/objcrypt/sse"
+)
+
+// openKey opens a key for all that its kind can be of use for here.
+func (m *mounting) openKey(ctx context.Context, from config.Key) (*key, error) {
+	k := &key{Key: from}
+	switch from.Kind {
+	case config.SSE:
+		return k, m.openCustomer(ctx, k)
+	case config.RSA:
+		return k, m.openRSA(ctx, k)
+	case config.KMS:
+		if serverOnly(m.set.policy, from.Name) {
+			return k, nil
+		}
+		if err := m.openKMS(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if k.master, err = keyring.Open(ctx, spec(from), m.sources()); err != nil {
+		return nil, err
+	}
+	if hasMode(m.set.policy, config.S3EC) {
+		err = m.openS3EC(ctx, k)
+	}
+	return k, err
+}
+
+// spec is a key as the key ring names it.
+func spec(k config.Key) keyring.Spec {
+	s := keyring.Spec{Source: k.Source, Kind: string(k.Kind), Context: k.Context}
+	switch k.Kind {
+	case config.KMS:
+		s.Source = "kms:" + k.ID
+	case config.Age:
+		list := k.Recipients
+		if k.Source != "" {
+			list = append(list[:len(list):len(list)], k.Source)
+		}
+		s.Source = "age:" + strings.Join(list, ",")
+	}
+	return s
+}
+
+func (m *mounting) openCustomer(ctx context.Context, k *key) error {
+	secret, err := keyring.OpenKey(ctx, k.Source, m.sources())
+	if err != nil {
+		return err
+	}
+	defer clear(secret[:])
+	k.customer, err = sse.NewCustomerKey(secret[:])
+	return err
+}
+
+func (m *mounting) openRSA(ctx context.Context, k *key) error {
+	pem, err := keyring.OpenPEM(ctx, k.Source, m.sources())
+	if err != nil {
+		return err
+	}
+	defer clear(pem)
+	k.s3ec, err = s3ec.ParseRSAKey(pem)
+	return err
+}
+
+// openS3EC makes the S3 Encryption Client's key of a master key. One of age is
+// none there.
+func (m *mounting) openS3EC(ctx context.Context, k *key) error {
+	switch k.master.Kind() {
+	case keyring.KindKMS:
+		made, err := s3ec.NewKMSKey(m.kms, k.ID, k.Context)
+		if err != nil {
+			return err
+		}
+		k.s3ec = made
+	case keyring.KindAES:
+		secret, err := keyring.OpenKey(ctx, k.Source, m.sources())
+		if err != nil {
+			return err
+		}
+		defer clear(secret[:])
+		made, err := s3ec.NewAESKey(secret, nil)
+		if err != nil {
+			return err
+		}
+		k.s3ec = made
+	}
+	return nil
+}
+
+// openKMS makes the client of KMS, once.
+func (m *mounting) openKMS(ctx context.Context) error {
+	if m.kms != nil {
+		return nil
+	}
+	s := m.set
+	client, err := kms.New(ctx, kms.Config{
+		Region: s.region, Profile: s.profile, CABundle: s.caBundle, RetryTimeout: s.retryTimeout, OnCall: m.tellKMS,
+	})
+	if err == nil {
+		m.kms = client
+	}
+	return err
+}
+
+// tellKMS logs what was asked of KMS: it is paid for, and audited elsewhere.
+func (m *mounting) tellKMS(c kms.Call) {
+	log := m.log.WithField("key", c.KeyID)
+	if c.Err != nil {
+		log.WithError(c.Err).Debugf("kms:%s failed after %d requests", c.Action, c.Attempts)
+		return
+	}
+	log.Debugf("kms:%s in %v", c.Action, c.Took)
+}

@@ -1,0 +1,289 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/option"
+	"github.com/sigilfs/sigilfs/internal/config"
+)
+
+// policyFlags are the flags that make rules and keys.
+type policyFlags struct {
+	encryption     []string // rules
+	keys, alsoKeys []string // sources, the first perhaps with names
+	sse, sseKeyID  string
+}
+
+// settlePolicy puts the flags' rules and keys above those of the file.
+func (s *settings) settlePolicy() error {
+	keys, rules, err := s.flags.parse()
+	if err != nil {
+		return s.explainPolicy(err)
+	}
+	s.policy.Put(keys, rules)
+	if len(s.policy.Rules) == 0 {
+		return s.noEncryption()
+	}
+	if err := s.policy.Settle(); err != nil {
+		return s.explainPolicy(err)
+	}
+	if s.allowPlaintext && s.requireEncryption {
+		return s.wrong("require-encryption", "and allow-plaintext contradict each other")
+	}
+	return s.checkWriters()
+}
+
+// checkWriters finds rules whose only key reads, where something is to be
+// written.
+func (s *settings) checkWriters() error {
+	for _, r := range s.policy.Rules {
+		if len(r.Keys) == 0 || s.readOnly {
+			continue
+		}
+		if k, _ := s.policy.Key(r.Keys[0]); k.Kind == config.RSA {
+			return usageError("%s: an rsa key only reads: give mode s3ec a kms or aes key to write with and list this one under keys, or mount --read-only", r.At)
+		}
+	}
+	return nil
+}
+
+// noEncryption is the message to who did not say a mode.
+func (s *settings) noEncryption() error {
+	if s.source != s.target.Spec {
+		return usageError("%s: encryption is missing, and nothing is mounted without saying how it is encrypted; write\n    encryption:\n      - {mode: client, key: NAME}", s.source)
+	}
+	return usageError(`--encryption is missing, and nothing is mounted without saying how it is encrypted; the two shortest ways on:
+    sigilfs keygen -o main.key
+    sigilfs mount --encryption client --key file:main.key %[1]s %[2]s -f
+or, on a host that may write but not read, with the recipient of somebody's age key:
+    sigilfs mount --encryption client --key age:RECIPIENT %[1]s %[2]s -f`, s.source, s.dir)
+}
+
+// explainPolicy is an error of the configuration in one sentence, with what
+// was perhaps meant.
+func (s *settings) explainPolicy(err error) error {
+	var unknownName *config.UnknownError
+	if errors.As(err, &unknownName) && unknownName.Name != "" {
+		return usageError("%s: %s", unknownName.At, unknown("field", unknownName.Name, unknownName.Known, laterFlags()))
+	}
+	return usageError("%w", err)
+}
+
+// rulePart is a rule of --encryption that is not made yet.
+type rulePart struct {
+	prefix, mode string
+	options      []config.Option
+}
+
+func (r *rulePart) add(name, value string) {
+	r.options = append(r.options, config.Option{Name: name, Value: value, HasValue: true})
+}
+
+func (r *rulePart) has(name string) bool {
+	return slices.ContainsFunc(r.options, func(o config.Option) bool { return o.Name == name })
+}
+
+// parseRule takes [PREFIX/=]MODE[,NAME[=VALUE]…] apart.
+func parseRule(text string) (rulePart, error) {
+	items, err := option.Items(text)
+	if err != nil || len(items) == 0 {
+		return rulePart{}, errors.Join(errors.New("[PREFIX/=]MODE[,NAME=VALUE…] is expected"), err)
+	}
+	head := items[0].Name
+	if items[0].HasValue {
+		head += "=" + items[0].Value
+	}
+	var r rulePart
+	if i := strings.LastIndexByte(head, '='); i >= 0 {
+		r.prefix, head = head[:i], head[i+1:]
+	}
+	r.mode = head
+	for _, item := range items[1:] {
+		item.Name = option.Canonical(item.Name)
+		r.options = append(r.options, config.Option(item))
+	}
+	return r, nil
+}
+
+// parse makes keys and rules of the flags. Keys without a name belong to the
+// rule without a prefix.
+func (p policyFlags) parse() ([]config.Key, []config.Rule, error) {
+	at := config.Place{Name: "--encryption"}
+	var parts []*rulePart
+	var root *rulePart
+	for _, text := range p.encryption {
+		r, err := parseRule(text)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--encryption: %w", err)
+		}
+		parts = append(parts, &r)
+		if r.prefix == "" {
+			root = &r
+		}
+	}
+	root, key, err := p.server(root)
+	if err != nil {
+		return nil, nil, err
+	}
+	if root != nil && !slices.Contains(parts, root) {
+		parts = append(parts, root)
+	}
+	keys, err := p.parseKeys(root)
+	if err != nil {
+		return nil, nil, err
+	}
+	var rules []config.Rule
+	for _, part := range parts {
+		r, err := config.RuleFlag(at, part.prefix, part.mode, part.options)
+		if err != nil {
+			return nil, nil, err
+		}
+		rules = append(rules, r)
+	}
+	return append(keys, key...), rules, nil
+}
+
+// server applies --sse and --sse-kms-key-id: the mode, where --encryption says
+// none; what lies beneath modes of this host; else it must be the same mode.
+func (p policyFlags) server(root *rulePart) (*rulePart, []config.Key, error) {
+	if p.sse == "" {
+		if p.sseKeyID != "" {
+			return nil, nil, errors.New("--sse-kms-key-id goes with --sse aws:kms")
+		}
+		return root, nil, nil
+	}
+	mode := sseMode(p.sse)
+	if mode == "" || mode != config.SSEKMS && mode != config.DSSEKMS && p.sseKeyID != "" {
+		return nil, nil, errors.New("--sse is one of sse-s3 (AES256), sse-kms (aws:kms), dsse-kms (aws:kms:dsse); the last two go with --sse-kms-key-id")
+	}
+	field, keyField := "", "key"
+	switch {
+	case root == nil:
+		root = &rulePart{mode: string(mode)}
+	case root.mode == string(config.Client), root.mode == string(config.S3EC):
+		field, keyField = "sse", "sse-key"
+	case root.mode != string(mode):
+		return nil, nil, errors.New("--sse and --encryption name two different modes")
+	}
+	if field != "" {
+		root.add(field, string(mode))
+	}
+	if p.sseKeyID == "" {
+		return root, nil, nil
+	}
+	const name = "--sse-kms-key-id"
+	root.add(keyField, name)
+	key, err := config.KeyFlag(config.Place{Name: name}, name, "kms:"+p.sseKeyID)
+	return root, []config.Key{key}, err
+}
+
+// sseMode takes Mountpoint's names and ours; "" is none.
+func sseMode(name string) config.Mode {
+	switch name {
+	case "AES256", "sse-s3":
+		return config.SSES3
+	case "aws:kms", "sse-kms":
+		return config.SSEKMS
+	case "aws:kms:dsse", "dsse-kms":
+		return config.DSSEKMS
+	case "sse-c": // of s3fs's use_sse
+		return config.SSEC
+	}
+	return ""
+}
+
+// parseKeys reads --key and --also-key, and gives root, which may be nil, those
+// without a name.
+func (p policyFlags) parseKeys(root *rulePart) ([]config.Key, error) {
+	var named, plain, also []config.Key
+	for _, text := range p.keys {
+		name, source := config.SplitKey(text)
+		at, list := config.Place{Name: "--key"}, &named
+		if name == "" {
+			list = &plain
+			name = fmt.Sprintf("--key %d", len(plain)+1)
+		} else if err := config.CheckName(at, name); err != nil {
+			return nil, err
+		}
+		k, err := config.KeyFlag(at, name, source)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(*list, func(have config.Key) bool { return have.Name == name }) {
+			return nil, errors.New("--key: two keys have one name")
+		}
+		*list = append(*list, k)
+	}
+	for i, source := range p.alsoKeys {
+		k, err := config.KeyFlag(config.Place{Name: "--also-key"}, fmt.Sprintf("--also-key %d", i+1), source)
+		if err != nil {
+			return nil, err
+		}
+		also = append(also, k)
+	}
+	return slices.Concat(named, plain, also), giveKeys(root, plain, also)
+}
+
+// giveKeys names keys that have no name in the rule they belong to.
+func giveKeys(root *rulePart, plain, also []config.Key) error {
+	switch {
+	case root == nil && len(plain) > 0:
+		return errors.New("--key without a name goes with --encryption MODE; write --key NAME=SOURCE to add the key NAME, or to replace it")
+	case len(also) > 0 && (root == nil || root.mode != string(config.Client)):
+		return errors.New("--also-key goes with --encryption client")
+	case root == nil:
+		return nil
+	}
+	mode := config.Mode(root.mode)
+	if i := writer(mode, plain); i >= 0 && !root.has("key") {
+		root.add("key", plain[i].Name)
+	}
+	if needs := mode == config.Client || mode == config.S3EC || mode == config.SSEC; needs && !root.has("key") {
+		return needsKey(mode)
+	}
+	for _, k := range also {
+		root.add("key", k.Name)
+	}
+	return nil
+}
+
+// writer chooses the key that mode writes with: the first that it takes, else
+// the first that could be meant for it, to be refused. Keys of SSE-C and RSA
+// beside another mode are for reading; a mode without keys has none to choose.
+func writer(mode config.Mode, keys []config.Key) int {
+	if i := slices.IndexFunc(keys, func(k config.Key) bool { return mode.Takes(k.Kind) }); i >= 0 || !mode.HasKeys() {
+		return i
+	}
+	return slices.IndexFunc(keys, func(k config.Key) bool { return k.Kind != config.SSE && k.Kind != config.RSA })
+}
+
+func needsKey(mode config.Mode) error {
+	how := "such as --key file:main.key; sigilfs keygen -o main.key makes one"
+	if mode == config.SSEC {
+		how = "such as --key file:cust.key; sigilfs keygen --kind ssec -o cust.key makes one"
+	}
+	return fmt.Errorf("--encryption %s needs --key, %s", mode, how)
+}
+
+// supported refuses what is configured and not wired into the volume yet.
+func supported(p config.Policy) error {
+	for _, r := range p.Rules {
+		switch {
+		case r.Mode != config.Client:
+			return usageError("%s: mode %s is not supported by this version; write client", r.At, r.Mode)
+		case r.Prefix != "":
+			return usageError("%s: rules for prefixes are not supported by this version", r.At)
+		case r.SSE != nil:
+			return usageError("%s: sse beneath client is not supported by this version", r.At)
+		}
+	}
+	for _, k := range p.Keys {
+		if k.Kind == config.SSE || k.Kind == config.RSA {
+			return usageError("%s: keys of kind %s are not supported by this version", k.At, k.Kind)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package config
+
+// Type is how a field's value is written.
+type Type int
+
+// Types.
+const (
+	Text   Type = iota // characters or a number: what the flag makes of them is its own matter
+	Switch             // true or false
+	Count              // digits
+)
+
+// Field is a field of the file that is a flag of the same name.
+type Field struct {
+	Name   string
+	Type   Type
+	Source bool // it says where a key is, as KeyFlag reads it
+}
+
+// fields are all but bucket, keys, encryption and cache, which have a shape of
+// their own.
+func fields() []Field {
+	return []Field{
+		{Name: "state-key", Source: true},
+		{Name: "key-recheck"},
+		{Name: "allow-plaintext", Type: Switch},
+		{Name: "require-encryption", Type: Switch},
+
+		{Name: "endpoint-url"},
+		{Name: "region"},
+		{Name: "profile"},
+		{Name: "ca-bundle"},
+		{Name: "force-path-style", Type: Switch},
+		{Name: "insecure-endpoint", Type: Switch},
+		{Name: "no-sign-request", Type: Switch},
+		{Name: "requester-pays", Type: Switch},
+		{Name: "expected-bucket-owner"},
+		{Name: "storage-class"},
+		{Name: "volume-root"},
+		{Name: "retry-timeout"},
+
+		{Name: "read-only", Type: Switch},
+		{Name: "allow-other", Type: Switch},
+		{Name: "uid"},
+		{Name: "gid"},
+		{Name: "dir-mode"},
+		{Name: "file-mode"},
+		{Name: "attr-timeout"},
+		{Name: "on-conflict"},
+		{Name: "rename-dir-limit", Type: Count},
+		{Name: "dev", Type: Switch},
+		{Name: "suid", Type: Switch},
+		{Name: "noexec", Type: Switch},
+
+		{Name: "state-dir"},
+		{Name: "spool-size"},
+		{Name: "memory-limit"},
+		{Name: "stop-timeout"},
+		{Name: "log-format"},
+		{Name: "debug", Type: Switch},
+		{Name: "foreground", Type: Switch},
+	}
+}
+
+// Names are the fields that are flags of the same name.
+func Names() []string {
+	var names []string
+	for _, f := range fields() {
+		names = append(names, f.Name)
+	}
+	return names
+}
