@@ -185,6 +185,63 @@ func TestXattr(t *testing.T) {
 	want(t, unix.Setxattr(path, "user.big", make([]byte, 40<<10), 0), unix.ENOSPC)
 }
 
+func TestSigilXattrs(t *testing.T) {
+	v := newFake()
+	dir, _ := mount(t, v, Options{})
+	path := filepath.Join(dir, "f")
+	write(t, path, "")
+	check(t, unix.Setxattr(path, "user.a", []byte("1"), 0))
+	v.edit("f", func(n *inode) {
+		n.xattrs["user.sigil.mode"] = []byte("a lie from the bucket")
+		n.xattrs["user.sigil.commitment"] = []byte("another")
+		n.sigil = map[string]string{"mode": "sse-kms", "key-id": "alias/x", "epoch": ""}
+	})
+	buf := make([]byte, 100)
+	n, err := unix.Listxattr(path, buf)
+	if names := "user.a\x00user.sigil.epoch\x00user.sigil.key-id\x00user.sigil.mode\x00"; err != nil || string(buf[:n]) != names {
+		t.Errorf("list: %q, %v", buf[:n], err)
+	}
+	if size, err := unix.Listxattr(path, nil); err != nil || size != n {
+		t.Errorf("size of the list: %d, %v, want %d", size, err, n)
+	}
+	for name, value := range map[string]string{"mode": "sse-kms", "key-id": "alias/x", "epoch": ""} {
+		n, err := unix.Getxattr(path, "user.sigil."+name, buf)
+		if err != nil || string(buf[:n]) != value {
+			t.Errorf("%s: %q, %v", name, buf[:n], err)
+		}
+	}
+	if n, err := unix.Getxattr(path, "user.sigil.mode", nil); err != nil || n != len("sse-kms") {
+		t.Errorf("size of a value: %d, %v", n, err)
+	}
+	_, err = unix.Getxattr(path, "user.sigil.mode", buf[:3])
+	want(t, err, unix.ERANGE)
+	for _, name := range []string{"user.sigil.commitment", "user.sigil.version-id", "user.sigil."} {
+		_, err = unix.Getxattr(path, name, buf)
+		want(t, err, unix.ENODATA)
+	}
+}
+
+func TestSigilXattrsAreNotForSetting(t *testing.T) {
+	v := newFake()
+	dir, _ := mount(t, v, Options{})
+	path := filepath.Join(dir, "f")
+	write(t, path, "")
+	v.edit("f", func(n *inode) { n.sigil = map[string]string{"mode": "client"} })
+	before := v.count("setattr")
+	for _, name := range []string{"user.sigil.mode", "user.sigil.key-id", "user.sigil.anything", "user.sigil."} {
+		for _, flags := range []int{0, unix.XATTR_CREATE, unix.XATTR_REPLACE} {
+			want(t, unix.Setxattr(path, name, []byte("x"), flags), unix.EPERM)
+		}
+		want(t, unix.Removexattr(path, name), unix.EPERM)
+	}
+	if got := v.count("setattr"); got != before {
+		t.Errorf("%d changes reached the volume", got-before)
+	}
+	for _, name := range []string{"user.sigil", "user.sigils.x"} { // the application's
+		check(t, unix.Setxattr(path, name, []byte("x"), 0))
+	}
+}
+
 func TestForeignXattrsCostNothing(t *testing.T) {
 	v := newFake()
 	dir, _ := mount(t, v, Options{EntryTimeout: time.Hour, AttrTimeout: time.Hour})

@@ -20,6 +20,14 @@ var errnos = [...]struct {
 	{io.EOF, syscall.ENXIO}, // of Seek alone (lseek(2)): reads end without an error
 
 	{errStale, syscall.ESTALE},
+	// Of keys in the service: a key that does not exist must not look like a
+	// file that does not.
+	{volume.ErrKeyNeeded, syscall.ENOKEY},
+	{volume.ErrKeyMissing, syscall.ENOKEY},
+	{volume.ErrKeyDisabled, syscall.EKEYREJECTED},
+	{volume.ErrKeyAccess, syscall.EACCES},
+	{volume.ErrKeyBlocked, syscall.EACCES},
+	{volume.ErrNotEncrypted, syscall.EIO},
 	{volume.ErrNotExist, syscall.ENOENT},
 	{volume.ErrExist, syscall.EEXIST},
 	{volume.ErrIsDir, syscall.EISDIR},

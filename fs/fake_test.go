@@ -33,6 +33,7 @@ type inode struct {
 	data     []byte
 	target   string
 	xattrs   map[string][]byte
+	sigil    map[string]string
 	children map[string]*inode // of a directory
 	err      error             // why it does not open
 }
@@ -117,7 +118,7 @@ func (v *fake) place(p string) (dir *inode, name string, err error) {
 }
 
 func (v *fake) info(n *inode) volume.Info {
-	i := volume.Info{Attr: n.Attr, Xattrs: maps.Clone(n.xattrs), Err: n.err}
+	i := volume.Info{Attr: n.Attr, Xattrs: maps.Clone(n.xattrs), Sigil: n.sigil, Err: n.err}
 	if n.Mode&unix.S_IFMT == unix.S_IFREG {
 		i.Size = int64(len(n.data))
 	}

@@ -20,6 +20,11 @@ var (
 	_ nodefs.NodeListxattrer   = (*node)(nil)
 )
 
+// sigilPrefix begins the names that tell how an object is stored. They are
+// the mount's to give: nobody sets or removes one, none is stored, and one
+// that another tool put into the bucket is never shown.
+const sigilPrefix = "user.sigil."
+
 // userAttr tells the names that are kept. All others (security.*, POSIX ACLs,
 // trusted.*) are EOPNOTSUPP, without a request: the kernel asks for
 // security.capability by itself.
@@ -33,6 +38,28 @@ func userAttr(name string) syscall.Errno {
 	return 0
 }
 
+// settable tells the names that can be set and removed.
+func settable(name string) syscall.Errno {
+	if strings.HasPrefix(name, sigilPrefix) {
+		return unix.EPERM
+	}
+	return userAttr(name)
+}
+
+// xattrs gives what is kept and what user.sigil.* tells.
+func xattrs(info volume.Info) map[string][]byte {
+	all := make(map[string][]byte, len(info.Xattrs)+len(info.Sigil))
+	for name, value := range info.Xattrs {
+		if !strings.HasPrefix(name, sigilPrefix) {
+			all[name] = value
+		}
+	}
+	for name, value := range info.Sigil {
+		all[sigilPrefix+name] = []byte(value)
+	}
+	return all
+}
+
 // Getxattr gives the value of a user.* attribute.
 func (n *node) Getxattr(ctx context.Context, attr string, dest []byte) (uint32, syscall.Errno) {
 	if errno := userAttr(attr); errno != 0 {
@@ -42,7 +69,7 @@ func (n *node) Getxattr(ctx context.Context, attr string, dest []byte) (uint32, 
 	if err != nil {
 		return 0, n.fail("getxattr", "", err)
 	}
-	value, ok := info.Xattrs[attr]
+	value, ok := xattrs(info)[attr]
 	if !ok {
 		return 0, unix.ENODATA
 	}
@@ -56,7 +83,7 @@ func (n *node) Listxattr(ctx context.Context, dest []byte) (uint32, syscall.Errn
 		return 0, n.fail("listxattr", "", err)
 	}
 	var list bytes.Buffer
-	for _, name := range slices.Sorted(maps.Keys(info.Xattrs)) {
+	for _, name := range slices.Sorted(maps.Keys(xattrs(info))) {
 		list.WriteString(name)
 		list.WriteByte(0)
 	}
@@ -74,7 +101,7 @@ func into(dest, value []byte) (uint32, syscall.Errno) {
 // Setxattr sets a user.* attribute. The kernel holds the inode's lock: nothing
 // on this mount comes between the look and the change.
 func (n *node) Setxattr(ctx context.Context, attr string, data []byte, flags uint32) syscall.Errno {
-	if errno := userAttr(attr); errno != 0 {
+	if errno := settable(attr); errno != 0 {
 		return errno
 	}
 	if flags&(unix.XATTR_CREATE|unix.XATTR_REPLACE) != 0 {
@@ -96,7 +123,7 @@ func (n *node) Setxattr(ctx context.Context, attr string, data []byte, flags uin
 
 // Removexattr removes a user.* attribute.
 func (n *node) Removexattr(ctx context.Context, attr string) syscall.Errno {
-	if errno := userAttr(attr); errno != 0 {
+	if errno := settable(attr); errno != 0 {
 		return errno
 	}
 	info, err := n.info(ctx)
