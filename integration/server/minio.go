@@ -97,6 +97,6 @@ func terminate(cmd *exec.Cmd, ended <-chan error) error {
 		return err
 	case <-timer.C:
 		_ = cmd.Process.Kill()
-		return errors.Join(errors.New("MinIO did not end within 10 s and was killed"), <-ended)
+		return errors.Join(errors.New("the server did not end within 10 s and was killed"), <-ended)
 	}
 }
