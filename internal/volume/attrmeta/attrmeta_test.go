@@ -248,8 +248,8 @@ func TestGarbageIsAbsent(t *testing.T) {
 
 // One bad attribute does not take the others with it.
 func TestXattrsAreReadOneByOne(t *testing.T) {
-	got := Decode(map[string]string{"xattr": `{"user.a":"!","user.b":"MQ==","user.c":"MQ","security.x":"MQ==","user.d":7}`}).Xattrs
-	if diff := cmp.Diff(map[string][]byte{"user.b": []byte("1"), "user.c": []byte("1")}, got); diff != "" {
+	got := Decode(map[string]string{"xattr": `{"user.a":"!","user.b":"MQ==","user.c":"MQ","user.plus":"+/8=","security.x":"MQ==","user.d":7}`}).Xattrs
+	if diff := cmp.Diff(map[string][]byte{"user.b": []byte("1"), "user.c": []byte("1"), "user.plus": {0xfb, 0xff}}, got); diff != "" {
 		t.Error(diff)
 	}
 }
