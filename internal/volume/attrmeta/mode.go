@@ -23,7 +23,7 @@ func parseMode(s string, s3fs bool) (mode uint32, octal bool) {
 	dec, oct := reading(s, 10), reading(s, 8)
 	switch d, o := sense(dec), sense(oct); {
 	case strings.HasPrefix(s, "0"): // strtoll(3), which s3fs uses, says so too
-		mode, octal = oct, true
+		octal = true
 	case d != o:
 		octal = o > d
 	default:
