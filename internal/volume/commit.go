@@ -126,7 +126,7 @@ func (f *File) commitSnapshot(ctx context.Context, s *snapshot) error {
 	if err != nil {
 		return f.failed(fmt.Errorf("commit %q: %w", s.path, err))
 	}
-	return f.committed(s, o)
+	return f.committed(ctx, s, o)
 }
 
 // conflict tells the failures that no further try mends: another host has the
@@ -229,7 +229,7 @@ func (v *Volume) guard(ctx context.Context, honoured bool, key string, cond objs
 }
 
 // committed publishes o as the base of f: what s held is clean now.
-func (f *File) committed(s *snapshot, o *object) error {
+func (f *File) committed(ctx context.Context, s *snapshot, o *object) error {
 	src, err := f.v.contentOf(o)
 	if err != nil {
 		return f.failed(err)
@@ -242,6 +242,9 @@ func (f *File) committed(s *snapshot, o *object) error {
 		f.v.opt.Log.WithField("path", s.path).WithError(err).Warn("committed, but a recovery may offer the data once more")
 	}
 	f.v.publish(s.path, o, f.incarnation)
+	if s.base != nil && s.base.instruction() && s.base.id.Key == o.id.Key {
+		f.v.dropInstruction(context.WithoutCancel(ctx), o.id.Key)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.done, f.fail, f.excl, f.sent, f.left, f.wait = s.seq, nil, false, nil, false, retry{}
@@ -318,7 +321,7 @@ func (f *File) yield(ctx context.Context, s *snapshot, cause error) error {
 	f.renumber(saved.attr.FileID)
 	f.v.forget(s.path)
 	f.v.touch(saved.path)
-	if err := f.committed(&saved, o); err != nil {
+	if err := f.committed(ctx, &saved, o); err != nil {
 		return err
 	}
 	return fmt.Errorf("%w; data saved as %q", cause, saved.path)

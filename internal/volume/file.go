@@ -225,8 +225,11 @@ func (f *File) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return f.writeAt(ctx, p, off)
 }
 
+// rule is that of the file's name.
+func (f *File) rule() *Rule { return f.v.rule(f.v.fileKey(f.Path())) }
+
 // limit is how long the file may become, in bytes.
-func (f *File) limit() int64 { return f.v.rule(f.v.fileKey(f.Path())).scheme.limit() }
+func (f *File) limit() int64 { return f.rule().scheme.limit() }
 
 // writeAt is WriteAt; where the end may move, f.grow is held.
 func (f *File) writeAt(ctx context.Context, p []byte, off int64) (int, error) {
@@ -398,7 +401,7 @@ func seekWhole(off, size int64, hole bool) (int64, error) {
 // SetAttr changes attributes: with the next commit where the file is dirty
 // anyway, else at once.
 func (f *File) SetAttr(ctx context.Context, c Change) (Info, error) {
-	if err := c.check(f.Info().Xattrs); err != nil { // before the size, which cannot be taken back
+	if err := c.check(f.rule(), f.Info().Xattrs); err != nil { // before the size, which cannot be taken back
 		return Info{}, err
 	}
 	if c.Size != nil && *c.Size != f.Info().Size { // to its own size a file does not change (truncate(2))
@@ -419,7 +422,7 @@ func (f *File) SetAttr(ctx context.Context, c Change) (Info, error) {
 
 // setHeld is SetAttr, but for the size; the path of f is held.
 func (f *File) setHeld(ctx context.Context, c Change) (Info, error) {
-	if err := c.check(f.Info().Xattrs); err != nil {
+	if err := c.check(f.rule(), f.Info().Xattrs); err != nil {
 		return Info{}, err
 	}
 	if f.ride(c) {

@@ -34,6 +34,9 @@ type scheme interface {
 
 	// limit is the most bytes of plaintext that a body takes.
 	limit() int64
+
+	// fits refuses extended attributes that an object cannot hold: ErrXattrs.
+	fits(xattrs map[string][]byte) error
 }
 
 // errAnew: a body must be written whole again to be what the policy asks for.

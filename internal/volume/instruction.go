@@ -54,18 +54,23 @@ func (v *Volume) carryInstruction(ctx context.Context, o *object, dst string) er
 	if err != nil {
 		return err
 	}
+	return v.copyPlain(ctx, info, to)
+}
+
+// copyPlain copies a body that is not looked into.
+func (v *Volume) copyPlain(ctx context.Context, info objstore.Info, dst string) error {
 	file := newObject(info)
 	want, err := v.askedAgain(file, v.rule(dst))
 	if err != nil {
 		return err
 	}
-	got, err := v.opt.Store.Copy(ctx, file.id, to, objstore.PutOptions{
+	got, err := v.opt.Store.Copy(ctx, file.id, dst, objstore.PutOptions{
 		Metadata: info.Metadata, System: info.System, StorageClass: info.StorageClass, Encryption: want.headers(),
 	})
 	if err != nil {
 		return err
 	}
-	return v.confirm(ctx, draft{key: to}, file, want, got)
+	return v.confirm(ctx, draft{key: dst}, file, want, got)
 }
 
 // dropInstruction removes the instruction file of an object that has gone. It

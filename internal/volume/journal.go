@@ -181,6 +181,9 @@ func (v *Volume) resumeMoves(ctx context.Context) error {
 }
 
 func (v *Volume) resume(ctx context.Context, j *journal) error {
+	if err := v.checkRules(j.From, j.To); err != nil {
+		return err
+	}
 	j.resumed = true
 	if err := v.beat(ctx, j); err != nil {
 		return err

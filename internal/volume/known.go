@@ -190,6 +190,9 @@ func (v *Volume) probe(ctx context.Context, p string) (file *object, dir *objsto
 	g, ctx := errgroup.WithContext(ctx)
 	if p != "" && len(v.fileKey(p)) <= objstore.MaxKeyLen {
 		g.Go(func() error {
+			if v.isInstruction(v.fileKey(p)) {
+				return nil
+			}
 			o, err := v.fetch(ctx, v.fileKey(p))
 			if errors.Is(err, ErrNotExist) {
 				return nil

@@ -142,7 +142,7 @@ func (v *Volume) openInfo(ctx context.Context, o *object, info objstore.Info, su
 		if err := v.openSealed(ctx, o, info, suffix); err != nil {
 			return err
 		}
-	} else if found, err := v.openS3EC(ctx, o, info); err != nil {
+	} else if found, err := v.openS3EC(ctx, o, info, suffix); err != nil {
 		return err
 	} else if !found {
 		v.openPlain(o, info)

@@ -71,6 +71,8 @@ func (v *Volume) keyFor(p string, dir bool) (string, error) {
 	key := v.fileKey(p)
 	if dir {
 		key = v.dirKey(p)
+	} else if v.isInstruction(key) {
+		return "", fmt.Errorf("%q: %w", p, ErrName)
 	}
 	if len(key) > objstore.MaxKeyLen {
 		return "", fmt.Errorf("%q: key of %d bytes: %w", p, len(key), ErrTooLong)

@@ -161,6 +161,13 @@ const maxPlain = 5 << 40
 
 func (plainScheme) limit() int64 { return maxPlain }
 
+func (plainScheme) fits(xattrs map[string][]byte) error {
+	if attrmeta.Size(attrmeta.Attr{Xattrs: xattrs}) > attrmeta.MaxXattrs {
+		return ErrXattrs
+	}
+	return nil
+}
+
 func (plainScheme) store(_ context.Context, _ *Volume, d draft) (*stored, error) {
 	md, err := d.metadata(nil)
 	if err != nil {

@@ -89,8 +89,12 @@ func (v *Volume) deleteFile(ctx context.Context, f *File, p string) error {
 }
 
 func (v *Volume) deleteKey(ctx context.Context, p string) error {
-	if err := v.delete(ctx, v.fileKey(p), ""); err != nil {
+	key := v.fileKey(p)
+	if err := v.delete(ctx, key, ""); err != nil {
 		return err
+	}
+	if v.instructed(key) {
+		v.dropInstruction(ctx, key)
 	}
 	v.forget(p)
 	return nil

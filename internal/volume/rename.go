@@ -136,6 +136,12 @@ func (v *Volume) moveObject(ctx context.Context, src *object, from, to string, t
 			return nil, err
 		}
 	}
+	if src.instruction() && v.rule(src.id.Key) == v.rule(v.fileKey(to)) {
+		if err := v.carryInstruction(ctx, src, v.fileKey(to)); err != nil {
+			unpark()
+			return nil, err
+		}
+	}
 	moved, err = v.restate(ctx, src, v.fileKey(to), cond, func(d *draft) { d.above = append(d.above, target) })
 	if err != nil {
 		unpark()
@@ -151,6 +157,9 @@ func (v *Volume) moveObject(ctx context.Context, src *object, from, to string, t
 	if err := v.delete(ctx, v.fileKey(from), src.id.ETag); err != nil && !errors.Is(err, ErrChanged) {
 		v.forget(to)
 		return nil, fmt.Errorf("copied, but the old name could not be removed: %w", err)
+	}
+	if src.instruction() {
+		v.dropInstruction(ctx, src.id.Key)
 	}
 	return moved, nil
 }

@@ -36,6 +36,9 @@ func (v *Volume) renameDir(ctx context.Context, from, to string, noReplace bool)
 	if err := v.settleUnder(ctx, from); err != nil {
 		return err
 	}
+	if err := v.checkRules(v.dirKey(from), v.dirKey(to)); err != nil {
+		return err
+	}
 	if err := v.checkMove(ctx, from, to); err != nil {
 		return err
 	}
@@ -127,6 +130,17 @@ func (v *Volume) settleUnder(ctx context.Context, dir string) error {
 	return nil
 }
 
+// checkRules refuses a directory rename that would encrypt anything in another
+// way where its journal is not sealed: whoever can write to the bucket could
+// plant one, and have this host move what is encrypted to where it is not.
+func (v *Volume) checkRules(from, to string) error {
+	p := v.policy
+	if p.internal.Keys != nil || p.of(from) == p.of(to) && !p.spans(from) && !p.spans(to) {
+		return nil
+	}
+	return fmt.Errorf("%s and %s are under several rules, and the volume itself is not sealed: %w", from, to, ErrCrossing)
+}
+
 // checkMove refuses, before anything is touched, a rename over the limit, and
 // one that would give an entry too long a key.
 func (v *Volume) checkMove(ctx context.Context, from, to string) error {
@@ -202,6 +216,9 @@ func (v *Volume) copyAll(ctx context.Context, j *journal, keys []string) ([]move
 // copyOne makes sure that the object at src is under its new name too.
 func (v *Volume) copyOne(ctx context.Context, j *journal, src string) (moved, error) {
 	dst := j.To + strings.TrimPrefix(src, j.From)
+	if v.isInstruction(src) {
+		return v.copyInstruction(ctx, src, dst)
+	}
 	for range maxRetries {
 		o, err := v.fetch(ctx, src)
 		if errors.Is(err, ErrNotExist) {
@@ -216,6 +233,18 @@ func (v *Volume) copyOne(ctx context.Context, j *journal, src string) (moved, er
 		}
 	}
 	return moved{}, fmt.Errorf("%s: replaced again and again: %w", src, ErrChanged)
+}
+
+// copyInstruction is copyOne of an instruction file, which is copied as it is.
+func (v *Volume) copyInstruction(ctx context.Context, src, dst string) (moved, error) {
+	info, err := v.head(ctx, src)
+	if errors.Is(err, ErrNotExist) {
+		return moved{}, nil
+	}
+	if err == nil {
+		err = v.copyPlain(ctx, info, dst)
+	}
+	return moved{src: src, etag: info.ETag, key: dst}, err
 }
 
 // remembered keeps of a copy what the end of the rename needs.

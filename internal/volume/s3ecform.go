@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/volume/attrmeta"
 	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 )
 
 // S3EC is how a rule writes in the formats of the Amazon S3 Encryption Client.
@@ -35,7 +35,7 @@ var (
 
 // openS3EC fills in o by the headers of those formats. found is false where it
 // has none, in its metadata or, if those are in use, an instruction file.
-func (v *Volume) openS3EC(ctx context.Context, o *object, info objstore.Info) (found bool, err error) {
+func (v *Volume) openS3EC(ctx context.Context, o *object, info objstore.Info, suffix []byte) (found bool, err error) {
 	kind, err := s3ec.Detect(info.Metadata)
 	if err != nil {
 		return true, fmt.Errorf("%s: %w", info.Key, err)
@@ -61,16 +61,30 @@ func (v *Volume) openS3EC(ctx context.Context, o *object, info objstore.Info) (f
 	if err != nil {
 		return true, fmt.Errorf("%s: %w", info.Key, err)
 	}
-	return true, v.settleS3EC(o, info, env)
+	return true, v.settleS3EC(ctx, o, info, env, suffix)
 }
 
-func (v *Volume) settleS3EC(o *object, info objstore.Info, env *s3ec.Envelope) (err error) {
+func (v *Volume) settleS3EC(ctx context.Context, o *object, info objstore.Info, env *s3ec.Envelope, suffix []byte) error {
 	o.form = &s3ecForm{metadata: info.Metadata, env: env}
 	v.openAttr(o, info)
-	if o.attr.Size, _, err = env.PlainSize(info.Size); err != nil {
+	size, exact, err := env.PlainSize(info.Size)
+	if err == nil && !exact { // the padding says it
+		size, err = v.paddedSize(ctx, info, env, suffix)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", info.Key, err)
 	}
+	o.attr.Size = size
 	return nil
+}
+
+// paddedSize is the length of a plaintext that is padded, by the end of its body.
+func (v *Volume) paddedSize(ctx context.Context, info objstore.Info, env *s3ec.Envelope, suffix []byte) (int64, error) {
+	opener, err := s3ec.Unwrap(ctx, env, v.opt.S3ECKeys, v.rule(info.Key).Reading)
+	if err != nil {
+		return 0, err
+	}
+	return opener.PlainSize(ctx, sigil.WithSuffix(nil, suffix, info.Size), info.Size)
 }
 
 func (f *s3ecForm) mode(*object) string { return "s3ec" }
@@ -102,6 +116,14 @@ func (f *s3ecForm) restate(_ context.Context, v *Volume, o *object, d draft) (*s
 }
 
 func (s3ecScheme) limit() int64 { return s3ec.MaxSize }
+
+// fits leaves room for the headers of the format.
+func (s3ecScheme) fits(xattrs map[string][]byte) error {
+	if attrmeta.Size(attrmeta.Attr{Xattrs: xattrs}) > attrmeta.MaxXattrs/2 {
+		return ErrXattrs
+	}
+	return nil
+}
 
 // store encrypts d under a data key of its own. What has no content is stored
 // as plaintext objects are.
@@ -144,14 +166,4 @@ func (w wholeBody) ReadAt(ctx context.Context, p []byte, off int64) (n int, err 
 
 func (w wholeBody) Verify(ctx context.Context) error {
 	return w.c.v.copies.use(ctx, w.c, w.env, func(*s3ec.Reader) error { return nil })
-}
-
-// withoutS3EC gives the metadata that an object keeps when it is encrypted
-// otherwise.
-func withoutS3EC(md map[string]string) map[string]string {
-	out := maps.Clone(md)
-	for _, name := range append(s3ec.Names(), attrmeta.Names()...) {
-		delete(out, name)
-	}
-	return out
 }

@@ -165,6 +165,29 @@ func (f *sealedForm) keySet(ctx context.Context, v *Volume, o *object, d draft) 
 
 func (sealedScheme) limit() int64 { return sigil.MaxSize }
 
+// fits counts the CBOR of a record's field.
+func (sealedScheme) fits(xattrs map[string][]byte) error {
+	size := cborHead(len(xattrs))
+	for name, value := range xattrs {
+		size += cborHead(len(name)) + len(name) + cborHead(len(value)) + len(value)
+	}
+	if size > sigil.MaxXattrs {
+		return ErrXattrs
+	}
+	return nil
+}
+
+// cborHead is the length of the head of a text, byte string or map (RFC 8949, 3).
+func cborHead(n int) int {
+	switch {
+	case n < 24:
+		return 1
+	case n < 256:
+		return 2
+	}
+	return 3
+}
+
 // store seals d under a fresh data key. A directory has a record and no body.
 func (s sealedScheme) store(ctx context.Context, v *Volume, d draft) (*stored, error) {
 	epoch, err := s.keys.Current(ctx)

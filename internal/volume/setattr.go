@@ -8,7 +8,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
-	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,31 +16,18 @@ func (c Change) onlySize() bool {
 	return c.Mode == nil && c.UID == nil && c.GID == nil && c.Mtime == nil && c.Ctime == nil && c.Xattrs == nil
 }
 
-// check refuses extended attributes that no record takes, before a commit that
-// carries them would fail for ever. old are those that the file has.
-func (c Change) check(old map[string][]byte) error {
-	size := 1 + 2
-	for name, value := range changeXattrs(old, c.Xattrs) {
+// check refuses extended attributes that no object of the rule holds, before a
+// commit that carries them would fail for ever. old are those that the file has.
+func (c Change) check(r *Rule, old map[string][]byte) error {
+	if len(c.Xattrs) == 0 {
+		return nil
+	}
+	for name := range c.Xattrs {
 		if !utf8.ValidString(name) {
 			return fmt.Errorf("extended attribute name: %w", ErrInvalid)
 		}
-		size += cborHead(len(name)) + len(name) + cborHead(len(value)) + len(value)
 	}
-	if len(c.Xattrs) > 0 && size-3+cborHead(len(old)+len(c.Xattrs)) > sigil.MaxXattrs {
-		return ErrXattrs
-	}
-	return nil
-}
-
-// cborHead is the length of the head of a text, byte string or map (RFC 8949, 3).
-func cborHead(n int) int {
-	switch {
-	case n < 24:
-		return 1
-	case n < 256:
-		return 2
-	}
-	return 3
+	return r.scheme.fits(changeXattrs(old, c.Xattrs))
 }
 
 // apply gives a with the change made at now; extended attributes apart.
@@ -77,7 +63,7 @@ func (v *Volume) SetAttr(ctx context.Context, p string, c Change) (Info, error) 
 	if v.opt.ReadOnly {
 		return Info{}, ErrReadOnly
 	}
-	if err := c.check(nil); err != nil {
+	if err := c.check(v.rule(v.fileKey(p)), nil); err != nil {
 		return Info{}, err
 	}
 	if f := v.share(p, (*File).dirty); f != nil {
