@@ -120,9 +120,10 @@ func parseContext(md Metadata, name string) (map[string]string, error) {
 }
 
 // undoRFC2047 gives a header as it was written. S3 reads the UTF-8 of a
-// header as Latin-1, and answers with the RFC 2047 encoding of that.
+// header as Latin-1, and answers with the RFC 2047 encoding of that, from its
+// first byte on. JSON begins otherwise.
 func undoRFC2047(value string) string {
-	if !strings.Contains(value, "=?") {
+	if !strings.HasPrefix(value, "=?") {
 		return value
 	}
 	decoded, err := new(mime.WordDecoder).DecodeHeader(value)

@@ -34,7 +34,7 @@ func checkRange(t *rapid.T, r *Reader, plain []byte) {
 // around every boundary, sections and ranges anywhere.
 func TestRoundTrip(t *testing.T) {
 	all := plaintext(3*windowSize + 64)
-	keys := []Sealer{kmsKey(t, testARN, map[string]string{"team": "backup"}), aesKey(t, 1)}
+	keys := []Sealer{kmsKey(t, testARN, map[string]string{"team": "=?UTF-8?q?<&>?=", "": "\"\\"}), aesKey(t, 1)}
 	rapid.Check(t, func(t *rapid.T) {
 		plain := all[:anySize(t)]
 		key := rapid.SampledFrom(keys).Draw(t, "key")
@@ -83,6 +83,12 @@ func inParts(t *rapid.T, b *Body) memory {
 		at := rapid.Int64Range(0, n-1).Draw(t, "again")
 		if m, err := s.ReadAt(again[at:], at); int64(m) != n-at || err != nil {
 			t.Fatalf("again: %d of %d, %v", m, n-at, err)
+		}
+		for range 3 {
+			at, one := rapid.Int64Range(0, n-1).Draw(t, "byte"), make([]byte, 1)
+			if _, err := s.ReadAt(one, at); err != nil || one[0] != part[at] {
+				t.Fatalf("byte %d of a section is another: %v", at, err)
+			}
 		}
 		if !bytes.Equal(again[at:], part[at:]) || s.Close() != nil {
 			t.Fatal("a section gives other bytes when it is read again")
@@ -139,7 +145,7 @@ func TestFlips(t *testing.T) {
 // fetched a block anew would.
 func TestChangedAfterOpen(t *testing.T) {
 	key := aesKey(t, 1)
-	plain := plaintext(3 * ChunkSize)
+	plain := plaintext(2 * windowSize)
 	s := write(t, key, FormatV3, plain)
 	r, err := s.open(t.Context(), Keyring{key}, Policy{})
 	if err != nil {
@@ -149,6 +155,12 @@ func TestChangedAfterOpen(t *testing.T) {
 	p := make([]byte, 10)
 	if n, err := r.ReadAt(t.Context(), p, 2*ChunkSize-5); n != 0 || !errors.Is(err, objcrypt.ErrCorrupt) || !bytes.Equal(p, make([]byte, 10)) {
 		t.Errorf("%d bytes %x, %v", n, p, err)
+	}
+	s.body[ChunkSize+5] ^= 1
+	far := make([]byte, windowSize+2*ChunkSize)
+	s.body[windowSize+3*ChunkSize] ^= 1
+	if n, err := r.ReadAt(t.Context(), far, 2*ChunkSize); n != 0 || !errors.Is(err, objcrypt.ErrCorrupt) || !bytes.Equal(far, make([]byte, len(far))) {
+		t.Errorf("%d bytes beyond a window, %v", n, err)
 	}
 	if n, err := r.ReadAt(t.Context(), p, 10); n != 10 || err != nil || !bytes.Equal(p, plain[10:20]) {
 		t.Errorf("%d bytes %x, %v", n, p, err)
@@ -183,21 +195,34 @@ func TestSourceChanges(t *testing.T) {
 	}
 }
 
-// TestFreshKeys writes one plaintext many times: no key, message ID or nonce
-// comes twice, so no two bodies are alike.
+// TestFreshKeys writes one plaintext many times: no data key, message ID or
+// nonce comes twice, neither of a body nor of a wrapping.
 func TestFreshKeys(t *testing.T) {
 	plain := plaintext(64)
 	seen := map[string]bool{}
+	fresh := func(what string, v []byte) {
+		if seen[string(v)] {
+			t.Fatalf("%s comes twice", what)
+		}
+		seen[string(v)] = true
+	}
 	for _, f := range []Format{FormatV3, FormatV2} {
 		for _, k := range []Sealer{kmsKey(t, testARN, nil), aesKey(t, 1)} {
 			for range 200 {
 				s := write(t, k, f, plain)
-				parts := []string{string(s.body), s.md[nameKeyV2] + s.md[nameKeyV3], s.md[nameIV] + s.md[nameMessageID]}
-				for _, p := range parts {
-					if seen[p] {
-						t.Fatal("comes twice")
-					}
-					seen[p] = true
+				e, err := Parse(s.md, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				key, err := k.unwrap(t.Context(), e)
+				if err != nil {
+					t.Fatal(err)
+				}
+				fresh("data key", key[:])
+				fresh("body", s.body)
+				fresh("IV or message ID", append(e.iv, e.id[:]...))
+				if e.Wrap() == WrapAESGCM {
+					fresh("nonce of a wrapping", e.wrapped[:nonceSize])
 				}
 			}
 		}

@@ -7,11 +7,15 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha1"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/sigilfs/sigilfs/objcrypt"
 )
 
 func newRSA(t testing.TB, bits int) *rsa.PrivateKey {
@@ -69,6 +73,35 @@ func TestParseRSAKey(t *testing.T) {
 		}
 		if err == nil && k.private.D.Cmp(good.D) != 0 {
 			t.Errorf("%s: another key", name)
+		}
+	}
+}
+
+// TestRSANamesTheSuite: a data key that was wrapped for one suite does not open
+// under another, or with another length.
+func TestRSANamesTheSuite(t *testing.T) {
+	k := otherRSA(t)
+	key := bytes.Repeat([]byte{7}, keySize)
+	for _, c := range []struct {
+		plain string
+		suite Suite
+		want  error
+	}{
+		{" " + string(key) + cekGCM, SuiteGCM, nil},
+		{" " + string(key) + cekCommitting, SuiteCommitting, nil},
+		{" " + string(key) + cekCommitting, SuiteGCM, objcrypt.ErrCorrupt},
+		{" " + string(key) + "114", SuiteCommitting, objcrypt.ErrCorrupt},
+		{"\x10" + string(key) + cekGCM, SuiteGCM, objcrypt.ErrCorrupt},
+		{string(key), SuiteGCM, objcrypt.ErrCorrupt},
+		{"", SuiteGCM, objcrypt.ErrCorrupt},
+	} {
+		wrapped, err := rsa.EncryptOAEP(sha1.New(), rand.Reader, &k.private.PublicKey, []byte(c.plain), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := k.unwrap(t.Context(), &Envelope{suite: c.suite, wrap: WrapRSAOAEP, wrapped: wrapped})
+		if !errors.Is(err, c.want) || err == nil && !bytes.Equal(got[:], key) {
+			t.Errorf("%q for %s: %v, not %v", c.plain, c.suite, err, c.want)
 		}
 	}
 }
