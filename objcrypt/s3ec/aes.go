@@ -38,7 +38,8 @@ func (k *AESKey) unwraps(w Wrap) bool {
 }
 
 func (k *AESKey) unwrap(_ context.Context, e *Envelope) (dataKey, error) {
-	key, ok := dataKey{}, false
+	var key dataKey
+	var ok bool
 	switch e.wrap {
 	case WrapAESGCM:
 		key, ok = k.openGCM(e.wrapped, e.suite.cek())

@@ -13,8 +13,8 @@ type Format int
 
 // The formats.
 const (
-	// FormatV3 commits to its key: the default. AWS's clients read it from
-	// Java 4.0, Go 4.0 and Python 4.0 on, and late releases of 3.x.
+	// FormatV3 commits to its key: the default. AWS's clients of version 4
+	// read it, and the last of version 3.
 	FormatV3 Format = iota
 	// FormatV2 is for older clients.
 	FormatV2

@@ -5,6 +5,10 @@ import "strings"
 // InstructionSuffix is what an instruction file's key ends with.
 const InstructionSuffix = ".instruction"
 
+// InstructionMark is a metadata name, with an empty value, that AWS's clients put
+// on an instruction file. They do not ask for it.
+const InstructionMark = "x-amz-crypto-instr-file"
+
 // InstructionKey is the key of the instruction file that belongs to the object
 // at key.
 func InstructionKey(key string) string { return key + InstructionSuffix }

@@ -2,10 +2,9 @@ package s3ec
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
-
-	"github.com/sigilfs/sigilfs/objcrypt"
 )
 
 // KMS is the two operations of AWS KMS that the formats need. Its errors are
@@ -17,6 +16,9 @@ type KMS interface {
 	// Decrypt opens such a blob under keyID and no other key.
 	Decrypt(ctx context.Context, keyID string, blob []byte, encryptionContext map[string]string) (plain [32]byte, err error)
 }
+
+// errDataKey is what a KMS that is none would give.
+var errDataKey = errors.New("KMS gave a data key of zeros, or without a wrapped form")
 
 // KMSKey is a master key in KMS.
 type KMSKey struct {
@@ -65,7 +67,7 @@ func (k *KMSKey) seal(ctx context.Context, cek string) (sealed, error) {
 	case err != nil:
 		return sealed{}, fmt.Errorf("generate a data key under %s: %w", k, err)
 	case len(blob) == 0 || len(blob) > maxKMSBlob || plain == [keySize]byte{}:
-		return sealed{}, fmt.Errorf("%s gave a data key of %d bytes: %w", k, len(blob), objcrypt.ErrWrongKey)
+		return sealed{}, fmt.Errorf("%s: %w", k, errDataKey)
 	}
 	return sealed{key: plain, wrap: WrapKMSContext, wrapped: blob, context: c}, nil
 }

@@ -12,7 +12,7 @@ var errOffset = errors.New("negative offset")
 
 // Reader reads the plaintext of a body that was verified. It is safe for
 // concurrent use and needs no closing. The source has to stay; where its bytes
-// change, those are not released.
+// change, those are not released (under CBC nobody can tell).
 type Reader struct {
 	n       int64
 	content content
