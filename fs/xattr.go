@@ -38,19 +38,16 @@ func userAttr(name string) syscall.Errno {
 	return 0
 }
 
-// settable tells the names that can be set and removed.
-func settable(name string) syscall.Errno {
-	if strings.HasPrefix(name, sigilPrefix) {
-		return unix.EPERM
-	}
-	return userAttr(name)
-}
+// virtual tells the names that are told, not stored. To set or remove one does
+// nothing, and is no error: rsync -X, and every restore of what was backed up
+// from a mount, would fail for each file.
+func virtual(name string) bool { return strings.HasPrefix(name, sigilPrefix) }
 
 // xattrs gives what is kept and what user.sigil.* tells.
 func xattrs(info volume.Info) map[string][]byte {
 	all := make(map[string][]byte, len(info.Xattrs)+len(info.Sigil))
 	for name, value := range info.Xattrs {
-		if !strings.HasPrefix(name, sigilPrefix) {
+		if !virtual(name) {
 			all[name] = value
 		}
 	}
@@ -101,7 +98,7 @@ func into(dest, value []byte) (uint32, syscall.Errno) {
 // Setxattr sets a user.* attribute. The kernel holds the inode's lock: nothing
 // on this mount comes between the look and the change.
 func (n *node) Setxattr(ctx context.Context, attr string, data []byte, flags uint32) syscall.Errno {
-	if errno := settable(attr); errno != 0 {
+	if errno := userAttr(attr); errno != 0 || virtual(attr) {
 		return errno
 	}
 	if flags&(unix.XATTR_CREATE|unix.XATTR_REPLACE) != 0 {
@@ -123,7 +120,7 @@ func (n *node) Setxattr(ctx context.Context, attr string, data []byte, flags uin
 
 // Removexattr removes a user.* attribute.
 func (n *node) Removexattr(ctx context.Context, attr string) syscall.Errno {
-	if errno := settable(attr); errno != 0 {
+	if errno := userAttr(attr); errno != 0 || virtual(attr) {
 		return errno
 	}
 	info, err := n.info(ctx)

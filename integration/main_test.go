@@ -66,28 +66,35 @@ func tryBinary(t *testing.T, env []string, args ...string) (string, error) {
 	return daemon.Run(ctx, binary(t), env, args...)
 }
 
-// An s3Server is MinIO, or a proxy in front of it, as a client reaches it.
+// An s3Server is a server, or a proxy in front of it, as a client reaches it.
 type s3Server struct {
 	URL, CAFile                  string
 	AccessKey, SecretKey, Region string
 	Dir                          string // its raw data
 }
 
+func reached(s *server.Server) s3Server {
+	return s3Server{URL: s.URL, CAFile: s.CAFile, AccessKey: s.AccessKey, SecretKey: s.SecretKey, Region: s.Region, Dir: s.Dir}
+}
+
 func (s s3Server) env() []string {
 	return []string{"AWS_REGION=" + s.Region, "AWS_ACCESS_KEY_ID=" + s.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s.SecretKey}
 }
 
-// minioServer is the one that all tests share.
-func minioServer(t *testing.T) s3Server {
+// shared is the MinIO that most tests use.
+func shared(t *testing.T) *server.Server {
 	t.Helper()
 	s, err := world.minio()
 	must(t, err)
-	return s3Server{URL: s.URL, CAFile: s.CAFile, AccessKey: s.AccessKey, SecretKey: s.SecretKey, Region: s.Region, Dir: s.Dir}
+	return s
+}
+
+func minioServer(t *testing.T) s3Server {
+	t.Helper()
+	return reached(shared(t))
 }
 
 func newBucket(t *testing.T) string {
 	t.Helper()
-	s, err := world.minio()
-	must(t, err)
-	return server.Bucket(t, s)
+	return server.Bucket(t, shared(t))
 }

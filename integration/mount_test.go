@@ -9,6 +9,7 @@ import (
 
 	"github.com/sigilfs/sigilfs/integration/daemon"
 	"github.com/sigilfs/sigilfs/integration/faultproxy"
+	"github.com/sigilfs/sigilfs/integration/server"
 )
 
 // daemonTime bounds a mount and an unmount.
@@ -17,12 +18,13 @@ const daemonTime = 2 * time.Minute
 // mountOptions changes what newMount does; the zero value is a mount of
 // s3://bucket/prefix straight on MinIO.
 type mountOptions struct {
-	Proxy bool     // put a fault proxy between
-	Args  []string // more flags
+	Server *server.Server // another one
+	Proxy  bool           // put a fault proxy between
+	Args   []string       // more flags
 }
 
-// A mount is one volume in a bucket of its own on MinIO, with a key, a state
-// directory and a mountpoint that stay the same through remounts.
+// A mount is one volume in a bucket of its own, with a key, a state directory
+// and a mountpoint that stay the same through remounts.
 type mount struct {
 	s3     s3Server // as the daemon reaches it
 	proxy  *faultproxy.Proxy
@@ -38,10 +40,13 @@ type mount struct {
 func newMount(t *testing.T, opt mountOptions) *mount {
 	t.Helper()
 	onMount(t)
+	if opt.Server == nil {
+		opt.Server = shared(t)
+	}
 	base := t.TempDir()
 	m := &mount{
-		s3:     minioServer(t),
-		bucket: newBucket(t),
+		s3:     reached(opt.Server),
+		bucket: server.Bucket(t, opt.Server),
 		prefix: "pre/fix",
 		key:    filepath.Join(base, "main.key"),
 		state:  filepath.Join(base, "state"),

@@ -149,7 +149,7 @@ func userXattrs(p string) (map[string]string, error) {
 	}
 	found := map[string]string{}
 	for name := range bytes.SplitSeq(buf[:n], []byte{0}) {
-		if !bytes.HasPrefix(name, []byte("user.")) {
+		if !bytes.HasPrefix(name, []byte("user.")) || bytes.HasPrefix(name, []byte("user.sigil.")) {
 			continue
 		}
 		value := make([]byte, 64<<10)

@@ -5,16 +5,16 @@
 //
 // The names, without the x-amz-meta- that S3 puts before them:
 //
-//	mode   type and permission bits as in stat(2), decimal ("33188")
+//	mode   type and permission bits as in stat(2), octal ("0100644")
 //	uid    decimal
 //	gid    decimal
 //	mtime  seconds since 1970 and nine digits ("1700000000.000000001")
 //	ctime  as mtime
-//	rdev   decimal, of devices alone
+//	rdev   hexadecimal, of devices alone
 //	xattr  percent-encoded JSON object of names and base64 values
 //
-// s3fs writes no fraction of zero and no rdev. rclone --metadata has mode in
-// octal, rdev in hexadecimal and no ctime, trims the zeros at the end of mtime,
+// s3fs writes mode in decimal, no fraction of zero and no rdev. rclone --metadata
+// has no zero before mode and no ctime, trims the zeros at the end of mtime,
 // and writes other times by RFC 3339; of the above it reads all but mode and
 // xattr: it takes a decimal mode for octal, as with every object of s3fs.
 // Metadata is not authenticated and anybody's: what makes no sense counts as
@@ -76,7 +76,7 @@ func Encode(a Attr) map[string]string {
 		md[modeName] = formatMode(a.Mode)
 	}
 	if isDevice(a.Mode) {
-		md[rdevName] = formatUint(a.Rdev)
+		md[rdevName] = strconv.FormatUint(a.Rdev, 16)
 	}
 	if a.UID != nil {
 		md[uidName] = formatUint(uint64(*a.UID))

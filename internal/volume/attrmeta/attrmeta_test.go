@@ -68,7 +68,7 @@ func TestEncode(t *testing.T) {
 		Xattrs: map[string][]byte{"user.name": []byte("va lue"), "user.sp ace": []byte("<&+/?>\xff"), "user.empty": {}, "user.a<b&c": []byte("1"), "user.uni-é": []byte("x")},
 	}
 	want := map[string]string{
-		"mode": "33261", "uid": "1000", "gid": "100", "mtime": "1700000000.500000000", "ctime": "1700000001.000000000",
+		"mode": "0100755", "uid": "1000", "gid": "100", "mtime": "1700000000.500000000", "ctime": "1700000001.000000000",
 		"xattr": "%7B%22user.a%3Cb%26c%22%3A%22MQ%3D%3D%22%2C%22user.empty%22%3A%22%22%2C%22user.name%22%3A%22dmEgbHVl%22%2C%22user.sp%20ace%22%3A%22PCYrLz8%2B%2Fw%3D%3D%22%2C%22user.uni-%C3%A9%22%3A%22eA%3D%3D%22%7D",
 	}
 	if diff := cmp.Diff(want, Encode(a)); diff != "" {
@@ -81,7 +81,7 @@ func TestEncode(t *testing.T) {
 		t.Errorf("of nothing: %v", got)
 	}
 	device := Attr{Mode: unix.S_IFBLK | 0o660, Rdev: 2049}
-	if diff := cmp.Diff(map[string]string{"mode": "25008", "rdev": "2049"}, Encode(device)); diff != "" {
+	if diff := cmp.Diff(map[string]string{"mode": "060660", "rdev": "801"}, Encode(device)); diff != "" {
 		t.Error(diff)
 	}
 	if got := Encode(Attr{Mode: unix.S_IFREG | 0o644, Rdev: 7}); got["rdev"] != "" {
@@ -262,7 +262,7 @@ func TestMergeKeepsWhatIsNotOurs(t *testing.T) {
 	before := maps.Clone(old)
 	got := Merge(old, Attr{Mode: 0o100600, Xattrs: map[string][]byte{"user.new": []byte("2")}})
 	want := map[string]string{
-		"md5chksum": "abc", "atime": "5", "mode": "33152",
+		"md5chksum": "abc", "atime": "5", "mode": "0100600",
 		"xattr": formatXattrs(map[string][]byte{"user.new": []byte("2"), "system.posix_acl_access": []byte("1")}),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

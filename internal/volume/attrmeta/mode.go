@@ -12,8 +12,9 @@ const (
 	specialBits = 0o7000 // setuid, setgid, sticky
 )
 
-// formatMode writes what s3fs of all versions and its relatives read.
-func formatMode(mode uint32) string { return formatUint(uint64(mode)) }
+// formatMode writes octal with a zero before it: s3fs would read decimal too,
+// but rclone --metadata takes every mode for octal.
+func formatMode(mode uint32) string { return "0" + strconv.FormatUint(uint64(mode), 8) }
 
 // parseMode reads a mode: decimal as s3fs has it, or octal as rclone and those
 // who write by hand. Digits alone do not tell which, but of the two readings
