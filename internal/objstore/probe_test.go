@@ -19,10 +19,10 @@ func TestProbeFindsWhatIsHonoured(t *testing.T) {
 		full bool
 		want objstore.Capabilities
 	}{
-		{"All", mem.Options{}, true, objstore.Capabilities{PutConditions: true, UploadConditions: true, CopyConditions: true, DeleteConditions: true, CopyParts: true, Delete: true}},
-		{"Mount", mem.Options{}, false, objstore.Capabilities{PutConditions: true, CopyParts: true, Delete: true}},
-		{"None", mem.Options{IgnorePutConditions: true, IgnoreCopyConditions: true, IgnoreDeleteConditions: true}, true, objstore.Capabilities{CopyParts: true, Delete: true}},
-		{"NoCopy", mem.Options{IgnoreCopyConditions: true}, true, objstore.Capabilities{PutConditions: true, UploadConditions: true, DeleteConditions: true, CopyParts: true, Delete: true}},
+		{"All", mem.Options{}, true, objstore.Capabilities{PutConditions: true, UploadConditions: true, CopyConditions: true, DeleteConditions: true, CopyParts: true, Read: true, Delete: true}},
+		{"Mount", mem.Options{}, false, objstore.Capabilities{PutConditions: true, CopyParts: true, Read: true, Delete: true}},
+		{"None", mem.Options{IgnorePutConditions: true, IgnoreCopyConditions: true, IgnoreDeleteConditions: true}, true, objstore.Capabilities{CopyParts: true, Read: true, Delete: true}},
+		{"NoCopy", mem.Options{IgnoreCopyConditions: true}, true, objstore.Capabilities{PutConditions: true, UploadConditions: true, DeleteConditions: true, CopyParts: true, Read: true, Delete: true}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			m := mem.New(tc.opt)
@@ -69,13 +69,13 @@ func TestProbeErrors(t *testing.T) {
 
 func TestProbeOfAWriteOnlyHost(t *testing.T) {
 	s := faulty.New(mem.New(mem.Options{}), faulty.Options{Script: func(op faulty.Op) faulty.Fault {
-		if op.Verb == faulty.Get || op.Verb == faulty.Delete {
+		if op.Verb == faulty.Get || op.Verb == faulty.Delete || op.Verb == faulty.Copy || op.Verb == faulty.CopyPart {
 			return faulty.Fault{Err: objstore.ErrAccess}
 		}
 		return faulty.Fault{}
 	}})
-	got, err := objstore.Probe(t.Context(), s, objstore.ProbeOptions{Dir: "d/"})
-	if err != nil || got.Delete || !got.PutConditions {
+	got, err := objstore.Probe(t.Context(), s, objstore.ProbeOptions{Dir: "d/", Full: true})
+	if err != nil || got.Read || got.Delete || !got.PutConditions || !got.UploadConditions {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

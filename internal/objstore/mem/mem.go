@@ -35,7 +35,7 @@ type Options struct {
 	DefaultEncryption  objstore.Header // of bodies whose writers ask for nothing; nil is none
 	BlockCustomerKeys  bool            // writes that bring a key of their own are ErrKeyBlocked
 	IgnoreEncryption   bool            // all that requests ask for is taken and not done, as versitygw does
-	SilentCopies       bool            // the answers to Copy and Complete do not tell, as MinIO's
+	SilentCopies       bool            // the answers to Copy, and those of uploads, do not tell, as MinIO's
 	NoKMS, NoDSSE      bool            // ErrUnsupported
 	NoBucketKeys       bool            // the wish is taken and not done, as MinIO does
 	NoTags, RefuseTags bool            // a write with tags, and asking for them, is ErrUnsupported, ErrAccess

@@ -2,6 +2,7 @@ package mem_test
 
 import (
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 
@@ -19,21 +20,42 @@ func TestConformance(t *testing.T) {
 	}{
 		{"Plain", mem.Options{PageSize: 7, MinPartSize: 100}, objtest.Options{Objects: 30, MinPartSize: 100}},
 		{"OneByOne", mem.Options{PageSize: 1}, objtest.Options{Objects: 5}},
-		{"Versioned", mem.Options{Versioned: true}, objtest.Options{}},
+		{"Versioned", mem.Options{Versioned: true}, objtest.Options{Versioned: true}},
 		{"Careless", mem.Options{IgnorePutConditions: true, IgnoreCopyConditions: true, IgnoreDeleteConditions: true}, objtest.Options{
 			IgnoresPutConditions: true, IgnoresUploadConditions: true, IgnoresCopyConditions: true, IgnoresDeleteConditions: true,
 		}},
+		{"Ignorant", mem.Options{MinPartSize: 100, IgnoreEncryption: true, NoTags: true}, objtest.Options{MinPartSize: 100, IgnoresEncryption: true, NoDefault: true, NoTags: true}},
+		{"Silent", mem.Options{MinPartSize: 100, SilentCopies: true, NoDSSE: true, NoBucketKeys: true}, objtest.Options{MinPartSize: 100, SilentCopies: true, NoDSSE: true, NoBucketKeys: true}},
+		{"ByDefault", mem.Options{MinPartSize: 100, DefaultEncryption: byDefault}, objtest.Options{MinPartSize: 100, Default: byDefault}},
+		{"NoKMS", mem.Options{MinPartSize: 100, NoKMS: true}, objtest.Options{MinPartSize: 100, NoKMS: true}},
 	} {
+		if !tc.opt.NoKMS {
+			tc.test.KMSKey = aKey
+		}
 		tc.test.NoBucket = func(*testing.T) objstore.Store { s := mem.New(tc.opt); s.Drop(); return s }
 		t.Run(tc.name, func(t *testing.T) {
-			objtest.Run(t, func(*testing.T) objstore.Store { return mem.New(tc.opt) }, tc.test)
+			objtest.Run(t, func(*testing.T) objstore.Store { return open(tc.opt) }, tc.test)
 		})
 		t.Run(tc.name+"Decorated", func(t *testing.T) {
 			objtest.Run(t, func(*testing.T) objstore.Store {
-				return faulty.New(mem.New(tc.opt), faulty.Options{PageSize: max(tc.opt.PageSize, 10)})
+				return faulty.New(open(tc.opt), faulty.Options{PageSize: max(tc.opt.PageSize, 10)})
 			}, tc.test)
 		})
 	}
+}
+
+const (
+	sse  = "x-amz-server-side-encryption"
+	aKey = "1234abcd-12ab-34cd-56ef-1234567890ab"
+)
+
+var byDefault = objstore.Header{sse: "AES256"}
+
+// open makes a bucket, and a key for it.
+func open(opt mem.Options) *mem.Store {
+	s := mem.New(opt)
+	s.SetKey(aKey, mem.KeyEnabled)
+	return s
 }
 
 func TestLimits(t *testing.T) {
@@ -85,5 +107,127 @@ func TestTamperChangesOnlyWhatItSays(t *testing.T) {
 	}
 	if s.Tamper("c", func(*mem.Object) {}) {
 		t.Error("there is no c")
+	}
+}
+
+func put(t *testing.T, s *mem.Store, key, body string, h objstore.Header) (objstore.Receipt, error) {
+	t.Helper()
+	return s.Put(t.Context(), key, strings.NewReader(body), int64(len(body)), objstore.PutOptions{Encryption: &objstore.Encryption{Write: h}})
+}
+
+var byKMS = objstore.Header{sse: "aws:kms", sse + "-aws-kms-key-id": aKey, sse + "-context": "e30="}
+
+func TestKeysOfKMS(t *testing.T) {
+	s := open(mem.Options{})
+	s.SetAlias("alias/a", aKey)
+	for _, name := range []string{aKey, mem.KeyHome + "key/" + aKey, "alias/a", mem.KeyHome + "alias/a"} {
+		got, err := put(t, s, "k", "x", objstore.Header{sse: "aws:kms", sse + "-aws-kms-key-id": name})
+		if err != nil || got.Encrypted[sse+"-aws-kms-key-id"] != mem.KeyHome+"key/"+aKey {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	if _, err := put(t, s, "k", "x", byKMS); err != nil {
+		t.Fatal(err)
+	}
+	for state, want := range map[mem.KeyState]error{
+		mem.KeyMissing: objstore.ErrKeyMissing, mem.KeyDisabled: objstore.ErrKeyDisabled, mem.KeyDenied: objstore.ErrKeyAccess, mem.KeyThrottled: objstore.ErrThrottled, mem.KeyEnabled: nil,
+	} {
+		s.SetKey(aKey, state)
+		_, errPut := put(t, s, "l", "x", byKMS)
+		_, _, _, errGet := s.Get(t.Context(), objstore.ID{Key: "k"}, objstore.Range{})
+		_, errCopy := s.Copy(t.Context(), objstore.ID{Key: "k"}, "m", objstore.PutOptions{})
+		for verb, err := range map[string]error{"put": errPut, "get": errGet, "copy": errCopy} {
+			if !errors.Is(err, want) || want == nil && err != nil {
+				t.Errorf("%v, %s: %v", state, verb, err)
+			}
+		}
+		if _, err := s.Head(t.Context(), objstore.ID{Key: "k"}); err != nil {
+			t.Errorf("%v, head: %v", state, err)
+		}
+	}
+}
+
+func TestWhatTestsSee(t *testing.T) {
+	s := open(mem.Options{})
+	if _, err := put(t, s, "k", "x", byKMS); err != nil {
+		t.Fatal(err)
+	}
+	o, _ := s.Object("k")
+	if o.Info.Encrypted[sse] != "aws:kms" || o.Info.Encrypted[sse+"-context"] != "e30=" {
+		t.Errorf("%v", map[string]string(o.Info.Encrypted))
+	}
+	info, err := s.Head(t.Context(), objstore.ID{Key: "k"})
+	if err != nil || info.Encrypted[sse+"-context"] != "" {
+		t.Errorf("the context is told: %v, %v", map[string]string(info.Encrypted), err)
+	}
+	s.Tamper("k", func(o *mem.Object) { o.Body = []byte("y"); o.Tags = map[string]string{"a": "b"} })
+	if o, _ := s.Clone().Object("k"); o.Info.Encrypted[sse] != "aws:kms" || o.Info.Tags != 1 || o.Tags["a"] != "b" {
+		t.Errorf("tampering changed %+v", o)
+	}
+}
+
+func TestETagsOfCiphertext(t *testing.T) {
+	s := open(mem.Options{})
+	etag := func(h objstore.Header) string {
+		got, err := put(t, s, "k", "x", h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.ETag
+	}
+	plain := etag(nil)
+	if etag(byDefault) != plain || etag(byKMS) == plain || etag(byKMS) == etag(byKMS) {
+		t.Error("only those of KMS are no MD5")
+	}
+	before := etag(byKMS)
+	got, err := s.Copy(t.Context(), objstore.ID{Key: "k"}, "k", objstore.PutOptions{Encryption: &objstore.Encryption{Write: byKMS}})
+	if err != nil || got.ETag == before {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	customer := objstore.Header{sse + "-customer-algorithm": "AES256", sse + "-customer-key": "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=", sse + "-customer-key-md5": "Xsqb0+sHwAbNQ65I395/0w=="}
+	both := objstore.Header{sse: "AES256"}
+	maps.Copy(both, customer)
+	for _, tc := range []struct {
+		name string
+		opt  mem.Options
+		h    objstore.Header
+		want error
+	}{
+		{"key", mem.Options{}, customer, nil},
+		{"blocked", mem.Options{BlockCustomerKeys: true}, customer, objstore.ErrKeyBlocked},
+		{"both", mem.Options{}, both, objstore.ErrInvalid},
+		{"short key", mem.Options{}, objstore.Header{sse + "-customer-algorithm": "AES256", sse + "-customer-key": "YWE=", sse + "-customer-key-md5": "x"}, objstore.ErrInvalid},
+		{"unknown", mem.Options{}, objstore.Header{sse: "aes256"}, objstore.ErrInvalid},
+		{"key without kms", mem.Options{}, objstore.Header{sse: "AES256", sse + "-aws-kms-key-id": aKey}, objstore.ErrInvalid},
+		{"context", mem.Options{}, objstore.Header{sse: "aws:kms", sse + "-context": "{}"}, objstore.ErrInvalid},
+		{"no KMS", mem.Options{NoKMS: true}, byKMS, objstore.ErrUnsupported},
+	} {
+		if _, err := put(t, open(tc.opt), "k", "x", tc.h); !errors.Is(err, tc.want) || tc.want == nil && err != nil {
+			t.Errorf("%s: %v", tc.name, err)
+		}
+	}
+	for opt, want := range map[*mem.Options]error{{NoTags: true}: objstore.ErrUnsupported, {RefuseTags: true}: objstore.ErrAccess} {
+		s := open(*opt)
+		_, err := s.Put(t.Context(), "k", strings.NewReader(""), 0, objstore.PutOptions{Tags: map[string]string{"a": "b"}})
+		if !errors.Is(err, want) || len(s.Keys()) != 0 {
+			t.Errorf("%v, not %v", err, want)
+		}
+		if _, err := put(t, s, "k", "x", nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Tags(t.Context(), objstore.ID{Key: "k"}); !errors.Is(err, want) {
+			t.Errorf("%v, not %v", err, want)
+		}
+	}
+	// Only keys go with a read.
+	s := open(mem.Options{})
+	if _, err := put(t, s, "k", "x", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Head(t.Context(), objstore.ID{Key: "k", Encryption: &objstore.Encryption{Read: byDefault}}); !errors.Is(err, objstore.ErrInvalid) {
+		t.Error(err)
 	}
 }

@@ -55,7 +55,11 @@ func (s *Store) Upload(ctx context.Context, key string, opt objstore.PutOptions)
 	id := "u" + strconv.Itoa(s.serial)
 	opt.Metadata, opt.System, opt.Tags = maps.Clone(opt.Metadata), maps.Clone(opt.System), maps.Clone(opt.Tags)
 	s.uploads[id] = &upload{key: key, opt: opt, kept: p, parts: map[int]part{}}
-	return &uploader{s: s, key: key, id: id, enc: opt.Encryption, told: p.made()}, nil
+	u := &uploader{s: s, key: key, id: id, enc: opt.Encryption}
+	if !s.opt.SilentCopies {
+		u.told = p.made()
+	}
+	return u, nil
 }
 
 // Resume is objstore.Resumer's.

@@ -33,6 +33,26 @@ type Options struct {
 	CompletesTwice bool                  // and gives the same answer again, instead of ErrNoUpload
 	RefusesKey     func(key string) bool // odd keys that the server cannot hold
 	ListsUnordered bool                  // keys with bytes below '/' stand in another order than bytewise
+
+	Versioned bool // the bucket keeps versions
+
+	// Encryption at rest.
+	IgnoresEncryption bool            // what requests ask for is taken and not done
+	KMSKey            string          // the ID of a key that KMS has; without it none is tried by name
+	NoKMS, NoDSSE     bool            // refused
+	NoBucketKeys      bool            // taken and not done
+	NoCustomerKeys    bool            // SSE-C is refused
+	SilentCopies      bool            // the answers to Copy, and those of uploads, do not tell
+	TakesAnySource    bool            // CopyPart takes a key for a source that has none
+	BreaksKeyChanges  bool            // a copy onto itself under another key of SSE-C cannot be read
+	Default           objstore.Header // of bodies whose writers ask for nothing
+	NoDefault         bool            // it cannot be asked for
+
+	// What is kept with an object.
+	NoTags      bool                   // refused
+	KeepsTags   bool                   // those of an object that Put replaces stay
+	LosesSystem func(name string) bool // system metadata that does not come back
+	KeepsSystem bool                   // a copy has that of its source too
 }
 
 // Run runs the suite; open gives an empty bucket to each test.
@@ -70,6 +90,15 @@ func Run(t *testing.T, open func(t *testing.T) objstore.Store, opt Options) {
 		{"UploadConditions", suite.uploadConditions},
 		{"UploadErrors", suite.uploadErrors},
 		{"UploadAbort", suite.uploadAbort},
+		{"SystemMetadata", suite.systemMetadata},
+		{"Tags", suite.tags},
+		{"Versions", suite.versions},
+		{"DefaultEncryption", suite.defaultEncryption},
+		{"Encryption", suite.encryption},
+		{"EncryptionIgnored", suite.encryptionIgnored},
+		{"CustomerKeys", suite.customerKeys},
+		{"CustomerKeyParts", suite.customerKeyParts},
+		{"MissingKey", suite.missingKey},
 		{"Cancel", suite.cancel},
 		{"NoBucket", suite.noBucket},
 	} {

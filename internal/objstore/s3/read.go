@@ -166,6 +166,9 @@ func rangeHeader(r objstore.Range) string {
 func accept(at objstore.ID, r objstore.Range, out *awss3.GetObjectOutput) (opened, error) {
 	h := header(out.ResultMetadata)
 	got := opened{info: info(at, h)}
+	if got.info.ETag == "" { // MinIO gives some errors as if they were the body
+		return got, odd("the answer has no ETag")
+	}
 	length := int64(-1)
 	if out.ContentLength != nil {
 		length = *out.ContentLength
