@@ -2,7 +2,6 @@ package s3ec
 
 import (
 	"io"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -92,9 +91,8 @@ func BenchmarkReadAt4K(b *testing.B) {
 // BenchmarkNewBody is the first pass, for the tag.
 func BenchmarkNewBody(b *testing.B) {
 	key := aesKey(b, 1)
-	src := zeros{new(atomic.Int64)}
 	for b.Loop() {
-		if _, err := NewBody(b.Context(), key, FormatV3, src, benchSize); err != nil {
+		if _, err := NewBody(b.Context(), key, FormatV3, zeros{}, benchSize); err != nil {
 			b.Fatal(err)
 		}
 	}
