@@ -17,8 +17,8 @@ type KMS interface {
 	Decrypt(ctx context.Context, keyID string, blob []byte, encryptionContext map[string]string) (plain [32]byte, err error)
 }
 
-// errDataKey is what a KMS that is none would give.
-var errDataKey = errors.New("KMS gave a data key of zeros, or without a wrapped form")
+// errDataKey: a key of zeros, or one whose wrapped form is missing or too long.
+var errDataKey = errors.New("KMS gave no usable data key")
 
 // KMSKey is a master key in KMS.
 type KMSKey struct {

@@ -366,6 +366,39 @@ func (failing) Decrypt(context.Context, string, []byte, map[string]string) (k [3
 	return k, errDown
 }
 
+// generating gives the same answer to every GenerateDataKey.
+type generating struct {
+	KMS
+	key  [32]byte
+	blob []byte
+	err  error
+}
+
+func (g generating) GenerateDataKey(context.Context, string, map[string]string) ([32]byte, []byte, error) {
+	return g.key, g.blob, g.err
+}
+
+// TestNoDataKey: without a key from KMS there is no body.
+func TestNoDataKey(t *testing.T) {
+	for name, c := range map[string]struct {
+		kms  generating
+		want error
+	}{
+		"error":    {generating{err: errDown}, errDown},
+		"zeros":    {generating{blob: []byte{1}}, errDataKey},
+		"no blob":  {generating{key: [32]byte{1}}, errDataKey},
+		"too long": {generating{key: [32]byte{1}, blob: make([]byte, maxKMSBlob+1)}, errDataKey},
+	} {
+		k, err := NewKMSKey(c.kms, testARN, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := NewBody(t.Context(), k, FormatV3, memory(nil), 0); b != nil || !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, not %v", name, err, c.want)
+		}
+	}
+}
+
 // TestSeveralKeys looks at what comes of a ring whose keys fail.
 func TestSeveralKeys(t *testing.T) {
 	own, other := kmsKey(t, testARN, nil), kmsKey(t, testARN+"2", nil)
