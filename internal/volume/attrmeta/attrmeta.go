@@ -15,8 +15,7 @@
 //
 // s3fs writes mode in decimal, no fraction of zero and no rdev. rclone --metadata
 // has no zero before mode and no ctime, trims the zeros at the end of mtime,
-// and writes other times by RFC 3339; of the above it reads all but mode and
-// xattr: it takes a decimal mode for octal, as with every object of s3fs.
+// and writes other times by RFC 3339; of the above it reads all but xattr.
 // Metadata is not authenticated and anybody's: what makes no sense counts as
 // absent.
 //
