@@ -69,7 +69,10 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		o.HTTPClient = c.http
 		o.Retryer, o.RetryMaxAttempts = aws.NopRetryer{}, 0
 	})
-	return c, checkEndpoint(aws.ToString(c.client.Options().BaseEndpoint))
+	if err := checkEndpoint(aws.ToString(c.client.Options().BaseEndpoint)); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func (c *Config) setDefaults() {
