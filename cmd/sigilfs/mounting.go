@@ -113,23 +113,11 @@ func (m *mounting) openState(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.set.stopTimeout+closeGrace+10*time.Second)
 	defer cancel()
-	told := false
 	dir, err := state.Open(ctx, state.Options{
 		Root:  m.set.stateDir,
 		ID:    state.ID{Endpoint: m.store.Endpoint(), Bucket: m.set.target.Bucket, VolumeRoot: m.set.volumeRoot},
 		Owner: state.Owner{PID: os.Getpid(), Mountpoint: m.dir, Spec: m.set.source},
-		Wait: func(o state.Owner) bool {
-			if o.Mountpoint != "" {
-				if at, mounted, err := mountpoint.Find(o.Mountpoint); err != nil || mounted && at.Ours() {
-					return false
-				}
-			}
-			if !told {
-				told = true
-				m.log.WithField("pid", o.PID).Info("waiting for the process of an earlier mount, which still commits what was written")
-			}
-			return true
-		},
+		Wait:  (&stateWait{log: m.log}).worth,
 	})
 	if err != nil {
 		return explainState(err)
@@ -165,6 +153,9 @@ func (m *mounting) probe(ctx context.Context) error {
 	m.caps = caps
 	if !m.set.readOnly && (!caps.PutConditions || !caps.UploadConditions) {
 		m.log.Warn("this server does not honour conditional writes: two hosts that write one file at the same moment may overwrite each other")
+	}
+	if !m.set.readOnly && !caps.Read {
+		m.log.Warn("these credentials may write and not read (s3:GetObject): nothing in the mount can be looked up or opened, not even what was written")
 	}
 	if !m.set.readOnly && !caps.Delete {
 		m.log.Warn("these credentials may not delete (s3:DeleteObject): files can be written, not removed or renamed")

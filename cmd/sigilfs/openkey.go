@@ -31,10 +31,7 @@ func (m *mounting) openKey(ctx context.Context, from config.Key) (*key, error) {
 	if k.master, err = keyring.Open(ctx, spec(from), m.sources()); err != nil {
 		return nil, err
 	}
-	if hasMode(m.set.policy, config.S3EC) {
-		err = m.openS3EC(ctx, k)
-	}
-	return k, err
+	return k, m.openS3EC(ctx, k)
 }
 
 // spec is a key as the key ring names it.
@@ -73,8 +70,8 @@ func (m *mounting) openRSA(ctx context.Context, k *key) error {
 	return err
 }
 
-// openS3EC makes the S3 Encryption Client's key of a master key. One of age is
-// none there.
+// openS3EC makes the S3 Encryption Client's key of a master key, since its
+// objects may lie under any rule. One of age is none there.
 func (m *mounting) openS3EC(ctx context.Context, k *key) error {
 	switch k.master.Kind() {
 	case keyring.KindKMS:

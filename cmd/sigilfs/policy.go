@@ -19,14 +19,15 @@ type policyFlags struct {
 
 // settlePolicy puts the flags' rules and keys above those of the file.
 func (s *settings) settlePolicy() error {
+	s.flags.encryption = slices.DeleteFunc(s.flags.encryption, func(text string) bool { return strings.Trim(text, ",") == "" })
+	if len(s.policy.Rules) == 0 && len(s.flags.encryption) == 0 && s.flags.sse == "" && s.flags.sseKeyID == "" {
+		return s.noEncryption()
+	}
 	keys, rules, err := s.flags.parse()
 	if err != nil {
 		return s.explainPolicy(err)
 	}
 	s.policy.Put(keys, rules)
-	if len(s.policy.Rules) == 0 {
-		return s.noEncryption()
-	}
 	if err := s.policy.Settle(); err != nil {
 		return s.explainPolicy(err)
 	}

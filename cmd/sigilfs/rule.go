@@ -16,7 +16,7 @@ type key struct {
 	config.Key
 	master   keyring.Master  // of mode client: kms, age, aes
 	customer sse.CustomerKey // ssec
-	s3ec     s3ec.Key        // of mode s3ec, where a rule has it: kms, aes, rsa
+	s3ec     s3ec.Key        // kms, aes, rsa
 }
 
 // rule is a rule of the configuration with what it stands for.

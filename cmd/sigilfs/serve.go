@@ -34,7 +34,11 @@ func (m *mounting) serve(ctx context.Context, signals <-chan os.Signal) error {
 	for {
 		select {
 		case <-m.ended:
-			m.log.Infof("%s was unmounted from outside, committing what is left", m.dir)
+			by := "from outside"
+			if m.control != nil && m.control.Announced() {
+				by = "by sigilfs umount"
+			}
+			m.log.Infof("%s was unmounted %s, committing what is left", m.dir, by)
 			return m.end(ctx, signals, false)
 		case <-ctx.Done():
 			return m.end(context.WithoutCancel(ctx), signals, true)
@@ -68,6 +72,9 @@ func (m *mounting) dump() {
 	fields := logrus.Fields{"goroutines": runtime.NumGoroutine(), "heap": mem.HeapAlloc, "system": mem.Sys}
 	if m.spool != nil {
 		fields["pending"], fields["spool-size"] = m.spool.Used(), m.spool.Limit()
+	}
+	if m.kms != nil {
+		fields["kms"] = m.kms.Stats().String()
 	}
 	m.log.WithFields(fields).Infof("serving %s on %s", m.set.target.Spec, m.dir)
 }
@@ -250,6 +257,10 @@ func (m *mounting) release() {
 	}
 	if m.store != nil {
 		errs = append(errs, m.store.Close())
+	}
+	if m.kms != nil {
+		m.log.WithField("requests", m.kms.Stats().String()).Info("what this mount asked of KMS")
+		errs = append(errs, m.kms.Close())
 	}
 	if m.control != nil {
 		errs = append(errs, m.control.Remove())

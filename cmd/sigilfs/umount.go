@@ -53,6 +53,9 @@ func umount(ctx context.Context, dir string, stderr io.Writer) error {
 		return mountError("%s: nothing is mounted there", path)
 	}
 	if mounted {
+		if peer != nil {
+			_ = peer.Announce() // for the log only
+		}
 		if err := takeAway(ctx, path); err != nil {
 			return err
 		}

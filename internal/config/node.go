@@ -89,7 +89,7 @@ func (e entry) setting(flag string, t Type) (Setting, error) {
 // word reads characters or a number, at least one.
 func (e entry) word() (string, error) {
 	switch {
-	case e.value.kind == isEmpty, e.value.kind == isText && e.value.text == "":
+	case e.value.kind == isEmpty, e.value.text == "" && (e.value.kind == isText || e.value.kind == isWord):
 		return "", e.value.at.errorf("%s has no value", e.name)
 	case e.value.kind == isText, e.value.kind == isNumber, e.value.kind == isWord:
 		return e.value.text, nil

@@ -82,15 +82,11 @@ func (p *Policy) unique() error {
 // settle checks the keys of a rule.
 func (p *Policy) settle(r *Rule) error {
 	u, _ := r.Mode.use()
-	at := r.At
-	if place, ok := r.places["key"]; ok {
-		at = place
-	}
 	if len(r.Keys) < u.least {
-		return at.errorf("mode %s needs a key, one of: %s", r.Mode, join(u.kinds))
+		return r.At.errorf("mode %s needs a key, one of: %s", r.Mode, join(u.kinds))
 	}
-	for _, name := range r.Keys {
-		if err := p.take(at, r.Mode, name); err != nil {
+	for i, name := range r.Keys {
+		if err := p.take(r.names[i], r.Mode, name); err != nil {
 			return err
 		}
 	}

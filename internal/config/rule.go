@@ -32,6 +32,7 @@ type Rule struct {
 	InstructionFiles  bool // instruction files are in use
 
 	places map[string]Place // of the fields that were given
+	names  []Place          // of Keys
 }
 
 // Beneath is what the server is asked to do with what this host encrypted.
@@ -119,7 +120,7 @@ func (e entry) choice() (*bool, error) {
 func (r *Rule) setKeys(e entry) error {
 	list, err := e.words()
 	for _, n := range list {
-		r.Keys = append(r.Keys, n.text)
+		r.Keys, r.names = append(r.Keys, n.text), append(r.names, n.at)
 	}
 	return err
 }

@@ -125,6 +125,12 @@ func (c *File) Update(change func(*Record)) error {
 	return err
 }
 
+// Announced tells whether a Peer of this file says that it takes the mount away.
+func (c *File) Announced() bool {
+	lock := unix.Flock_t{Type: unix.F_WRLCK}
+	return unix.FcntlFlock(c.f.Fd(), unix.F_OFD_GETLK, &lock) == nil && lock.Type != unix.F_UNLCK
+}
+
 // Remove takes the file away, unless another process has put its own in the
 // place. The lock stays until the process ends, for those who wait for that.
 func (c *File) Remove() error {
@@ -175,6 +181,13 @@ func (p *Peer) Alive() bool {
 		return false
 	}
 	return true
+}
+
+// Announce tells the process that its mount is about to be taken away by a
+// command that waits for its end. It holds until Close: a lock of another kind
+// than flock, which does not see it (fcntl(2), "Open file description locks").
+func (p *Peer) Announce() error {
+	return unix.FcntlFlock(p.f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_RDLCK})
 }
 
 // Record gives what the process told last.

@@ -77,6 +77,36 @@ func TestHalfWritten(t *testing.T) {
 	}
 }
 
+// An announcement goes with who made it, and is none of a lock's life.
+func TestAnnounce(t *testing.T) {
+	places := []string{filepath.Join(t.TempDir(), "run")}
+	c, err := Create(places, Record{PID: 5, Dir: "/mnt/a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.f.Close()
+	p := Find(places, os.Geteuid(), "/mnt/a")
+	if p == nil {
+		t.Fatal("not found")
+	}
+	if c.Announced() {
+		t.Error("announced by nobody")
+	}
+	if err := p.Announce(); err != nil {
+		t.Fatal(err)
+	}
+	if !c.Announced() || !p.Alive() {
+		t.Errorf("announced %v, alive %v", c.Announced(), p.Alive())
+	}
+	if err := c.Update(func(r *Record) { r.Ending = true }); err != nil || !p.Record().Ending {
+		t.Errorf("the process cannot tell any more: %v", err)
+	}
+	_ = p.Close()
+	if c.Announced() {
+		t.Error("still announced by one that has ended")
+	}
+}
+
 func TestUnsafePlace(t *testing.T) {
 	place := filepath.Join(t.TempDir(), "run")
 	if err := os.Mkdir(place, 0o700); err != nil {

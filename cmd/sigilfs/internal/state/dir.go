@@ -18,9 +18,10 @@ type Options struct {
 	ID    ID
 	Owner Owner
 
-	// Wait tells whether an owner of the lock is about to end, so that it is
-	// worth waiting for; ctx ends the waiting. Nil never waits.
-	Wait func(Owner) bool
+	// Wait tells whether the owner of the lock is about to end, so that it is
+	// worth waiting for; it is asked again and again, and ctx ends the waiting.
+	// Nil never waits.
+	Wait func(*LockedError) bool
 }
 
 // Dir is the state of one volume, held until Close.
@@ -39,7 +40,7 @@ func Open(ctx context.Context, opt Options) (*Dir, error) {
 	}
 	wait := opt.Wait
 	if wait == nil {
-		wait = func(Owner) bool { return false }
+		wait = func(*LockedError) bool { return false }
 	}
 	lock, err := waitLock(ctx, path, opt.Owner, wait)
 	if err != nil {
@@ -129,6 +130,8 @@ func (d *Dir) Leftovers() ([]Leftover, error) {
 
 // countFiles counts the dirty files in a spool directory. Names in it are
 // ID.EXTENSION; the key record has no extension and is nothing without them.
+// What does not look so is not the spool's, or is damaged: it counts by itself,
+// since it is not for us to remove.
 func countFiles(path string) (int, error) {
 	entries, err := os.ReadDir(path)
 	if err != nil {
@@ -137,11 +140,11 @@ func countFiles(path string) (int, error) {
 	ids := map[string]bool{}
 	for _, e := range entries {
 		id, _, dotted := strings.Cut(e.Name(), ".")
-		if id == "key" || id == "" {
+		if id == "key" {
 			continue
 		}
-		if !dotted { // not the spool's: whose it is, it is not ours to remove
-			id = "/" + id
+		if !dotted || id == "" {
+			id = "/" + e.Name()
 		}
 		ids[id] = true
 	}

@@ -21,12 +21,16 @@ type Owner struct {
 
 // LockedError is ErrLocked with its owner, zero where the file does not tell.
 type LockedError struct {
-	Path  string
-	Owner Owner
+	Path   string
+	Owner  Owner
+	Record error // why the file does not tell: it is damaged, or being written at this moment
 }
 
 func (e *LockedError) Error() string {
-	if e.Owner.PID == 0 {
+	switch {
+	case e.Record != nil:
+		return fmt.Sprintf("%v: %s does not tell by whom (%v)", ErrLocked, e.Path, e.Record)
+	case e.Owner.PID == 0:
 		return fmt.Sprintf("%v: %s", ErrLocked, e.Path)
 	}
 	return fmt.Sprintf("%v: process %d serves %s on %s", ErrLocked, e.Owner.PID, e.Owner.Spec, e.Owner.Mountpoint)
@@ -47,7 +51,8 @@ func lockFile(dir string, owner Owner) (*os.File, error) {
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, errors.Join(&LockedError{Path: path, Owner: readOwner(path)}, f.Close())
+		owner, recordErr := readOwner(path)
+		return nil, errors.Join(&LockedError{Path: path, Owner: owner, Record: recordErr}, f.Close())
 	}
 	if err == nil {
 		err = writeOwner(f, owner)
@@ -58,13 +63,16 @@ func lockFile(dir string, owner Owner) (*os.File, error) {
 	return f, nil
 }
 
-func readOwner(path string) Owner {
+func readOwner(path string) (Owner, error) {
 	var owner Owner
 	content, err := readSmall(path, maxOwner)
-	if err != nil || json.Unmarshal(content, &owner) != nil {
-		return Owner{} // being written at this moment: the caller asks again or does without
+	if err != nil {
+		return Owner{}, err
 	}
-	return owner
+	if json.Unmarshal(content, &owner) != nil || owner.PID <= 0 {
+		return Owner{}, errors.New("its record is damaged")
+	}
+	return owner, nil
 }
 
 func writeOwner(f *os.File, owner Owner) error {
@@ -82,15 +90,15 @@ func writeOwner(f *os.File, owner Owner) error {
 // retryLock is how often a lock is asked for again.
 const retryLock = 100 * time.Millisecond
 
-// waitLock takes the lock as soon as wait tells, of a lock's owner, that it is
-// worth waiting for. ctx ends the waiting.
-func waitLock(ctx context.Context, dir string, owner Owner, wait func(Owner) bool) (*os.File, error) {
+// waitLock takes the lock, for as long as wait tells that it is worth waiting
+// for. ctx ends the waiting.
+func waitLock(ctx context.Context, dir string, owner Owner, wait func(*LockedError) bool) (*os.File, error) {
 	tick := time.NewTicker(retryLock)
 	defer tick.Stop()
 	for {
 		f, err := lockFile(dir, owner)
 		locked := (*LockedError)(nil)
-		if !errors.As(err, &locked) || !wait(locked.Owner) {
+		if !errors.As(err, &locked) || !wait(locked) {
 			return f, err
 		}
 		select {
