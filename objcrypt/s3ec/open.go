@@ -3,7 +3,10 @@ package s3ec
 import (
 	"context"
 	"crypto/cipher"
+	"errors"
 	"fmt"
+
+	"github.com/sigilfs/sigilfs/objcrypt"
 )
 
 // Opener opens the body of one object: its data key is unwrapped, and its
@@ -12,22 +15,33 @@ import (
 type Opener struct {
 	env   *Envelope
 	block cipher.Block // under the key of the body
+
+	// refused is what became of a data key under PKCS #1 v1.5, and comes up
+	// once the body was read: a server that sees a client stop short of the
+	// body would learn, key by key that it makes up, to use the private key
+	// (Bleichenbacher, 1998).
+	refused error
 }
 
 // Unwrap holds an object against the policy, unwraps its data key and checks
 // the commitment to it: all that can be refused before the body is fetched.
 // Errors: those of Policy.Check; objcrypt.ErrNoKey where no key of the ring is
 // of the kind; objcrypt.ErrWrongKey where none opens it, or the encryption
-// context is another; objcrypt.ErrCorrupt; KMS's own.
+// context is another; objcrypt.ErrCorrupt; KMS's own. Under RSA PKCS #1 v1.5 the
+// last three come from Open instead.
 func Unwrap(ctx context.Context, e *Envelope, ring Keyring, p Policy) (*Opener, error) {
 	if err := p.Check(e); err != nil {
 		return nil, err
 	}
 	key, err := ring.unwrap(ctx, e)
-	if err != nil {
-		return nil, fmt.Errorf("unwrap the data key: %w", err)
-	}
 	defer clear(key[:])
+	if err != nil {
+		err = fmt.Errorf("unwrap the data key: %w", err)
+		if e.wrap == WrapRSAPKCS1 && !errors.Is(err, objcrypt.ErrNoKey) {
+			return &Opener{env: e, block: newAES(key[:]), refused: err}, nil
+		}
+		return nil, err
+	}
 	if !e.Committing() {
 		return &Opener{env: e, block: newAES(key[:])}, nil
 	}
@@ -56,7 +70,7 @@ func (o *Opener) Envelope() *Envelope { return o.env }
 // used and may be nil.
 func (o *Opener) PlainSize(ctx context.Context, src ReaderAt, length int64) (int64, error) {
 	if o.env.suite == SuiteCBC {
-		return o.cbc(src, length).plainSize(ctx)
+		return o.cbcPlainSize(ctx, src, length)
 	}
 	return gcmPlainSize(length)
 }
@@ -82,12 +96,19 @@ func (o *Opener) Open(ctx context.Context, src ReaderAt, length int64) (*Reader,
 func (o *Opener) stream() *gcmStream { return newStream(o.block, o.env) }
 
 func (o *Opener) openCBC(ctx context.Context, src ReaderAt, length int64) (*Reader, error) {
-	c := o.cbc(src, length)
-	n, err := c.plainSize(ctx)
+	n, err := o.cbcPlainSize(ctx, src, length)
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{n: n, content: c}, nil
+	return &Reader{n: n, content: o.cbc(src, length)}, nil
+}
+
+func (o *Opener) cbcPlainSize(ctx context.Context, src ReaderAt, length int64) (int64, error) {
+	n, err := o.cbc(src, length).plainSize(ctx)
+	if o.refused != nil {
+		return 0, o.refused
+	}
+	return n, err
 }
 
 func (o *Opener) cbc(src ReaderAt, length int64) *cbcBody {

@@ -69,10 +69,9 @@ func (k *RSAKey) unwrap(_ context.Context, e *Envelope) (dataKey, error) {
 	case WrapRSAOAEP256:
 		opts = &rsa.OAEPOptions{Hash: crypto.SHA256, MGFHash: crypto.SHA1}
 	default:
-		// A server could learn from refusals here what it sent (Bleichenbacher,
-		// 1998). It does not see them: the body is fetched before or after all
-		// the same. V1 leaves no choice, and is behind a switch.
-		opts = &rsa.PKCS1v15DecryptOptions{} //nolint:staticcheck // deprecated for what the comment says
+		// V1 leaves no choice. Opener.refused keeps what fails here from whoever
+		// could learn from it.
+		opts = &rsa.PKCS1v15DecryptOptions{} //nolint:staticcheck // deprecated, since it needs such care
 	}
 	plain, err := k.private.Decrypt(nil, e.wrapped, opts)
 	if err != nil {

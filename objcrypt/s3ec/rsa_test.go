@@ -106,6 +106,38 @@ func TestRSANamesTheSuite(t *testing.T) {
 	}
 }
 
+// TestNoOracle: what fails under PKCS #1 v1.5 fails after the body was read, so
+// that the server does not see it.
+func TestNoOracle(t *testing.T) {
+	all := loadVectors(t)
+	for _, v := range all.Vectors {
+		if v.Name != "v1-rsa-cbc-ruby1" {
+			continue
+		}
+		e, err := Parse(v.Metadata, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := Unwrap(t.Context(), e, Keyring{otherRSA(t)}, everything)
+		if err != nil {
+			t.Fatalf("fails before the body is read: %v", err)
+		}
+		var live, most uint64
+		src := watched{memory(v.Body), &live, &most}
+		if _, err := o.Open(t.Context(), src, int64(len(v.Body))); !errors.Is(err, objcrypt.ErrWrongKey) || most == 0 {
+			t.Errorf("%v, after %d bytes", err, most)
+		}
+		if _, err := o.PlainSize(t.Context(), src, int64(len(v.Body))); !errors.Is(err, objcrypt.ErrWrongKey) {
+			t.Errorf("%v", err)
+		}
+		if _, err := Unwrap(t.Context(), e, nil, everything); !errors.Is(err, objcrypt.ErrNoKey) {
+			t.Errorf("without a key: %v", err)
+		}
+		return
+	}
+	t.Error("the vector is missing")
+}
+
 // TestKeysDoNotShow prints keys in every way that a log might.
 func TestKeysDoNotShow(t *testing.T) {
 	secret := bytes.Repeat([]byte{0xab}, keySize)
