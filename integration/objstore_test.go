@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"path"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/objtest"
 	"github.com/sigilfs/sigilfs/internal/objstore/s3"
+	"github.com/sigilfs/sigilfs/objcrypt/sse"
 )
 
 // TestObjectStore runs the conformance suite against the real servers. What
@@ -23,9 +25,7 @@ func TestObjectStore(t *testing.T) {
 			LosesSystem: func(name string) bool { return name == "x-amz-website-redirect-location" },
 		}
 		t.Run("Plain", func(t *testing.T) { conforms(t, srv, opt, nil) })
-		// What a copy onto itself leaves under another key is "modified and may be
-		// compromised" then, says a 200.
-		opt.Versioned, opt.BreaksKeyChanges = true, true
+		opt.Versioned = true
 		t.Run("Versioned", func(t *testing.T) { conforms(t, srv, opt, srv.Version) })
 	})
 	// Its versioned buckets are left out: If-Match and If-None-Match see what
@@ -98,4 +98,81 @@ func settle(t *testing.T) {
 	}
 	t.Setenv("AWS_CONFIG_FILE", "/dev/null")
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+}
+
+// TestEncryptionIsConfirmed asks real servers for every mode and believes only
+// what their answers confirm. What each lacks is an error of the first write.
+func TestEncryptionIsConfirmed(t *testing.T) {
+	modes := encryptionModes(t)
+	byHead := objstore.EncryptionSupport{Put: objstore.ByAnswer, Copy: objstore.ByHead, Upload: objstore.ByHead}
+	t.Run("MinIO", func(t *testing.T) {
+		settle(t)
+		srv := server.T(t, server.MinIO)
+		s := openBucket(t, srv, server.Bucket(t, srv))
+		for name, m := range modes {
+			got, err := probeMode(t, s, m)
+			switch name {
+			case "dsse-kms", "bucket key": // taken for none, and ignored
+				if got.Put != objstore.Unconfirmed || err == nil {
+					t.Errorf("%s: %+v, %v", name, got, err)
+				}
+			case "missing key":
+				if !errors.Is(err, objstore.ErrKeyMissing) {
+					t.Errorf("%s: %v", name, err)
+				}
+			default:
+				if got != byHead || err != nil {
+					t.Errorf("%s: %+v, %v", name, got, err)
+				}
+			}
+		}
+	})
+	t.Run("Versity", func(t *testing.T) {
+		settle(t)
+		t.Chdir(".") // the server changes the directory of the process
+		srv := server.T(t, server.Versity)
+		s := openBucket(t, srv, server.Bucket(t, srv))
+		for name, m := range modes {
+			if got, err := probeMode(t, s, m); !errors.Is(err, sse.ErrUnconfirmed) || got.Put != objstore.Unconfirmed {
+				t.Errorf("%s: %+v, %v", name, got, err)
+			}
+		}
+	})
+}
+
+func encryptionModes(t *testing.T) map[string]*sse.Mode {
+	t.Helper()
+	yes := true
+	key, err := sse.NewCustomerKey([]byte("32 bytes that are only for tests"))
+	must(t, err)
+	modes := map[string]*sse.Mode{"sse-s3": sse.S3()}
+	add := func(name string, m *sse.Mode, err error) {
+		must(t, err)
+		modes[name] = m
+	}
+	m, err := sse.KMS("", nil, nil)
+	add("sse-kms", m, err)
+	m, err = sse.KMS("sigilfs-test", map[string]string{"team": "backup"}, nil)
+	add("sse-kms by key", m, err)
+	m, err = sse.KMS("arn:aws:kms:sigilfs-test", nil, nil)
+	add("sse-kms by ARN", m, err)
+	m, err = sse.KMS("there-is-none", nil, nil)
+	add("missing key", m, err)
+	m, err = sse.KMS("", nil, &yes)
+	add("bucket key", m, err)
+	m, err = sse.DSSE("", nil)
+	add("dsse-kms", m, err)
+	m, err = sse.Customer(key)
+	add("sse-c", m, err)
+	return modes
+}
+
+func probeMode(t *testing.T, s objstore.Store, m *sse.Mode) (objstore.EncryptionSupport, error) {
+	t.Helper()
+	enc := &objstore.Encryption{Write: m.Write(), Read: m.Read(), Source: m.Source()}
+	got, err := objstore.ProbeEncryption(t.Context(), s, ".sigil/doctor/", enc, func(h objstore.Header) error { return m.Confirm(h) })
+	for e, errList := range s.List(t.Context(), objstore.ListOptions{}) {
+		t.Errorf("left behind: %q, %v", e.Key, errList)
+	}
+	return got, err
 }

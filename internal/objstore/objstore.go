@@ -136,9 +136,12 @@ type Store interface {
 	// never gives ErrNotExist.
 	Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt PutOptions) (Receipt, error)
 
-	// Copy makes dst from the body src inside the store, with the metadata
-	// and storage class of opt instead of the source's; src.ETag, if set, must
-	// still be the source's (else ErrChanged). At most MaxPartSize bytes.
+	// Copy makes dst from the body src inside the store, with the metadata,
+	// storage class and encryption of opt instead of the source's (so without
+	// an encryption it is the bucket's default); src.ETag, if set, must
+	// still be the source's (else ErrChanged). src.VersionID should be given if
+	// there is one: some servers garble what is copied onto itself without.
+	// At most MaxPartSize bytes.
 	// opt.Condition guards dst, on servers that honour it there. The ID
 	// returned is parsed from the answer; an answer without one is an error.
 	// ErrNotExist means that the source is not there.

@@ -152,8 +152,7 @@ func (p *probe) simplify(most int, try func() error) error {
 var errMangled = errors.New("the server does not give back what was written")
 
 func (p *probe) once(ctx context.Context) (ID, error) {
-	body := []byte("sigilfs probe: this object may be deleted\n")
-	id, err := p.write(ctx, p.key(""), body, Condition{})
+	id, err := p.write(ctx, p.key(""), probeBody, Condition{})
 	if err != nil {
 		return id, err
 	}
@@ -167,7 +166,7 @@ func (p *probe) once(ctx context.Context) (ID, error) {
 	p.caps.Read = true
 	got, err := io.ReadAll(r)
 	_ = r.Close()
-	if err == nil && (!bytes.Equal(got, body) || !maps.Equal(info.Metadata, probeMetadata)) {
+	if err == nil && (!bytes.Equal(got, probeBody) || !maps.Equal(info.Metadata, probeMetadata)) {
 		err = fmt.Errorf("%q: %w", id.Key, errMangled)
 	}
 	return id, err

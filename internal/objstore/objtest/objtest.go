@@ -44,7 +44,6 @@ type Options struct {
 	NoCustomerKeys    bool            // SSE-C is refused
 	SilentCopies      bool            // the answers to Copy, and those of uploads, do not tell
 	TakesAnySource    bool            // CopyPart takes a key for a source that has none
-	BreaksKeyChanges  bool            // a copy onto itself under another key of SSE-C cannot be read
 	Default           objstore.Header // of bodies whose writers ask for nothing
 	NoDefault         bool            // it cannot be asked for
 

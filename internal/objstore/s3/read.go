@@ -70,6 +70,9 @@ func (s *Store) head(ctx context.Context, at objstore.ID) (got objstore.Info, er
 		if out.ContentLength == nil || *out.ContentLength < 0 {
 			return odd("the answer has no Content-Length")
 		}
+		if got.ETag == "" {
+			return odd("the answer has no ETag")
+		}
 		got.Size = *out.ContentLength
 		return nil
 	})
