@@ -19,8 +19,9 @@ import (
 
 // store is a Bucket in memory.
 type store struct {
-	mu      sync.Mutex
+	mu      sync.Mutex // guards all below
 	objects map[string][]byte
+	gets    int
 }
 
 func newStore() *store { return &store{objects: map[string][]byte{}} }
@@ -28,6 +29,7 @@ func newStore() *store { return &store{objects: map[string][]byte{}} }
 func (s *store) Get(_ context.Context, key string) ([]byte, string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.gets++
 	data, ok := s.objects[key]
 	if !ok {
 		return nil, "", keyring.ErrNotExist
@@ -404,6 +406,24 @@ func TestInterruptedIsNotRemembered(t *testing.T) {
 	h.current(cold)
 }
 
+// TestDeniedIsNotAskedAgain: not at once, by those who read beside it.
+func TestDeniedIsNotAskedAgain(t *testing.T) {
+	h := newHost(t)
+	m := h.master(h.arn())
+	_, s := h.mount(m)
+	id, key := h.current(s)
+	h.kms.Deny(kmstest.Decrypt)
+	r, _ := newHost(t).mountOver(h, m)
+	wants(t, reads(r, t.Context(), "d/1", id, key), keyring.ErrAccess)
+	before := h.store.gets
+	wants(t, reads(r, t.Context(), "d/2", id, key), keyring.ErrAccess)
+	if h.store.gets != before {
+		t.Error("the bucket was asked again")
+	}
+	wants(t, reads(r, t.Context(), "e/3", id, key), keyring.ErrAccess)
+	h.calls(map[string]int{"GenerateDataKey": 1, "Decrypt": 1})
+}
+
 // TestDeniedRemount: a host that may make keys and not open them does not seal
 // what it could not read.
 func TestDeniedRemount(t *testing.T) {
@@ -451,8 +471,6 @@ func TestOpenKMS(t *testing.T) {
 			t.Errorf("%s opened as %v", name, m)
 		}
 	}
-	full, _ := h.escrow()
-	_ = full
 	file := filepath.Join(t.TempDir(), "k")
 	if _, err := keyring.Generate(keyring.KindAES, file, h.now); err != nil {
 		t.Fatal(err)

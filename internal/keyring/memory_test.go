@@ -3,6 +3,7 @@ package keyring
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 )
 
@@ -50,9 +51,21 @@ func TestStateNeverGoesBack(t *testing.T) {
 	b, c := newBucket(), newClock()
 	id, key := mustCurrent(t, mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now}))
 	path := epochPath("", id)
-	opt := conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now, Dir: mustDir(t)}
+	var gone []EpochID
+	opt := conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now, Dir: mustDir(t), Revoked: func(id EpochID, _ error) { gone = append(gone, id) }}
 	r := mustRing(t, opt)
+	if _, err := r.Open(t.Context(), obj, id, is(key)); err != nil {
+		t.Fatal(err)
+	}
 	b.set(path, change(t, id, key, b.object(path), func(e *Epoch) { e.State = Closed }))
+	for range 2 {
+		if err := r.Recheck(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(gone, []EpochID{id}) {
+		t.Errorf("told of %v", gone)
+	}
 	_, err := r.Open(t.Context(), obj, id, is(key))
 	wantErr(t, err, ErrWrongKey)
 	b.set(path, change(t, id, key, b.object(path), func(e *Epoch) { e.State = Live }))
