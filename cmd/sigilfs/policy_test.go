@@ -369,3 +369,43 @@ func TestSpec(t *testing.T) {
 		}
 	}
 }
+
+// Whatever rules and keys are typed: a settled policy or a usage error, which
+// holds no key.
+func FuzzPolicy(f *testing.F) {
+	for _, s := range [][2]string{
+		{"client", "file:x"},
+		{"logs/=sse-kms,key=main,bucket-key", "main=kms:alias/x,context=a=b"},
+		{`a\,b="c"/=client,sse=sse-kms,sse-key=x,sse-context=a=b`, "age:age1x,identity:file:x"},
+		{"s3ec,s3ec-version=2,s3ec-require-commitment", "rsa:env:X"},
+		{"sse-c", "ssec:command:a=b"},
+		{"=client", "=file:x"},
+		{",,", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"},
+	} {
+		f.Add(s[0], s[1])
+	}
+	f.Fuzz(func(t *testing.T, rule, key string) {
+		s, err := policyOf(t, "s3://acme", "--encryption=none", "--encryption="+rule, "--key="+key)
+		if err != nil {
+			if exitCode(err) != exitUsage || config.Secret(key) && strings.Contains(err.Error(), key) {
+				t.Errorf("%q %q: %v", rule, key, err)
+			}
+			return
+		}
+		for _, r := range s.policy.Rules {
+			for _, name := range r.Keys {
+				if k, ok := s.policy.Key(name); !ok || !r.Mode.Takes(k.Kind) {
+					t.Errorf("%q %q: mode %s with key %+v", rule, key, r.Mode, k)
+				}
+			}
+			if r.Prefix != "" && !strings.HasSuffix(r.Prefix, "/") {
+				t.Errorf("%q: prefix %q", rule, r.Prefix)
+			}
+		}
+		for _, k := range s.policy.Keys {
+			if config.Secret(k.Source) || config.Secret(k.ID) {
+				t.Errorf("%q was taken for a source", key)
+			}
+		}
+	})
+}
