@@ -37,6 +37,9 @@ func newEnvelope(ctx context.Context, key Sealer, f Format) (*Envelope, cipher.B
 func (b *Body) Metadata() Metadata {
 	md := b.apart()
 	maps.Copy(md, b.beside())
+	if b.env.version != KindV3 { // and not in an instruction file, which Python's client would refuse
+		md[nameLength] = strconv.FormatInt(b.n, 10)
+	}
 	return md
 }
 
@@ -71,7 +74,6 @@ func (b *Body) apart() Metadata {
 			nameCEKAlg:  e.suite.cek(),
 			nameTagLen:  "128",
 			nameMatdesc: formatMap(e.context),
-			nameLength:  strconv.FormatInt(b.n, 10),
 		}
 	}
 	md := Metadata{nameKeyV3: encode(e.wrapped), nameWrapV3: e.wrap.v3()}
