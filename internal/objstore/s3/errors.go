@@ -258,9 +258,9 @@ var needed = regexp.MustCompile(`not authorized to perform: ([A-Za-z0-9-]+:[A-Za
 // words tells a person what happened.
 func (f *failure) words(c call, message, request, region string) string {
 	var b strings.Builder
-	switch {
-	case f.keyWords(c, message) != "":
-		b.WriteString(f.keyWords(c, message))
+	switch key := f.keyWords(c, message); {
+	case key != "":
+		b.WriteString(key)
 	case errors.Is(f.is, objstore.ErrAccess):
 		action := c.action
 		if m := needed.FindStringSubmatch(message); m != nil {

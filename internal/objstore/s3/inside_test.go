@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -38,6 +39,28 @@ func FuzzRetryAfter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		if d := retryAfter(s, now); d < 0 || d > 30*time.Second {
 			t.Fatalf("%q: %v", s, d)
+		}
+	})
+}
+
+// Whatever a server says of keys: one line without what it must not hold, and
+// never that an object or an upload is not there.
+func FuzzAnswersOfKeys(f *testing.F) {
+	f.Add("KMS.NotFoundException", "Key 'arn:aws:kms:eu-central-1:111122223333:key/k' does not exist", 404, true)
+	f.Add("AccessDenied", "not authorized to perform: kms:Decrypt on resource: arn:aws:kms:eu-central-1:111122223333:key/k", 403, false)
+	f.Add("InvalidRequest", "The object was stored using a form of Server Side Encryption.", 400, false)
+	f.Add("kms:", "\x00\n", 500, true)
+	f.Fuzz(func(t *testing.T, code, message string, status int, brings bool) {
+		c := call{action: "s3:GetObject", carries: carried{body: brings, made: !brings}}
+		a := &failure{code: code, status: status}
+		if a.is = a.keys(c, message); a.is == nil {
+			return
+		}
+		if errors.Is(a.is, objstore.ErrNotExist) || errors.Is(a.is, objstore.ErrNoUpload) {
+			t.Fatalf("%q %q: %v", code, message, a.is)
+		}
+		if text := a.words(c, message, "", ""); strings.ContainsAny(text, "\n\r\x00") {
+			t.Fatalf("%q is no line", text)
 		}
 	})
 }

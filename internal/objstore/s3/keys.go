@@ -60,9 +60,9 @@ var keyTexts = [...]struct {
 	{"AccessDenied", "this bucket has blocked upload requests that specify Server Side Encryption with Customer provided keys", objstore.ErrKeyBlocked, nil},
 }
 
-// wrongOrDenied is a 403 that says no more, of a request for a body by its key:
+// errWrongOrDenied is a 403 that says no more, of a request for a body by its key:
 // MinIO's answer to a wrong key, and anybody's to missing permissions.
-var wrongOrDenied = fmt.Errorf("%w, or %w", objstore.ErrAccess, objstore.ErrKeyWrong)
+var errWrongOrDenied = fmt.Errorf("%w, or %w", objstore.ErrAccess, objstore.ErrKeyWrong)
 
 // keys finds the sentinel of an answer that speaks of keys, nil if it does not.
 func (f *failure) keys(c call, message string) error {
@@ -84,7 +84,7 @@ func (f *failure) keys(c call, message string) error {
 		return nil // a permission that is named is what is missing
 	}
 	if f.code == "AccessDenied" && (c.carries.body || c.carries.source) {
-		return wrongOrDenied
+		return errWrongOrDenied
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func (f *failure) keyWords(c call, message string) string {
 			on = " on " + arn
 		}
 		return fmt.Sprintf("permission %s%s is missing: grant kms:GenerateDataKey (writes) and kms:Decrypt (reads, multipart uploads, copies), in the policies of the caller and of the key", action, on)
-	case errors.Is(f.is, wrongOrDenied):
+	case errors.Is(f.is, errWrongOrDenied):
 		return fmt.Sprintf("the key is wrong, or permission %s is missing", c.action)
 	case errors.Is(f.is, objstore.ErrAccess) && c.carries.made:
 		return fmt.Sprintf("permission %s is missing, or the bucket refuses SSE-C, as new ones do since April 2026", c.action)

@@ -244,6 +244,14 @@ func TestErrorsOfKeys(t *testing.T) {
 	}
 }
 
+func TestThrottledKMSIsAskedAgain(t *testing.T) {
+	f := newFake(t, explains(400, "KMS.ThrottlingException", "Rate exceeded"), says("", "ETag", `"`+tag+`"`))
+	got, err := f.open(t).Put(t.Context(), "k", strings.NewReader("x"), 1, objstore.PutOptions{Encryption: kms})
+	if err != nil || got.ETag != tag || len(f.requests()) != 2 {
+		t.Errorf("%d requests, %+v, %v", len(f.requests()), got, err)
+	}
+}
+
 func TestHeadOfAKeyIsExplained(t *testing.T) {
 	needed := explains(400, "InvalidRequest", "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.")
 	wrong := explains(403, "AccessDenied", "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key.")
@@ -263,6 +271,17 @@ func TestHeadOfAKeyIsExplained(t *testing.T) {
 		if _, err := f.open(t).Head(t.Context(), objstore.ID{Key: "k", Encryption: tc.enc}); !errors.Is(err, tc.want) || len(f.requests()) != tc.requests {
 			t.Errorf("%s: %d requests, %v", tc.name, len(f.requests()), err)
 		}
+	}
+}
+
+// Some servers tell of an error as if it were the body.
+func TestAnswerWithoutAnETagIsNone(t *testing.T) {
+	s := newFake(t, says("<Error><Code>XMinioObjectTampered</Code></Error>")).open(t, func(c *s3.Config) { c.RetryTimeout = 200 * time.Millisecond })
+	if _, err := s.Head(t.Context(), objstore.ID{Key: "k"}); !errors.Is(err, objstore.ErrUnknown) {
+		t.Error(err)
+	}
+	if _, _, err := get(t.Context(), s, objstore.ID{Key: "k"}, objstore.Range{}); !errors.Is(err, objstore.ErrUnknown) {
+		t.Error(err)
 	}
 }
 
