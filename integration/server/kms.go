@@ -26,6 +26,7 @@ import (
 // ciphertext of another key, counts requests, and plays faults.
 type KMS struct {
 	URL       string // http://127.0.0.1:port
+	Moto      string // moto itself, past the proxy
 	AccessKey string
 	SecretKey string
 	Region    string // default; the key of another is reached by its ARN
@@ -65,7 +66,7 @@ func guard(ctx context.Context, target *url.URL, stop func() error) (*KMS, error
 		return nil, err
 	}
 	k := &KMS{
-		URL: "http://" + l.Addr().String(), AccessKey: "AK" + random(9), SecretKey: random(20), Region: Region,
+		URL: "http://" + l.Addr().String(), Moto: target.String(), AccessKey: "AK" + random(9), SecretKey: random(20), Region: Region,
 		target: target, direct: &http.Client{Timeout: 30 * time.Second}, stop: stop, served: make(chan error, 1), calls: map[string]int{},
 	}
 	proxy := httputil.NewSingleHostReverseProxy(target) // keeps Host, which is signed
@@ -122,8 +123,8 @@ func (k *KMS) Calls() map[string]int {
 	return maps.Clone(k.calls)
 }
 
-// Env is what a child process needs beside the environment of an S3 server to
-// reach this KMS, in place of the credentials there: moto takes any.
+// Env is what a child process needs to reach this KMS, beside the environment
+// of an S3 server: moto takes the credentials there.
 func (k *KMS) Env() []string { return []string{"AWS_ENDPOINT_URL_KMS=" + k.URL} }
 
 // maxRequest bounds what is read of a request.
@@ -257,9 +258,8 @@ func (k *KMS) Client(region string) *kms.Client {
 	if region == "" {
 		region = k.Region
 	}
-	moto := k.target.String()
 	return kms.New(kms.Options{
-		BaseEndpoint: &moto, Region: region, HTTPClient: k.direct,
+		BaseEndpoint: &k.Moto, Region: region, HTTPClient: k.direct,
 		Credentials: credentials.NewStaticCredentialsProvider(k.AccessKey, k.SecretKey, ""),
 	})
 }
@@ -286,12 +286,14 @@ func keyID(arn string) *string {
 	return &id
 }
 
-// Disable and Enable are for keys of the default region, and so is all below.
+// Disable makes a key unusable until Enable. It is for keys of the default
+// region, and so is all below.
 func (k *KMS) Disable(ctx context.Context, arn string) error {
 	_, err := k.Client("").DisableKey(ctx, &kms.DisableKeyInput{KeyId: keyID(arn)})
 	return err
 }
 
+// Enable undoes Disable.
 func (k *KMS) Enable(ctx context.Context, arn string) error {
 	_, err := k.Client("").EnableKey(ctx, &kms.EnableKeyInput{KeyId: keyID(arn)})
 	return err
@@ -304,6 +306,7 @@ func (k *KMS) ScheduleDeletion(ctx context.Context, arn string) error {
 	return err
 }
 
+// CancelDeletion undoes ScheduleDeletion.
 func (k *KMS) CancelDeletion(ctx context.Context, arn string) error {
 	_, err := k.Client("").CancelKeyDeletion(ctx, &kms.CancelKeyDeletionInput{KeyId: keyID(arn)})
 	return err

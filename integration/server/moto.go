@@ -1,11 +1,8 @@
 package server
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -43,7 +40,7 @@ func Moto(t testing.TB) *KMS {
 // and what moto lacks in front of it. The caller closes it; it also ends when
 // this process does.
 func StartMoto(ctx context.Context, root string) (*KMS, error) {
-	venv, err := motoVenv(ctx)
+	venv, err := Venv(ctx, "moto", motoPins)
 	if err != nil {
 		return nil, err
 	}
@@ -84,60 +81,4 @@ func StartMoto(ctx context.Context, root string) (*KMS, error) {
 		return nil, errors.Join(err, stop())
 	}
 	return k, nil
-}
-
-// motoVenv gives the virtual environment of moto. It lies in .cache of the
-// repository, named by what is pinned, and a lock on that directory lets one
-// process make it while the others wait.
-func motoVenv(ctx context.Context) (string, error) {
-	module, _, err := locate(ctx)
-	if err != nil {
-		return "", err
-	}
-	cache := filepath.Join(filepath.Dir(module), ".cache")
-	if err := os.MkdirAll(cache, 0o755); err != nil { //nolint:gosec // a build directory
-		return "", err
-	}
-	unlock, err := lock(filepath.Join(cache, "moto.lock"))
-	if err != nil {
-		return "", err
-	}
-	defer unlock()
-	sum := sha256.Sum256([]byte(motoPins))
-	venv := filepath.Join(cache, "moto-"+hex.EncodeToString(sum[:6]))
-	done := filepath.Join(venv, "complete") // scripts in bin/ name the directory, so it is not renamed
-	if _, err := os.Stat(done); err == nil {
-		return venv, nil
-	}
-	if err := makeVenv(ctx, venv); err != nil {
-		return "", fmt.Errorf("make moto's virtual environment: %w", err)
-	}
-	return venv, os.WriteFile(done, nil, 0o600)
-}
-
-func makeVenv(ctx context.Context, venv string) error {
-	python := "/usr/bin/python3" // Debian's, whatever shadows it
-	if _, err := os.Stat(python); err != nil {
-		python = "python3"
-	}
-	pins := venv + ".txt"
-	if err := os.WriteFile(pins, []byte(motoPins), 0o600); err != nil {
-		return err
-	}
-	defer os.Remove(pins)
-	if err := tool(ctx, python, "-m", "venv", "--clear", venv); err != nil {
-		return err
-	}
-	return tool(ctx, filepath.Join(venv, "bin", "pip"), "install", "-q", "--no-input", "--disable-pip-version-check", "--no-deps", "-r", pins)
-}
-
-// tool runs a program to its end, and shows what it said if it fails.
-func tool(ctx context.Context, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, said.String())
-	}
-	return nil
 }

@@ -158,7 +158,7 @@ func (h *host) calls(want map[string]int) {
 }
 
 // reads opens an epoch as an object sealed under key does.
-func reads(r *keyring.Ring, ctx context.Context, object string, id keyring.EpochID, key [32]byte) error {
+func reads(ctx context.Context, r *keyring.Ring, object string, id keyring.EpochID, key [32]byte) error {
 	got, err := r.Open(ctx, object, id, func(k *[32]byte) bool { return *k == key })
 	if err == nil && got != key {
 		err = errors.New("another key")
@@ -194,7 +194,7 @@ func TestKMSCalls(t *testing.T) {
 	for w := range 8 {
 		wg.Go(func() {
 			for i := range 1250 {
-				if err := reads(r, t.Context(), fmt.Sprintf("d%d/%d/f", w, i), id, key); err != nil {
+				if err := reads(t.Context(), r, fmt.Sprintf("d%d/%d/f", w, i), id, key); err != nil {
 					t.Error(err)
 					return
 				}
@@ -231,14 +231,14 @@ func TestSeveralWraps(t *testing.T) {
 	}
 	for _, m := range []keyring.Master{one, two, full} {
 		r, _ := newHost(t).mountOver(h, m)
-		if err := reads(r, t.Context(), "f", id, key); err != nil {
+		if err := reads(t.Context(), r, "f", id, key); err != nil {
 			t.Errorf("%v alone: %v", m, err)
 		}
 	}
 	h.calls(map[string]int{"GenerateDataKey": 1, "Encrypt": 1, "Decrypt": 2})
 	// Where a key is at hand, KMS is not asked, at a recheck neither.
 	r, _ := newHost(t).mountOver(h, one, full)
-	if err := errors.Join(reads(r, t.Context(), "f", id, key), r.Recheck(t.Context())); err != nil {
+	if err := errors.Join(reads(t.Context(), r, "f", id, key), r.Recheck(t.Context())); err != nil {
 		t.Error(err)
 	}
 	h.calls(map[string]int{"GenerateDataKey": 1, "Encrypt": 1, "Decrypt": 2})
@@ -272,7 +272,7 @@ func TestContextDiffers(t *testing.T) {
 	id, key := h.current(s)
 	for _, c := range []map[string]string{nil, {"team": "other"}, {"team": "backup", "more": "x"}} {
 		r, _ := newHost(t).mountOver(h, h.open(keyring.Spec{Source: "kms:" + arn, Context: c}))
-		wants(t, reads(r, t.Context(), "f", id, key), keyring.ErrNoKey)
+		wants(t, reads(t.Context(), r, "f", id, key), keyring.ErrNoKey)
 	}
 	h.calls(map[string]int{"GenerateDataKey": 1})
 }
@@ -285,12 +285,18 @@ func TestRevoked(t *testing.T) {
 		do, undo func(h *host, arn string) error
 		want     error
 	}{
-		{"disabled", func(h *host, arn string) error { return h.kms.Disable(h.t.Context(), arn) },
-			func(h *host, arn string) error { return h.kms.Enable(h.t.Context(), arn) }, keyring.ErrWrongKey},
-		{"pending deletion", func(h *host, arn string) error { return h.kms.ScheduleDeletion(h.t.Context(), arn) },
-			func(h *host, arn string) error { return h.kms.Enable(h.t.Context(), arn) }, keyring.ErrWrongKey},
-		{"denied", func(h *host, _ string) error { h.kms.Deny(kmstest.Decrypt); return nil },
-			func(h *host, _ string) error { h.kms.Deny(); return nil }, keyring.ErrAccess},
+		{
+			"disabled", func(h *host, arn string) error { return h.kms.Disable(h.t.Context(), arn) },
+			func(h *host, arn string) error { return h.kms.Enable(h.t.Context(), arn) }, keyring.ErrWrongKey,
+		},
+		{
+			"pending deletion", func(h *host, arn string) error { return h.kms.ScheduleDeletion(h.t.Context(), arn) },
+			func(h *host, arn string) error { return h.kms.Enable(h.t.Context(), arn) }, keyring.ErrWrongKey,
+		},
+		{
+			"denied", func(h *host, _ string) error { h.kms.Deny(kmstest.Decrypt); return nil },
+			func(h *host, _ string) error { h.kms.Deny(); return nil }, keyring.ErrAccess,
+		},
 		{"deleted", func(h *host, _ string) error {
 			h.kms.Fault(func(string, string) error { return keyring.ErrNoKey })
 			return nil
@@ -302,13 +308,13 @@ func TestRevoked(t *testing.T) {
 			arn := h.arn()
 			r, s := h.mount(h.master(arn))
 			id, key := h.current(s)
-			if err := errors.Join(r.Recheck(t.Context()), reads(r, t.Context(), "f", id, key)); err != nil {
+			if err := errors.Join(r.Recheck(t.Context()), reads(t.Context(), r, "f", id, key)); err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(tt.do(h, arn), reads(r, t.Context(), "f", id, key), r.Recheck(t.Context())); err != nil {
+			if err := errors.Join(tt.do(h, arn), reads(t.Context(), r, "f", id, key), r.Recheck(t.Context())); err != nil {
 				t.Fatal(err)
 			}
-			wants(t, reads(r, t.Context(), "f", id, key), tt.want)
+			wants(t, reads(t.Context(), r, "f", id, key), tt.want)
 			if len(h.revoked) != 1 || !strings.HasPrefix(h.revoked[0], id.String()) || !slices.ContainsFunc(h.said, func(s string) bool { return strings.Contains(s, "revoked") }) {
 				t.Errorf("told %v, said %v", h.revoked, h.said)
 			}
@@ -322,7 +328,7 @@ func TestRevoked(t *testing.T) {
 				t.Fatal(err)
 			}
 			h.now = h.now.Add(time.Minute)
-			if err := reads(r, t.Context(), "f", id, key); err != nil {
+			if err := reads(t.Context(), r, "f", id, key); err != nil {
 				t.Errorf("did not come back: %v", err)
 			}
 			if again, _ := h.current(s); again != id {
@@ -343,7 +349,7 @@ func TestKMSDown(t *testing.T) {
 	id, key := h.current(s)
 	h.down()
 	wants(t, r.Recheck(t.Context()), errDown)
-	if err := reads(r, t.Context(), "f", id, key); err != nil {
+	if err := reads(t.Context(), r, "f", id, key); err != nil {
 		t.Error(err)
 	}
 	if again, _ := h.current(s); again != id || len(h.revoked) != 0 {
@@ -364,7 +370,7 @@ func TestDownIsNotAskedByAll(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {
-			if err := reads(r, t.Context(), fmt.Sprintf("d%d/f", i), id, key); !errors.Is(err, errDown) {
+			if err := reads(t.Context(), r, fmt.Sprintf("d%d/f", i), id, key); !errors.Is(err, errDown) {
 				t.Errorf("error %v", err)
 			}
 		})
@@ -382,7 +388,7 @@ func TestDownIsNotAskedByAll(t *testing.T) {
 	h.calls(map[string]int{"GenerateDataKey": 2, "Decrypt": 1})
 	h.kms.Deny()
 	cold.now = cold.now.Add(5 * time.Second)
-	if err := reads(r, t.Context(), "f", id, key); err != nil {
+	if err := reads(t.Context(), r, "f", id, key); err != nil {
 		t.Errorf("after KMS came back: %v", err)
 	}
 	h.current(writes)
@@ -397,10 +403,10 @@ func TestInterruptedIsNotRemembered(t *testing.T) {
 	r, cold := newHost(t).mountOver(h, m)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	wants(t, reads(r, ctx, "f", id, key), context.Canceled)
+	wants(t, reads(ctx, r, "f", id, key), context.Canceled)
 	_, _, err := cold.Current(ctx)
 	wants(t, err, context.Canceled)
-	if err := reads(r, t.Context(), "f", id, key); err != nil {
+	if err := reads(t.Context(), r, "f", id, key); err != nil {
 		t.Error(err)
 	}
 	h.current(cold)
@@ -414,13 +420,13 @@ func TestDeniedIsNotAskedAgain(t *testing.T) {
 	id, key := h.current(s)
 	h.kms.Deny(kmstest.Decrypt)
 	r, _ := newHost(t).mountOver(h, m)
-	wants(t, reads(r, t.Context(), "d/1", id, key), keyring.ErrAccess)
+	wants(t, reads(t.Context(), r, "d/1", id, key), keyring.ErrAccess)
 	before := h.store.gets
-	wants(t, reads(r, t.Context(), "d/2", id, key), keyring.ErrAccess)
+	wants(t, reads(t.Context(), r, "d/2", id, key), keyring.ErrAccess)
 	if h.store.gets != before {
 		t.Error("the bucket was asked again")
 	}
-	wants(t, reads(r, t.Context(), "e/3", id, key), keyring.ErrAccess)
+	wants(t, reads(t.Context(), r, "e/3", id, key), keyring.ErrAccess)
 	h.calls(map[string]int{"GenerateDataKey": 1, "Decrypt": 1})
 }
 
@@ -450,14 +456,14 @@ func TestReplica(t *testing.T) {
 	_, s := h.mount(h.master(primary))
 	id, key := h.current(s)
 	r, there := newHost(t).mountOver(h, h.master(replica))
-	if err := reads(r, t.Context(), "f", id, key); err != nil {
+	if err := reads(t.Context(), r, "f", id, key); err != nil {
 		t.Error(err)
 	}
 	if keep, err := there.MayKeep(t.Context(), "f", id); err != nil || keep {
 		t.Errorf("MayKeep of another key set: %v, %v", keep, err)
 	}
 	other, _ := newHost(t).mountOver(h, h.master(h.arn()))
-	wants(t, reads(other, t.Context(), "f", id, key), keyring.ErrNoKey)
+	wants(t, reads(t.Context(), other, "f", id, key), keyring.ErrNoKey)
 }
 
 func TestOpenKMS(t *testing.T) {

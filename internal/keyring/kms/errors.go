@@ -30,27 +30,31 @@ type failure struct {
 func (c *Client) classify(ctx context.Context, a action, keyID string, err error) *failure {
 	var api smithy.APIError
 	var noKeys credentialsError
+	var response *smithyhttp.ResponseError
 	switch {
 	case errors.As(err, &noKeys):
 		return &failure{cause: "no credentials: " + oneLine(noKeys.Error(), 300), again: c.authed.Load()}
 	case errors.As(err, &api):
-		return answered(a, keyID, api, err)
+		status := 0
+		if errors.As(err, &response) {
+			status = response.HTTPStatusCode()
+		}
+		return answered(a, keyID, status, api.ErrorCode(), api.ErrorMessage(), err)
+	case errors.As(err, &response) && response.HTTPStatusCode() >= 400:
+		return answered(a, keyID, response.HTTPStatusCode(), "", "the answer is not one of KMS", err)
 	}
 	return unanswered(ctx, err)
 }
 
-func answered(a action, keyID string, api smithy.APIError, err error) *failure {
-	status := 0
-	var response *smithyhttp.ResponseError
-	if errors.As(err, &response) {
-		status = response.HTTPStatusCode()
-	}
-	f := byCode(api.ErrorCode())
+func answered(a action, keyID string, status int, code, message string, err error) *failure {
+	f := byCode(code)
 	if f == nil {
 		f = byStatus(status)
 	}
-	f.cause = words(a, keyID, f, api.ErrorMessage())
-	f.cause += fmt.Sprintf(" (HTTP %d %s%s)", status, oneLine(api.ErrorCode(), 60), request(err))
+	if code != "" {
+		code = " " + oneLine(code, 60)
+	}
+	f.cause = fmt.Sprintf("%s (HTTP %d%s%s)", words(a, keyID, f, message), status, code, request(err))
 	return f
 }
 
@@ -87,6 +91,8 @@ func byCode(code string) *failure {
 // byStatus knows an answer by HTTP alone: a proxy's, or a code to come.
 func byStatus(status int) *failure {
 	switch {
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return &failure{is: keyring.ErrAccess}
 	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
 		return &failure{again: true, slowDown: true}
 	case status >= 500, status == http.StatusRequestTimeout, status < 300: // 200 of what is no KMS

@@ -182,6 +182,20 @@ func TestAnswersAreChecked(t *testing.T) {
 	}
 }
 
+// TestNotKMS: an error in another form goes by its HTTP status.
+func TestNotKMS(t *testing.T) {
+	for status, want := range map[int]error{403: keyring.ErrAccess, 401: keyring.ErrAccess, 404: nil, 502: nil} {
+		c, f := served(t, kms.Config{MaxAttempts: 2}, reply{status: status, raw: "<html>"})
+		_, err := c.Decrypt(t.Context(), arn, blob, nil)
+		if err == nil || errors.Is(err, keyring.ErrAccess) != (want != nil) || errors.Is(err, keyring.ErrNoKey) || errors.Is(err, keyring.ErrWrongKey) {
+			t.Errorf("%d: %v", status, err)
+		}
+		if again := len(f.requests()) > 1; again != (status > 500) {
+			t.Errorf("%d: %d requests", status, len(f.requests()))
+		}
+	}
+}
+
 func TestRetries(t *testing.T) {
 	c, f := served(t, kms.Config{}, reply{status: 400, code: "ThrottlingException"}, reply{status: 500, raw: "<html>"}, good())
 	if got, err := c.Decrypt(t.Context(), arn, blob, nil); err != nil || got != plain {
