@@ -12,8 +12,10 @@ import (
 // TestCrashes cuts each operation at every one of its requests, before it is
 // done and after, and starts the host anew: the tree is as before or as after
 // it, and nothing of the volume's own is left.
-func TestCrashes(t *testing.T) {
-	both := func(change map[string]string) []map[string]string { return []map[string]string{sceneBut(t, change)} }
+func TestCrashes(t *testing.T) { inSetups(t, testCrashes) }
+
+func testCrashes(t *testing.T, s *setup) {
+	both := func(change map[string]string) []map[string]string { return []map[string]string{sceneBut(t, s, change)} }
 	for _, tc := range []struct {
 		name   string
 		before func(f *fixture)
@@ -43,14 +45,13 @@ func TestCrashes(t *testing.T) {
 			f.create("d/dirty", "dirty", false)
 		}, func(f *fixture) error { return f.Rename(f.ctx, "d", "new", false) }, both(map[string]string{"d/dirty": "dirty"})},
 	} {
-		t.Run(tc.name, func(t *testing.T) { crashEverywhere(t, tc.before, tc.do, tc.also) })
+		t.Run(tc.name, func(t *testing.T) { crashEverywhere(t, s, scene(t, s), tc.before, tc.do, tc.also) })
 	}
 }
 
-func crashEverywhere(t *testing.T, before func(*fixture), do func(*fixture) error, also []map[string]string) {
-	m := scene(t)
+func crashEverywhere(t *testing.T, s *setup, m *mem.Store, before func(*fixture), do func(*fixture) error, also []map[string]string) {
 	begin := func(m *mem.Store) *fixture {
-		g := mount(t, m)
+		g := mount(t, m, s.on)
 		if before != nil {
 			before(g)
 		}
@@ -60,7 +61,7 @@ func crashEverywhere(t *testing.T, before func(*fixture), do func(*fixture) erro
 	f := begin(whole)
 	f.must(do(f))
 	f.must(f.Close(f.ctx))
-	allowed := append([]map[string]string{bucketTree(t, m), bucketTree(t, whole)}, also...)
+	allowed := append([]map[string]string{bucketTree(t, s, m), bucketTree(t, s, whole)}, also...)
 	cuts := 0
 	for n := 1; ; n++ {
 		for _, done := range []bool{false, true} {
@@ -76,10 +77,10 @@ func crashEverywhere(t *testing.T, before func(*fixture), do func(*fixture) erro
 				return
 			}
 			cuts++
-			again := mount(t, clone)
+			again := mount(t, clone, s.on)
 			again.must(again.Close(again.ctx))
 			again.noLeftovers()
-			now := bucketTree(t, clone)
+			now := bucketTree(t, s, clone)
 			if !slices.ContainsFunc(allowed, func(x map[string]string) bool { return maps.Equal(x, now) }) {
 				t.Errorf("request %d, done %v: %v", n, done, now)
 			}
@@ -88,8 +89,8 @@ func crashEverywhere(t *testing.T, before func(*fixture), do func(*fixture) erro
 }
 
 // scene is a bucket with some files.
-func scene(t *testing.T) *mem.Store {
-	f := mount(t, bucket())
+func scene(t *testing.T, s *setup) *mem.Store {
+	f := mount(t, s.store(), s.on)
 	f.put("a", "a")
 	f.put("b", "b")
 	for _, d := range strings.Fields("d d/marker empty") {
@@ -103,8 +104,8 @@ func scene(t *testing.T) *mem.Store {
 }
 
 // sceneBut is the tree of scene with changes; "" removes.
-func sceneBut(t *testing.T, change map[string]string) map[string]string {
-	out := bucketTree(t, scene(t))
+func sceneBut(t *testing.T, s *setup, change map[string]string) map[string]string {
+	out := bucketTree(t, s, scene(t, s))
 	for p, text := range change {
 		if out[p] = text; text == "" {
 			delete(out, p)
@@ -114,6 +115,6 @@ func sceneBut(t *testing.T, change map[string]string) map[string]string {
 }
 
 // bucketTree is the tree of a bucket as a host that comes fresh sees it.
-func bucketTree(t *testing.T, m *mem.Store) map[string]string {
-	return treeOf(mount(t, m.Clone(), host("fresh")))
+func bucketTree(t *testing.T, s *setup, m *mem.Store) map[string]string {
+	return treeOf(mount(t, m.Clone(), s.on, host("fresh")))
 }

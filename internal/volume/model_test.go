@@ -2,6 +2,7 @@ package volume
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"slices"
@@ -130,6 +131,7 @@ type machine struct {
 	t       *rapid.T
 	tb      testing.TB
 	f       *fixture
+	setup   *setup
 	ref     ref
 	handles []*handle
 	faults  bool
@@ -247,7 +249,7 @@ func (m *machine) remount() {
 // mount gives a volume without a background: what it would do is done when the
 // machine says so.
 func (m *machine) mount(store *mem.Store) *fixture {
-	f := mountIdle(m.tb, store)
+	f := mountIdle(m.tb, store, m.setup.on)
 	m.f0(f)
 	return f
 }
@@ -269,16 +271,36 @@ func (f failer) Fatal(args ...any)         { f.t.Fatal(args...) }
 func (f failer) Fatalf(s string, a ...any) { f.t.Fatalf(s, a...) }
 func (f failer) Errorf(s string, a ...any) { f.t.Errorf(s, a...) }
 
-func TestModel(t *testing.T) {
-	for _, faults := range []bool{false, true} {
-		t.Run(fmt.Sprintf("Faults=%v", faults), func(t *testing.T) {
-			rapid.Check(t, func(rt *rapid.T) {
-				m := &machine{t: rt, tb: t, ref: newRef(), faults: faults}
-				m.f = m.mount(bucket())
-				rt.Repeat(m.actions())
-				m.remount()
-				_ = m.f.Close(m.f.ctx)
-			})
-		})
+// few runs fewer checks of a property than the default, where it is tested
+// under several setups: rapid has the number in a flag only.
+func few(t *testing.T, checks string, test func()) {
+	t.Helper()
+	number := flag.Lookup("rapid.checks")
+	if number.Value.String() != number.DefValue { // asked for by hand
+		test()
+		return
 	}
+	if err := number.Value.Set(checks); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = number.Value.Set(number.DefValue) }()
+	test()
+}
+
+func TestModel(t *testing.T) {
+	inSetups(t, func(t *testing.T, s *setup) {
+		for _, faults := range []bool{false, true} {
+			t.Run(fmt.Sprintf("Faults=%v", faults), func(t *testing.T) {
+				few(t, "30", func() {
+					rapid.Check(t, func(rt *rapid.T) {
+						m := &machine{t: rt, tb: t, setup: s, ref: newRef(), faults: faults}
+						m.f = m.mount(s.store())
+						rt.Repeat(m.actions())
+						m.remount()
+						_ = m.f.Close(m.f.ctx)
+					})
+				})
+			})
+		}
+	})
 }

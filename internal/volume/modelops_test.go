@@ -211,49 +211,53 @@ func (p *pin) check(m *machine) {
 
 // TestModelOfTwo: two hosts take turns, and each sees what the other closed.
 func TestModelOfTwo(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		m := &machine{t: rt, tb: t, ref: newRef()}
-		store := bucket()
-		hosts := []*fixture{mountIdle(t, store), mountIdle(t, store, host("there"))}
-		m.f = hosts[0]
-		turn := func(op func()) func(*rapid.T) {
-			return func(rt *rapid.T) {
-				m.t, m.f = rt, hosts[rapid.IntRange(0, 1).Draw(rt, "host")]
-				m.f.t = failer{t, rt}
-				op()
-			}
-		}
-		var pinned []pin
-		rt.Repeat(map[string]func(*rapid.T){
-			"": func(rt *rapid.T) {
-				m.t = rt
-				for _, m.f = range hosts {
-					m.f.t = failer{t, rt}
-					m.check()
-				}
-				for i := range pinned {
-					pinned[i].check(m)
-				}
-			},
-			"put": turn(m.put), "put2": turn(m.put), "mkdir": turn(m.mkdir), "rmdir": turn(m.rmdir), "remove": turn(m.remove),
-			"rename": turn(m.rename), "rename2": turn(m.rename), "chmod": turn(m.chmod),
-			"pin": turn(func() {
-				p := m.path("path")
-				n := m.ref.nodes[p]
-				if n == nil || n.dir || len(pinned) > 5 {
-					return
-				}
-				file, err := m.f.Open(m.f.ctx, p, OpenOptions{})
-				m.f.must(err)
-				pinned = append(pinned, pin{file: file, n: n})
-			}),
-		})
-		for _, h := range pinned {
-			h.file.Release()
-		}
-		for _, f := range hosts {
-			f.must(f.Close(f.ctx))
-		}
-		hosts[0].noLeftovers()
+	inSetups(t, func(t *testing.T, s *setup) {
+		few(t, "20", func() { rapid.Check(t, func(rt *rapid.T) { modelOfTwo(t, rt, s) }) })
 	})
+}
+
+func modelOfTwo(t *testing.T, rt *rapid.T, s *setup) {
+	m := &machine{t: rt, tb: t, setup: s, ref: newRef()}
+	store := s.store()
+	hosts := []*fixture{mountIdle(t, store, s.on), mountIdle(t, store, s.on, host("there"))}
+	m.f = hosts[0]
+	turn := func(op func()) func(*rapid.T) {
+		return func(rt *rapid.T) {
+			m.t, m.f = rt, hosts[rapid.IntRange(0, 1).Draw(rt, "host")]
+			m.f.t = failer{t, rt}
+			op()
+		}
+	}
+	var pinned []pin
+	rt.Repeat(map[string]func(*rapid.T){
+		"": func(rt *rapid.T) {
+			m.t = rt
+			for _, m.f = range hosts {
+				m.f.t = failer{t, rt}
+				m.check()
+			}
+			for i := range pinned {
+				pinned[i].check(m)
+			}
+		},
+		"put": turn(m.put), "put2": turn(m.put), "mkdir": turn(m.mkdir), "rmdir": turn(m.rmdir), "remove": turn(m.remove),
+		"rename": turn(m.rename), "rename2": turn(m.rename), "chmod": turn(m.chmod),
+		"pin": turn(func() {
+			p := m.path("path")
+			n := m.ref.nodes[p]
+			if n == nil || n.dir || len(pinned) > 5 {
+				return
+			}
+			file, err := m.f.Open(m.f.ctx, p, OpenOptions{})
+			m.f.must(err)
+			pinned = append(pinned, pin{file: file, n: n})
+		}),
+	})
+	for _, h := range pinned {
+		h.file.Release()
+	}
+	for _, f := range hosts {
+		f.must(f.Close(f.ctx))
+	}
+	hosts[0].noLeftovers()
 }

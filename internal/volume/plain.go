@@ -67,28 +67,37 @@ func (v *Volume) openAttr(o *object, info objstore.Info) {
 // bodyOf names the body of an object that does not do so itself.
 func bodyOf(id objstore.ID) string { return id.Key + "\x00" + id.ETag + "\x00" + id.VersionID }
 
-// adoptKin recognises in o what this host knows already: its own copies of a
-// body keep file id and name of the body.
+// adoptKin recognises in o what this host knows already: what is at a path
+// keeps the file id, and this host's own copy of a body the body's name.
 func (v *Volume) adoptKin(o *object) {
-	p := strings.TrimPrefix(o.id.Key, v.opt.Prefix)
+	p := strings.TrimSuffix(strings.TrimPrefix(o.id.Key, v.opt.Prefix), "/")
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if d := v.known[p]; d != nil && d.obj.sameID(o) {
-		o.attr.FileID, o.body = d.obj.attr.FileID, d.obj.body
+	if d := v.known[p]; d != nil && d.dir == isMarker(o.id.Key) && o.adopt(d.obj) {
 		return
 	}
 	if f := v.files[p]; f != nil {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if f.base.sameID(o) {
-			o.attr.FileID, o.body = f.base.attr.FileID, f.base.body
-		}
+		o.adopt(f.base)
 	}
+}
+
+// adopt is that of one object that was where o is; false where there was none.
+func (o *object) adopt(old *object) bool {
+	if old == nil {
+		return false
+	}
+	o.attr.FileID = old.attr.FileID
+	if old.sameID(o) {
+		o.body = old.body
+	}
+	return true
 }
 
 // sameID tells whether the store says the same of both.
 func (o *object) sameID(other *object) bool {
-	return o != nil && o.id.Key == other.id.Key && o.id.ETag == other.id.ETag && o.id.VersionID == other.id.VersionID &&
+	return o.id.Key == other.id.Key && o.id.ETag == other.id.ETag && o.id.VersionID == other.id.VersionID &&
 		o.length == other.length
 }
 

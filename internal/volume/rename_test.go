@@ -14,7 +14,9 @@ func (f *fixture) rename(from, to string) {
 	f.must(f.Rename(f.ctx, from, to, false))
 }
 
-func TestRenameKinds(t *testing.T) {
+func TestRenameKinds(t *testing.T) { inSetups(t, testRenameKinds) }
+
+func testRenameKinds(t *testing.T, s *setup) {
 	for _, tc := range []struct {
 		name, from, to string
 		noReplace      bool
@@ -46,7 +48,7 @@ func TestRenameKinds(t *testing.T) {
 		{"Deeper", "f", "full/f", false, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			f := mount(t, bucket())
+			f := mount(t, s.store(), s.on)
 			f.put("f", "file")
 			f.put("g", "other")
 			f.mkdir("d")
@@ -67,19 +69,19 @@ func TestRenameKinds(t *testing.T) {
 				want = movedTree(before, tc.from, tc.to)
 			}
 			sameTree(t, treeOf(f), want)
-			sameTree(t, treeOf(mountSettled(f)), want)
+			sameTree(t, treeOf(mountSettled(f, s)), want)
 			f.noLeftovers()
 		})
 	}
 }
 
 // mountSettled commits all and gives another mount of the bucket.
-func mountSettled(f *fixture) *fixture {
+func mountSettled(f *fixture, s *setup) *fixture {
 	f.t.Helper()
 	for _, file := range f.allFiles() {
 		f.must(file.Commit(f.ctx))
 	}
-	return mount(f.t, f.mem, host("there"))
+	return mount(f.t, f.mem, s.on, host("there"))
 }
 
 // tree gives every path and its content; directories read "/".
@@ -132,8 +134,10 @@ func sameTree(t testing.TB, got, want map[string]string) {
 	}
 }
 
-func TestRenameKeepsFile(t *testing.T) {
-	f := mount(t, bucket())
+func TestRenameKeepsFile(t *testing.T) { inSetups(t, testRenameKeepsFile) }
+
+func testRenameKeepsFile(t *testing.T, s *setup) {
+	f := mount(t, s.store(), s.on)
 	f.put("a", "abc")
 	f.must(errOf(f.SetAttr(f.ctx, "a", Change{Mode: ptr[uint32](0o4711), Mtime: ptr[int64](12345), Xattrs: map[string][]byte{"user.x": []byte("y")}})))
 	before := f.stat("a")
@@ -145,8 +149,10 @@ func TestRenameKeepsFile(t *testing.T) {
 	f.absent("a")
 }
 
-func TestRenameOpenDirty(t *testing.T) {
-	f := mount(t, bucket())
+func TestRenameOpenDirty(t *testing.T) { inSetups(t, testRenameOpenDirty) }
+
+func testRenameOpenDirty(t *testing.T, s *setup) {
+	f := mount(t, s.store(), s.on)
 	file := f.create("a", "one", false)
 	f.rename("a", "b")
 	if file.Path() != "b" {
@@ -156,12 +162,14 @@ func TestRenameOpenDirty(t *testing.T) {
 	f.write(file, " two", 3)
 	f.must(file.Commit(f.ctx))
 	file.Release()
-	mount(t, f.mem).has("b", "one two")
+	mount(t, f.mem, s.on).has("b", "one two")
 	f.lists("", "b")
 }
 
-func TestRenameOverOpen(t *testing.T) {
-	f := mount(t, bucket())
+func TestRenameOverOpen(t *testing.T) { inSetups(t, testRenameOverOpen) }
+
+func testRenameOverOpen(t *testing.T, s *setup) {
+	f := mount(t, s.store(), s.on)
 	f.put("a", "new")
 	f.put("b", noise(100<<10, 1))
 	reader := f.open("b")
@@ -190,7 +198,9 @@ func (f *fixture) settle() {
 
 // TestRenameFails: neither name loses anything, dirty data of the target least
 // of all.
-func TestRenameFails(t *testing.T) {
+func TestRenameFails(t *testing.T) { inSetups(t, testRenameFails) }
+
+func testRenameFails(t *testing.T, s *setup) {
 	for name, fails := range map[string]func(faulty.Op) bool{
 		"Park": func(op faulty.Op) bool { return op.Verb == faulty.Copy && op.Key != "b" },
 		"Copy": func(op faulty.Op) bool { return op.Verb == faulty.Copy && op.Key == "b" },
@@ -198,7 +208,7 @@ func TestRenameFails(t *testing.T) {
 		"List": func(op faulty.Op) bool { return op.Verb == faulty.List },
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := mount(t, bucket())
+			f := mount(t, s.store(), s.on)
 			f.put("a", "from")
 			f.put("b", "to")
 			file := f.open("b")
@@ -218,13 +228,15 @@ func TestRenameFails(t *testing.T) {
 			f.has("b", "TO")
 			f.settle()
 			f.noLeftovers()
-			mount(t, f.mem).has("b", "TO")
+			mount(t, f.mem, s.on).has("b", "TO")
 		})
 	}
 }
 
-func TestRenameDirWithOpenFiles(t *testing.T) {
-	f := mount(t, bucket())
+func TestRenameDirWithOpenFiles(t *testing.T) { inSetups(t, testRenameDirWithOpenFiles) }
+
+func testRenameDirWithOpenFiles(t *testing.T, s *setup) {
+	f := mount(t, s.store(), s.on)
 	f.mkdir("d")
 	f.put("d/clean", noise(100<<10, 5))
 	f.put("d/sub/deep", "deep")
@@ -246,15 +258,17 @@ func TestRenameDirWithOpenFiles(t *testing.T) {
 	clean.Release()
 	dirty.Release()
 	f.absent("d")
-	mount(t, f.mem).has("e/clean", "more"+noise(100<<10, 5)[4:])
-	mount(t, f.mem).has("e/sub/dirty", "dirty more")
+	mount(t, f.mem, s.on).has("e/clean", "more"+noise(100<<10, 5)[4:])
+	mount(t, f.mem, s.on).has("e/sub/dirty", "dirty more")
 	f.noLeftovers()
 }
 
 // TestRenameDirFails: the tree is whole under its old name, and the copies are
 // gone.
-func TestRenameDirFails(t *testing.T) {
-	f := mount(t, bucket())
+func TestRenameDirFails(t *testing.T) { inSetups(t, testRenameDirFails) }
+
+func testRenameDirFails(t *testing.T, s *setup) {
+	f := mount(t, s.store(), s.on)
 	f.mkdir("d")
 	for _, p := range strings.Fields("d/a d/b d/c/x d/c/y") {
 		f.put(p, p)
@@ -282,8 +296,10 @@ func TestRenameDirFails(t *testing.T) {
 
 // TestRenameDirHalfWay: once everything is copied the rename is completed in
 // the background, as soon as the store lets it.
-func TestRenameDirHalfWay(t *testing.T) {
-	f := mount(t, bucket())
+func TestRenameDirHalfWay(t *testing.T) { inSetups(t, testRenameDirHalfWay) }
+
+func testRenameDirHalfWay(t *testing.T, s *setup) {
+	f := mount(t, s.store(), s.on)
 	for _, p := range strings.Fields("d/a d/b d/c/x d/c/y") {
 		f.put(p, p)
 	}
@@ -293,7 +309,7 @@ func TestRenameDirHalfWay(t *testing.T) {
 	f.healed()
 	f.must(f.doChores(f.ctx))
 	f.settle()
-	sameTree(t, treeOf(mount(t, f.mem)), movedTree(before, "d", "e"))
+	sameTree(t, treeOf(mount(t, f.mem, s.on)), movedTree(before, "d", "e"))
 	f.noLeftovers()
 }
 
@@ -321,16 +337,18 @@ func TestRenameEmptyImplicit(t *testing.T) {
 }
 
 // TestRenameOverForeign: what another host has put there meanwhile is seen.
-func TestRenameOverForeign(t *testing.T) {
-	f := mount(t, bucket(), long)
+func TestRenameOverForeign(t *testing.T) { inSetups(t, testRenameOverForeign) }
+
+func testRenameOverForeign(t *testing.T, s *setup) {
+	f := mount(t, s.store(), s.on, long)
 	f.put("a", "mine")
 	f.put("b", "old")
 	f.stat("b")
-	other := mount(t, f.mem, host("there"))
+	other := mount(t, f.mem, s.on, host("there"))
 	other.put("b", "theirs")
 	other.put("a", "changed")
 	f.rename("a", "b") // sees another version of both only when it is refused
-	mount(t, f.mem).has("b", "changed")
+	mount(t, f.mem, s.on).has("b", "changed")
 	f.absent("a")
 	f.put("c", "1")
 	other.put("new", "theirs")

@@ -135,7 +135,7 @@ func (r *Rule) accept(o *object, own bool) error {
 	switch allowed := r.AllowPlaintext && !own; {
 	case r.Keys != nil && !sealed && !allowed:
 		return fmt.Errorf("%s: object is %s where the policy has %s: %w", o.id.Key, o.form.mode(o), r.Mode, ErrDowngrade)
-	case r.S3EC != nil && plain && !allowed:
+	case r.S3EC != nil && plain && !isMarker(o.id.Key) && !allowed: // those formats have no directories
 		return fmt.Errorf("%s: object is %s where the policy has %s: %w", o.id.Key, o.form.mode(o), r.Mode, ErrDowngrade)
 	case r.RequireEncryption && plain && r.Server != nil && o.state.WeakerThan(r.state()):
 		return fmt.Errorf("%s: object is %s where the policy requires %s: %w", o.id.Key, o.state, r.Mode, ErrDowngrade)

@@ -12,12 +12,14 @@ import (
 // TestStress has writers, readers, renamers and removers at the same few
 // names. What is read is always whole; in the end the mount, a fresh one and
 // the bucket agree, and nothing is left behind.
-func TestStress(t *testing.T) {
-	rounds := 150
+func TestStress(t *testing.T) { inSetups(t, testStress) }
+
+func testStress(t *testing.T, s *setup) {
+	rounds := 100
 	if testing.Short() {
 		rounds = 30
 	}
-	f := mount(t, bucket(), func(o *Options) { o.AttrTimeout = 0 })
+	f := mount(t, s.store(), s.on, func(o *Options) { o.AttrTimeout = 0 })
 	f.mkdir("d")
 	f.mkdir("e")
 	names := strings.Fields("a b d/a d/b e/a e/b")
@@ -57,7 +59,7 @@ func TestStress(t *testing.T) {
 	g.Wait()
 	mine := treeOf(f)
 	f.must(f.Close(f.ctx))
-	sameTree(t, treeOf(mount(t, f.mem)), mine)
+	sameTree(t, treeOf(mount(t, f.mem, s.on)), mine)
 	for p := range mine {
 		if strings.Contains(p, "conflict") {
 			t.Errorf("a conflict with ourselves: %s", p)
@@ -119,8 +121,10 @@ func (f *fixture) readWhole(p string) error {
 }
 
 // TestConcurrentAppend: no append is lost or overwritten, commits in between.
-func TestConcurrentAppend(t *testing.T) {
-	f := mount(t, bucket())
+func TestConcurrentAppend(t *testing.T) { inSetups(t, testConcurrentAppend) }
+
+func testConcurrentAppend(t *testing.T, s *setup) {
+	f := mount(t, s.store(), s.on)
 	f.put("log", "")
 	var g sync.WaitGroup
 	for n := range 4 {
@@ -145,7 +149,7 @@ func TestConcurrentAppend(t *testing.T) {
 	}
 	g.Wait()
 	f.must(f.Close(f.ctx))
-	text, err := mount(t, f.mem).get("log")
+	text, err := mount(t, f.mem, s.on).get("log")
 	f.must(err)
 	lines := strings.Fields(text)
 	seen := map[string]bool{}
