@@ -67,7 +67,7 @@ func sshKey(key any) (identity, error) {
 	case *rsa.PrivateKey:
 		id, err = agessh.NewRSAIdentity(k)
 	default:
-		err = ErrUnsupported
+		err = errors.ErrUnsupported
 	}
 	if err != nil {
 		return identity{}, errors.New("it is an SSH key of a kind that age does not take (ssh-ed25519, ssh-rsa)")

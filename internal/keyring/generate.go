@@ -67,7 +67,7 @@ func newKey(kind string, now time.Time) ([]byte, Public, error) {
 		pub, _ := ed25519.NewKeyFromSeed(key[:]).Public().(ed25519.PublicKey)
 		public.ID = base64.StdEncoding.EncodeToString(pub)
 	default:
-		return nil, Public{}, fmt.Errorf("kind %q: %w", kind, ErrUnsupported)
+		return nil, Public{}, fmt.Errorf("%w: there is no kind %q", ErrKeySource, kind)
 	}
 	return append(base64.StdEncoding.AppendEncode(nil, key[:]), '\n'), public, nil
 }

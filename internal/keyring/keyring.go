@@ -58,9 +58,6 @@ var (
 	// user.
 	ErrKeySource = errors.New("key not usable")
 
-	// ErrUnsupported: a kind of key that this build cannot use.
-	ErrUnsupported = errors.New("kind of key not supported")
-
 	// What a Bucket answers.
 	ErrNotExist = errors.New("epoch object does not exist")
 	ErrExist    = errors.New("epoch object exists already")

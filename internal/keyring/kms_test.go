@@ -345,10 +345,17 @@ func (h *host) down() { h.kms.Fault(func(string, string) error { return errDown 
 // TestKMSDown: what is open stays open, the recheck tells.
 func TestKMSDown(t *testing.T) {
 	h := newHost(t)
-	r, s := h.mount(h.master(h.arn()))
+	one, two := h.master(h.arn()), h.master(h.arn())
+	r, s := h.mount(one, two)
 	id, key := h.current(s)
+	h.current(h.set(r, one))
+	h.current(h.set(r, two))
+	h.calls(map[string]int{"GenerateDataKey": 3, "Encrypt": 1})
 	h.down()
 	wants(t, r.Recheck(t.Context()), errDown)
+	if n := h.kms.Calls()["Decrypt"]; n > 2 {
+		t.Errorf("a KMS that is down was asked %d times for two keys", n)
+	}
 	if err := reads(t.Context(), r, "f", id, key); err != nil {
 		t.Error(err)
 	}
@@ -506,6 +513,16 @@ func TestOpenKMS(t *testing.T) {
 	h.kms.Deny(kmstest.DescribeKey)
 	if _, err := keyring.Open(t.Context(), keyring.Spec{Source: "kms:" + arn}, with); err != nil {
 		t.Errorf("a whole ARN needs no kms:DescribeKey: %v", err)
+	}
+}
+
+// TestSpecPrintsNoKey: a key may stand in the place of its source.
+func TestSpecPrintsNoKey(t *testing.T) {
+	const secret = "AGE-SECRET-KEY-1QQQSECRET"
+	for _, spec := range []keyring.Spec{{Source: secret}, {Source: secret + ":x"}, {Source: "file:" + secret}} {
+		if got := fmt.Sprintf("%v %+v %#v %q %s", spec, &spec, spec, spec, []keyring.Spec{spec}); strings.Contains(got, "SECRET") {
+			t.Errorf("prints %q", got)
+		}
 	}
 }
 

@@ -364,7 +364,7 @@ func TestGenerate(t *testing.T) {
 		}
 	}
 	_, err := Generate("rsa", filepath.Join(t.TempDir(), "x"), time.Now())
-	wantErr(t, err, ErrUnsupported)
+	wantErr(t, err, ErrKeySource)
 }
 
 // TestPrintingShowsNoKey prints keys with every verb.

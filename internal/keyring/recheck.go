@@ -1,10 +1,10 @@
 package keyring
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // Recheck reads every epoch in use again, for what other hosts did to it, and
@@ -25,15 +25,18 @@ func (r *Ring) Recheck(ctx context.Context) error {
 	clear(r.opened)
 	r.mu.Unlock()
 	var first error
+	silent := map[string]error{}
 	for _, e := range all {
-		if err := r.recheck(ctx, e.epoch.ID, e.sum()); err != nil && first == nil {
+		if err := r.recheck(ctx, e.epoch.ID, e.sum(), silent); err != nil && first == nil {
 			first = fmt.Errorf("recheck epoch %s: %w", e.epoch.ID, err)
 		}
 	}
 	return first
 }
 
-func (r *Ring) recheck(ctx context.Context, id EpochID, sum keySum) error {
+// recheck is of one epoch. silent are the KMS keys that were asked for in this
+// round and got no answer, and why: they are not waited for again.
+func (r *Ring) recheck(ctx context.Context, id EpochID, sum keySum, silent map[string]error) error {
 	leave, err := r.enter(ctx, id.String())
 	if err != nil {
 		return err
@@ -45,7 +48,7 @@ func (r *Ring) recheck(ctx context.Context, id EpochID, sum keySum) error {
 	if before == nil {
 		return nil
 	}
-	refused, troubled := r.ask(ctx, before)
+	refused, troubled := r.ask(ctx, before, silent)
 	if refused != nil {
 		r.drop(before, refused)
 		return nil
@@ -63,9 +66,16 @@ func (r *Ring) recheck(ctx context.Context, id EpochID, sum keySum) error {
 // ask opens an epoch with a wrap of KMS again, which takes KMS unless another
 // key does it: refused says that it does not open, troubled that KMS did not
 // say.
-func (r *Ring) ask(ctx context.Context, e *entry) (refused, troubled error) {
-	if !slices.ContainsFunc(r.openers(e.epoch), func(o opener) bool { return o.Kind() == KindKMS }) {
-		return nil, nil
+func (r *Ring) ask(ctx context.Context, e *entry, silent map[string]error) (refused, troubled error) {
+	var asked []string
+	for _, o := range r.openers(e.epoch) {
+		if o.Kind() == KindKMS {
+			asked = append(asked, o.ID())
+			troubled = cmp.Or(troubled, silent[o.ID()])
+		}
+	}
+	if asked == nil || troubled != nil {
+		return nil, troubled
 	}
 	key, err := r.unwrapNow(ctx, e.epoch)
 	switch {
@@ -74,6 +84,9 @@ func (r *Ring) ask(ctx context.Context, e *entry) (refused, troubled error) {
 		return nil, nil
 	case final(err):
 		return err, nil
+	}
+	for _, id := range asked {
+		silent[id] = err
 	}
 	return nil, err
 }
