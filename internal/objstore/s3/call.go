@@ -16,6 +16,7 @@ type call struct {
 	key    string
 	action string        // the permission that it takes
 	write  bool          // it may change the bucket
+	reads  bool          // it opens the body of an object
 	slow   bool          // the server works long before it answers (Copy, Complete)
 	bound  time.Duration // no new attempt begins after so long
 

@@ -109,10 +109,14 @@ func (f *failure) keyWords(c call, message string) string {
 		return fmt.Sprintf("permission %s%s is missing: grant kms:GenerateDataKey (writes) and kms:Decrypt (reads, multipart uploads, copies), in the policies of the caller and of the key", action, on)
 	case errors.Is(f.is, errWrongOrDenied):
 		return fmt.Sprintf("the key is wrong, or permission %s is missing", c.action)
+	case needed.MatchString(message): // words says what is missing
+		return ""
 	case errors.Is(f.is, objstore.ErrAccess) && c.carries.made:
 		return fmt.Sprintf("permission %s is missing, or the bucket refuses SSE-C, as new ones do since April 2026", c.action)
 	case errors.Is(f.is, objstore.ErrAccess) && c.carries.kms:
 		return fmt.Sprintf("permission %s is missing, or kms:GenerateDataKey or kms:Decrypt on the KMS key", c.action)
+	case errors.Is(f.is, objstore.ErrAccess) && c.reads:
+		return fmt.Sprintf("permission %s is missing, or kms:Decrypt if the object has a KMS key", c.action)
 	}
 	return ""
 }
@@ -122,20 +126,25 @@ type carried struct {
 	body   bool // a customer's key for a body, or an upload, that is there
 	source bool // one for the source of a copy
 	made   bool // one for the body to be made
-	kms    bool // the wish for a KMS key
+	kms    bool // the wish for a KMS key, of this request or the upload's first
 }
 
 // making notes what a request for a new body brings.
 func (c call) making(e *objstore.Encryption) call {
 	c.carries.made = secret(e.Writes())
-	c.carries.kms = strings.HasPrefix(e.Writes()[encryptionPrefix], "aws:kms")
+	c.carries.kms = byKMS(e)
 	return c
 }
 
 // on notes what a request for a body, or a part of an upload, brings.
 func (c call) on(e *objstore.Encryption) call {
 	c.carries.body = secret(e.Reads())
+	c.carries.kms = byKMS(e)
 	return c
+}
+
+func byKMS(e *objstore.Encryption) bool {
+	return strings.HasPrefix(e.Writes()[encryptionPrefix], "aws:kms")
 }
 
 // from notes what a copy brings for its source.

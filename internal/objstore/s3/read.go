@@ -127,6 +127,7 @@ func (s *Store) open(ctx context.Context, at objstore.ID, r objstore.Range) (got
 		RequestPayer: s.payer(), ExpectedBucketOwner: s.owner(),
 	}
 	c := s.reading("get", at.Key, "s3:GetObject").on(at.Encryption)
+	c.reads = true
 	if at.VersionID != "" {
 		c.action, c.absent = "s3:GetObjectVersion", objstore.ErrChanged
 	}

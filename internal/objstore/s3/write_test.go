@@ -54,7 +54,7 @@ func TestLostAnswerIsUnknown(t *testing.T) {
 		{"conflict", ifNone, []http.HandlerFunc{fails(409, "ConditionalRequestConflict")}, objstore.ErrExist, false},
 		{"lost, then denied", ifNone, []http.HandlerFunc{hangsUp, fails(403, "AccessDenied")}, objstore.ErrAccess, true},
 	} {
-		_, err := put(t.Context(), newFake(t, tc.handlers...).open(t, func(c *s3.Config) { c.CommitTimeout = 500 * time.Millisecond }), "x", tc.cond)
+		_, err := put(t.Context(), newFake(t, tc.handlers...).open(t, func(c *s3.Config) { c.CommitTimeout = 900 * time.Millisecond }), "x", tc.cond)
 		if !errors.Is(err, tc.want) || errors.Is(err, objstore.ErrUnknown) != tc.unknown {
 			t.Errorf("%s: %v", tc.name, err)
 		}
