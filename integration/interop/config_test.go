@@ -1,0 +1,56 @@
+package interop
+
+import (
+	"context"
+	"fmt"
+)
+
+// A party writes and reads encrypted objects of the bucket.
+type party interface {
+	write(ctx context.Context, key string, plaintext []byte, c config) error
+	read(ctx context.Context, key string, c config) ([]byte, error)
+}
+
+// A config is how an object is written, or what its reader knows.
+type config struct {
+	Keyring     string            `json:"keyring"`     // kms, aes, rsa
+	Secret      string            `json:"secret"`      // KMS key id; base64 of an AES-256 key, or of an RSA key in PKCS #8
+	Context     map[string]string `json:"context"`     // KMS's encryption context; with aes and rsa the material description
+	Commit      bool              `json:"commit"`      // suite 115, which commits to the key, rather than 114
+	Policy      string            `json:"policy"`      // reading: allow or require commitment
+	Instruction bool              `json:"instruction"` // the envelope goes into, or may be in, an instruction file
+	Part        int               `json:"part"`        // size of multipart's parts; 0 is one PUT
+}
+
+func (c config) String() string {
+	suite, place, how := "114", "metadata", "put"
+	if c.Commit {
+		suite = "115"
+	}
+	if c.Instruction {
+		place = "instruction"
+	}
+	if c.Part > 0 {
+		how = "multipart"
+	}
+	return fmt.Sprintf("%s/%s/%s/%s", c.Keyring, suite, place, how)
+}
+
+// configs are all ways of writing an object in one PUT, as world's keys allow.
+func configs() []config {
+	var all []config
+	for _, keyring := range []string{"kms", "aes", "rsa"} {
+		for _, commit := range []bool{false, true} {
+			for _, instruction := range []bool{false, true} {
+				all = append(all, config{
+					Keyring: keyring, Secret: world.secrets[keyring][0], Context: context1, Commit: commit,
+					Policy: "allow", Instruction: instruction,
+				})
+			}
+		}
+	}
+	return all
+}
+
+// context1 has what writers of JSON escape, or not.
+var context1 = map[string]string{"tenant": `a<b>&"c"\d/e`, "path": "x y"}

@@ -1,0 +1,131 @@
+package interop
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// What AWS's clients refuse sigilfs refuses, and it refuses every tampering
+// also where one of them reads on.
+func TestTampered(t *testing.T) {
+	everyObject(t, func(t *testing.T, w implementation, c config, o stored) {
+		for _, tamper := range tamperings() {
+			if tamper.on != nil && !tamper.on(c) {
+				continue
+			}
+			t.Run(tamper.name, func(t *testing.T) {
+				changed := o.clone()
+				tamper.do(&changed)
+				refused(t, w, c, changed, tamper)
+			})
+		}
+		t.Run("body of another object", func(t *testing.T) {
+			other := written(t, w, c, t.Name()+"/other")
+			refused(t, w, c, splice(o, other), tampering{})
+		})
+	})
+}
+
+// An object that nobody touched is refused to a reader that lacks the key, the
+// context, or what its policy asks for.
+func TestMisread(t *testing.T) {
+	everyObject(t, func(t *testing.T, w implementation, c config, o stored) {
+		for _, m := range misreadings(c) {
+			t.Run(m.name, func(t *testing.T) { refused(t, w, m.config, o, tampering{}) })
+		}
+	})
+}
+
+// A misreading is a reader's configuration that is not the object's.
+type misreading struct {
+	name string
+	config
+}
+
+func misreadings(c config) []misreading {
+	var all []misreading
+	add := func(name string, on bool, change func(*config)) {
+		if on {
+			other := c
+			change(&other)
+			all = append(all, misreading{name, other})
+		}
+	}
+	add("wrong key", true, func(o *config) { o.Secret = world.secrets[c.Keyring][1] })
+	for _, keyring := range []string{"kms", "aes", "rsa"} {
+		add("keyring "+keyring, keyring != c.Keyring, func(o *config) { o.Keyring, o.Secret = keyring, world.secrets[keyring][0] })
+	}
+	kms := c.Keyring == "kms"
+	add("no context", kms, func(o *config) { o.Context = map[string]string{} })
+	add("other context", kms, func(o *config) { o.Context = map[string]string{"tenant": "another", "path": "x y"} })
+	add("part of the context", kms, func(o *config) { o.Context = map[string]string{"path": "x y"} })
+	add("commitment required", !c.Commit, func(o *config) { o.Policy = "require" })
+	add("instruction files not in use", c.Instruction, func(o *config) { o.Instruction = false })
+	return all
+}
+
+// everyObject does for one object of every config, by the newest client of
+// AWS's and by sigilfs.
+func everyObject(t *testing.T, do func(t *testing.T, w implementation, c config, o stored)) {
+	for _, w := range []implementation{world.newest(), world.sigilfs} {
+		for _, c := range configs() {
+			if !world.tally.can(w, c, true) {
+				continue
+			}
+			t.Run(w.name+"/"+c.String(), func(t *testing.T) {
+				t.Parallel()
+				do(t, w, c, written(t, w, c, t.Name()))
+			})
+		}
+	}
+}
+
+// written writes an object and proves that everyone reads it: what fails later
+// fails for what was done to it.
+func written(t *testing.T, w implementation, c config, key string) stored {
+	t.Helper()
+	want := plaintext(1000)
+	if err := w.write(t.Context(), key, want, c); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range world.readers(c) {
+		if got, err := r.read(t.Context(), key, c); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("%s reads %d bytes: %v", r.name, len(got), err)
+		}
+	}
+	o, err := load(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// refused stores the object and demands that nobody reads it, but those of
+// AWS's that are known to.
+func refused(t *testing.T, w implementation, c config, o stored, known tampering) {
+	t.Helper()
+	key := t.Name()
+	if err := o.save(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range world.readers(c) {
+		if slices.Contains(known.mutes, r.name) {
+			continue
+		}
+		got, err := r.read(t.Context(), key, c)
+		switch {
+		case errors.Is(err, errBroken):
+			t.Errorf("%s: %v", r.name, err)
+		case err != nil:
+			t.Logf("%s: %s", r.name, strings.SplitN(err.Error(), "\n", 2)[0])
+			world.tally.add(row{w.name, r.name, "refused"})
+		case slices.Contains(known.passes, r.name):
+			world.tally.add(row{w.name, r.name, "read on"})
+		default:
+			t.Errorf("%s read %d bytes", r.name, len(got))
+		}
+	}
+}
