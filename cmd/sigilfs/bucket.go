@@ -12,7 +12,10 @@ import (
 )
 
 // bucket is the store, as far as the key ring needs one.
-type bucket struct{ store objstore.Store }
+type bucket struct {
+	store   objstore.Store
+	beneath *objstore.Encryption // what S3 is asked to do with epochs; nil: nothing
+}
 
 var _ keyring.Bucket = bucket{}
 
@@ -53,7 +56,7 @@ func (b bucket) Replace(ctx context.Context, key string, data []byte, etag strin
 
 func (b bucket) put(ctx context.Context, key string, data []byte, cond objstore.Condition) error {
 	_, err := b.store.Put(ctx, key, bytes.NewReader(data), int64(len(data)), objstore.PutOptions{
-		Condition: cond, System: map[string]string{"content-type": "application/json"},
+		Condition: cond, System: map[string]string{"content-type": "application/json"}, Encryption: b.beneath,
 	})
 	return err
 }

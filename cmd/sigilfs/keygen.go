@@ -28,8 +28,8 @@ exists is never overwritten.
     aes    a 256-bit key, for mount --encryption client --key file:FILE (default)
     age    an age identity, for --key file:FILE; its recipient, which is printed
            too, is for hosts that may write but not read: --key age:RECIPIENT
-    ssec   a key for SSE-C        } the modes that use
-    sign   a key to sign epochs   } these come later`,
+    ssec   a key for SSE-C, for mount --encryption sse-c --key file:FILE
+    sign   a key to sign epochs, which comes later`,
 		Args: arguments(0, "sigilfs keygen -o FILE"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if !slices.Contains(keyKinds(), kind) {

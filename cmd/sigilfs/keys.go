@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/sigilfs/sigilfs/internal/config"
@@ -12,16 +11,6 @@ import (
 	"github.com/sigilfs/sigilfs/internal/volume"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 )
-
-// keySet are the opened keys: write wrap what is written here, all open.
-type keySet struct {
-	write, all []keyring.Master
-}
-
-// canRead tells whether any of the keys opens what it wraps.
-func (k keySet) canRead() bool {
-	return slices.ContainsFunc(k.all, keyring.Master.CanUnwrap)
-}
 
 // openKeys opens each configured key once, and gives the rules theirs.
 func (m *mounting) openKeys(ctx context.Context) error {
@@ -32,16 +21,21 @@ func (m *mounting) openKeys(ctx context.Context) error {
 			return keySourceError(k, err)
 		}
 		opened[k.Name] = made
-		if made.master != nil {
-			m.keys.all = append(m.keys.all, made.master)
-		}
+		m.opened = append(m.opened, made)
 	}
 	m.rules = resolve(m.set, opened)
-	root := m.rules[len(m.rules)-1]
-	for _, k := range root.keys {
-		m.keys.write = append(m.keys.write, k.master)
-	}
 	return nil
+}
+
+// masters are the opened keys that wrap or open epochs.
+func (m *mounting) masters() []keyring.Master {
+	var all []keyring.Master
+	for _, k := range m.opened {
+		if k.master != nil {
+			all = append(all, k.master)
+		}
+	}
+	return all
 }
 
 // sources is how keys are reached: commands complain on our stderr, passphrases
@@ -67,18 +61,18 @@ func keySourceError(k config.Key, err error) error {
 	return mountError("%s: %w", where, err)
 }
 
-// keys is the key ring, and the key set of a mount, as a volume sees them.
-type keys struct {
-	ring *keyring.Ring
-	set  *keyring.Set
-}
+// keys is the key ring as a volume sees it.
+type keys struct{ ring *keyring.Ring }
+
+// keySet is a key set of it.
+type keySet struct{ set *keyring.Set }
 
 var (
 	_ volume.Keys   = keys{}
-	_ volume.KeySet = keys{}
+	_ volume.KeySet = keySet{}
 )
 
-func (k keys) Current(ctx context.Context) (sigil.Epoch, error) {
+func (k keySet) Current(ctx context.Context) (sigil.Epoch, error) {
 	id, key, err := k.set.Current(ctx)
 	if err != nil {
 		return sigil.Epoch{}, keyError(err)
@@ -86,7 +80,7 @@ func (k keys) Current(ctx context.Context) (sigil.Epoch, error) {
 	return epoch(id, key), nil
 }
 
-func (k keys) MayKeep(ctx context.Context, object string, id sigil.EpochID) (bool, error) {
+func (k keySet) MayKeep(ctx context.Context, object string, id sigil.EpochID) (bool, error) {
 	ok, err := k.set.MayKeep(ctx, object, keyring.EpochID(id))
 	if err != nil {
 		return false, keyError(err)

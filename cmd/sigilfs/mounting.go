@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"github.com/sigilfs/sigilfs/cache"
 	"github.com/sigilfs/sigilfs/cache/spool"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/control"
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/keymemory"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/mountpoint"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/state"
 	"github.com/sigilfs/sigilfs/fs"
@@ -20,6 +22,7 @@ import (
 	"github.com/sigilfs/sigilfs/internal/objstore/s3"
 	"github.com/sigilfs/sigilfs/internal/volume"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 )
 
 // mounting is one mount: what is open, in the order in which it was opened. A
@@ -29,7 +32,7 @@ type mounting struct {
 	log    *logrus.Logger
 	stderr io.Writer
 
-	keys     keySet
+	opened   []*key      // all keys, as configured
 	kms      *kms.Client // nil: no key needs it
 	rules    []rule      // the longest prefix first
 	dir      string      // mountpoint, canonical
@@ -37,7 +40,9 @@ type mounting struct {
 	state    *state.Dir
 	caps     objstore.Capabilities
 	ring     *keyring.Ring
-	keySet   *keyring.Set // what this mount seals under
+	own      *keyring.Set    // what the volume's own objects are sealed under; nil: nothing
+	policy   []volume.Rule   // rules, as the volume takes them
+	memory   *keymemory.File // of SSE-C keys; nil: none
 	spool    *spool.Spool
 	spoolDir string
 	cache    *cache.Cache
@@ -54,7 +59,7 @@ type mounting struct {
 // then a matter for serve, which unmounts.
 func (m *mounting) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		m.openKeys, m.prepareDir, m.openStore, m.openState, m.probe, m.openRing, m.openSpool, m.openVolume, m.mount,
+		m.openKeys, m.prepareDir, m.openStore, m.openState, m.probe, m.openRing, m.openPolicy, m.probeEncryption, m.openSpool, m.openVolume, m.mount,
 	} {
 		if ctx.Err() != nil {
 			return mountError("%s: %w", m.set.target.Spec, context.Cause(ctx))
@@ -100,7 +105,7 @@ func (m *mounting) openStore(ctx context.Context) error {
 		return err
 	}
 	if strings.HasPrefix(strings.ToLower(store.Endpoint()), "http:") && !s.insecure {
-		m.log.WithField("endpoint", store.Endpoint()).Warn("the endpoint is plain http: names and requests can be seen and answers forged on the way, content is encrypted; use https")
+		m.log.WithField("endpoint", store.Endpoint()).Warnf("the endpoint is plain http: names and requests can be seen and answers forged on the way, %s; use https", onTheWay(s.policy))
 	}
 	return nil
 }
@@ -165,15 +170,26 @@ func (m *mounting) probe(ctx context.Context) error {
 
 func (m *mounting) openVolume(ctx context.Context) error {
 	s := m.set
-	m.cache = cache.New(cache.Options{Bytes: s.cacheBytes()})
-	ring := keys{m.ring, m.keySet}
-	m.volume = volume.New(volume.Options{
-		Store: m.store, Keys: ring, Rules: []volume.Rule{{Mode: "client", Keys: ring}}, Spool: m.spool, Cache: m.cache, Log: m.log,
+	opt := volume.Options{
+		Store: m.store, Keys: keys{m.ring}, Rules: m.policy, S3ECKeys: m.s3ecKeys(), Spool: m.spool, Log: m.log,
 		Prefix: s.target.Prefix, Root: s.volumeRoot, Host: m.host(), ReadOnly: s.readOnly,
 		UID: s.uid, GID: s.gid, DirMode: s.dirMode, FileMode: s.fileMode, StorageClass: s.storageClass,
 		AttrTimeout: believed(s.attrTimeout), OnConflict: conflictPolicy(s.onConflict),
 		RenameDirLimit: s.renameDirLimit, Capabilities: m.caps,
-	})
+	}
+	var err error
+	if opt.Customers, err = m.customers(); err != nil {
+		return mountError("%w", err)
+	}
+	if m.memory != nil {
+		opt.KeyMemory = m.memory
+	}
+	if opt.ScratchDir, opt.ScratchSize, err = m.scratch(); err != nil {
+		return systemError("%w", err)
+	}
+	m.cache = cache.New(cache.Options{Bytes: s.cacheBytes()})
+	opt.Cache = m.cache
+	m.volume = volume.New(opt)
 	// The volume works on this context for as long as it lives; ctx, which ends
 	// with the start, may only interrupt it until then.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -187,6 +203,19 @@ func (m *mounting) openVolume(ctx context.Context) error {
 		return mountError("%s: %w", s.target.Spec, context.Cause(ctx))
 	}
 	return nil
+}
+
+// scratch is where bodies are verified before they are read, and the most bytes
+// that they take there: nothing is left of them when the mount ends.
+func (m *mounting) scratch() (dir string, size int64, err error) {
+	if m.spool != nil {
+		return m.spoolDir, m.spool.Limit(), nil
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(os.TempDir(), &fs); err != nil {
+		return "", 0, fmt.Errorf("%s: %w", os.TempDir(), err)
+	}
+	return os.TempDir(), max(1, int64(fs.Bavail)*fs.Bsize/2), nil //nolint:gosec // far below 2^63
 }
 
 // host names this host in the bucket; a read-only mount leaves no name.
@@ -237,6 +266,6 @@ func (m *mounting) mount(ctx context.Context) error {
 		m.server.Wait()
 	}()
 	m.recheck = startRecheck(context.WithoutCancel(ctx), m.ring, s.keyRecheck, m.log)
-	m.log.Infof("mounted %s on %s", s.source, m.dir)
+	m.log.Infof("mounted %s on %s", s.target.Spec, m.dir)
 	return nil
 }

@@ -268,23 +268,3 @@ func needsKey(mode config.Mode) error {
 	}
 	return fmt.Errorf("--encryption %s needs --key, %s", mode, how)
 }
-
-// supported refuses what is configured and not wired into the volume yet.
-func supported(p config.Policy) error {
-	for _, r := range p.Rules {
-		switch {
-		case r.Mode != config.Client:
-			return usageError("%s: mode %s is not supported by this version; write client", r.At, r.Mode)
-		case r.Prefix != "":
-			return usageError("%s: rules for prefixes are not supported by this version", r.At)
-		case r.SSE != nil:
-			return usageError("%s: sse beneath client is not supported by this version", r.At)
-		}
-	}
-	for _, k := range p.Keys {
-		if k.Kind == config.SSE || k.Kind == config.RSA {
-			return usageError("%s: keys of kind %s are not supported by this version", k.At, k.Kind)
-		}
-	}
-	return nil
-}

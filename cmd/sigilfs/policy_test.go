@@ -145,6 +145,7 @@ func TestPolicyErrors(t *testing.T) {
 		{[]string{"--encryption", "sse-kms", "--key", "file:x"}, "mode sse-kms takes no key from such a place, but one of: kms"},
 		{[]string{"--encryption", "sse-c", "--key", "kms:alias/x"}, "sse-c takes no key of kind kms"},
 		{[]string{"--encryption", "client,key=a", "--encryption", "b/=sse-c,key=a", "--key", "a=file:x"}, "takes no key of kind ssec"},
+		{[]string{"--encryption", "a/=client,key=a", "--encryption", "sse-c,key=a", "--key", "a=file:x"}, "mode client takes no key of kind ssec"},
 		{[]string{"--encryption", "s3ec", "--key", "rsa:file:x"}, "an rsa key only reads"},
 		{[]string{"--key", "file:x", "--encryption", "a/=none"}, "--key without a name goes with --encryption"},
 		{[]string{"--encryption", "none", "--also-key", "file:x"}, "--also-key goes with --encryption client"},
@@ -313,6 +314,19 @@ func TestResolve(t *testing.T) {
 		{"", main, main.Context, false, true},
 	}, got, cmp.Comparer(func(a, b *key) bool { return a == b }), cmpopts.EquateEmpty()); d != "" {
 		t.Error(d)
+	}
+	s, err = policyOf(t, "s3://acme", "--allow-plaintext", "--encryption", "client", "--encryption", "a/=client,key=--key 1,require-encryption", "--encryption", "b/=none", "--key", "file:x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range resolve(s, map[string]*key{"--key 1": main}) {
+		if r.allowPlaintext != (r.Prefix == "") || r.requireEncryption != (r.Prefix == "a/") {
+			t.Errorf("%q: allow %v, require %v", r.Prefix, r.allowPlaintext, r.requireEncryption)
+		}
+	}
+	s, err = policyOf(t, writeConfig(t, fileText))
+	if err != nil {
+		t.Fatal(err)
 	}
 	if serverOnly(s.policy, "main") || serverOnly(s.policy, "old") {
 		t.Error("a key that this host needs is taken for S3's")

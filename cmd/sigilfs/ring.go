@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sigilfs/sigilfs/internal/config"
 	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 )
@@ -21,8 +22,9 @@ func (m *mounting) openRing(ctx context.Context) error {
 			return systemError("%w", err)
 		}
 	}
+	masters := m.masters()
 	ring, err := keyring.New(keyring.Options{
-		Masters: m.keys.all, Bucket: bucket{m.store}, VolumeRoot: m.set.volumeRoot,
+		Masters: masters, Bucket: bucket{m.store, m.beneath()}, VolumeRoot: m.set.volumeRoot,
 		ReadOnly: m.set.readOnly, Dir: memory, Host: m.host(),
 		Report: newReporter(m.log).report,
 	})
@@ -30,22 +32,44 @@ func (m *mounting) openRing(ctx context.Context) error {
 		return mountError("%w", err)
 	}
 	m.ring = ring
-	if m.keySet, err = ring.Set(m.keys.write); err != nil {
-		return mountError("%w", err)
-	}
-	switch err := checkKeys(ctx, m.store, ring, m.keys, m.set.volumeRoot); {
+	switch err := checkKeys(ctx, m.store, ring, masters, m.set.volumeRoot); {
 	case errors.Is(err, errWrongKeys):
 		m.log.Warnf("%v; files there will not open: give the key under which they were written with --key, once more for each key that only reads", err)
 	case err != nil:
 		return explainStore(m.set.target.Spec, err)
 	}
-	if m.set.readOnly {
-		return nil
-	}
-	if _, _, err := m.keySet.Current(ctx); err != nil {
-		return explainStore(m.set.target.Spec, err)
+	return m.openSets(ctx)
+}
+
+// openSets proves, for each rule that seals, that its keys wrap and the bucket
+// takes an epoch. The volume's own objects, and so the spool, are under the set
+// of the root or, where that does not seal, of the shortest prefix that does.
+func (m *mounting) openSets(ctx context.Context) error {
+	for _, r := range m.rules { // the longest prefix first
+		if r.Mode != config.Client {
+			continue
+		}
+		set, err := m.setOf(r)
+		if err != nil {
+			return mountError("%s: %w", r.At, err)
+		}
+		m.own = set
+		if m.set.readOnly {
+			continue
+		}
+		if _, _, err := set.Current(ctx); err != nil {
+			return explainStore(m.set.target.Spec, err)
+		}
 	}
 	return nil
+}
+
+func (m *mounting) setOf(r rule) (*keyring.Set, error) {
+	var masters []keyring.Master
+	for _, k := range r.keys {
+		masters = append(masters, k.master)
+	}
+	return m.ring.Set(masters)
 }
 
 // Bounds of checkKeys. The newest epochs are tried: a host's own is among them.
@@ -60,8 +84,8 @@ var errWrongKeys = errors.New("wrong key")
 // checkKeys gives errWrongKeys for keys that open nothing of what is there.
 // That is a warning: hosts with keys of their own may share a volume. Who holds
 // public keys only never reads, and is not warned; who may not list cannot be.
-func checkKeys(ctx context.Context, store objstore.Store, ring *keyring.Ring, have keySet, root string) error {
-	if !have.canRead() {
+func checkKeys(ctx context.Context, store objstore.Store, ring *keyring.Ring, have []keyring.Master, root string) error {
+	if !slices.ContainsFunc(have, keyring.Master.CanUnwrap) {
 		return nil
 	}
 	dir := root + ".sigil/epochs/"
@@ -93,7 +117,7 @@ func checkKeys(ctx context.Context, store objstore.Store, ring *keyring.Ring, ha
 		return nil
 	}
 	var ids []string
-	for _, master := range have.all {
+	for _, master := range have {
 		ids = append(ids, master.ID())
 	}
 	return fmt.Errorf("%w: %s opens nothing of what is in %s (%w)", errWrongKeys, strings.Join(ids, " or "), dir, last)

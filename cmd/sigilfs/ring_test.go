@@ -45,10 +45,16 @@ func newRecipient(t *testing.T) keyring.Master {
 	return m
 }
 
+// ringAndSet is what a mount with one rule has.
+type ringAndSet struct {
+	keys
+	keySet
+}
+
 // newRing gives a ring whose first key writes.
-func newRing(t *testing.T, store objstore.Store, masters ...keyring.Master) keys {
+func newRing(t *testing.T, store objstore.Store, masters ...keyring.Master) ringAndSet {
 	t.Helper()
-	r, err := keyring.New(keyring.Options{Masters: masters, Bucket: bucket{store}, VolumeRoot: testRoot, Host: "h"})
+	r, err := keyring.New(keyring.Options{Masters: masters, Bucket: bucket{store: store}, VolumeRoot: testRoot, Host: "h"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,15 +62,14 @@ func newRing(t *testing.T, store objstore.Store, masters ...keyring.Master) keys
 	if err != nil {
 		t.Fatal(err)
 	}
-	return keys{r, set}
+	return ringAndSet{keys{r}, keySet{set}}
 }
 
 func TestCheckKeys(t *testing.T) {
 	store := mem.New(mem.Options{})
 	mine, other, public := newMaster(t), newMaster(t), newRecipient(t)
 	check := func(masters ...keyring.Master) error {
-		set := keySet{write: masters[:1], all: masters}
-		return checkKeys(t.Context(), store, newRing(t, store, masters...).ring, set, testRoot)
+		return checkKeys(t.Context(), store, newRing(t, store, masters...).ring, masters, testRoot)
 	}
 	if err := check(mine); err != nil {
 		t.Errorf("an empty bucket: %v", err)
@@ -123,11 +128,11 @@ func (denied) Get(context.Context, objstore.ID, objstore.Range) (objstore.Info, 
 
 func TestBucketAdapter(t *testing.T) {
 	store := mem.New(mem.Options{})
-	b := bucket{store}
+	b := bucket{store: store}
 	if _, _, err := b.Get(t.Context(), "e"); !errors.Is(err, keyring.ErrNotExist) {
 		t.Errorf("absent: %v", err)
 	}
-	if _, _, err := (bucket{denied{store}}).Get(t.Context(), "e"); !errors.Is(err, keyring.ErrNotExist) {
+	if _, _, err := (bucket{store: denied{store}}).Get(t.Context(), "e"); !errors.Is(err, keyring.ErrNotExist) {
 		t.Errorf("denied: %v", err)
 	}
 	if _, _, err := b.Get(t.Context(), strings.Repeat("d", objstore.MaxKeyLen)+"/e"); !errors.Is(err, keyring.ErrNotExist) {

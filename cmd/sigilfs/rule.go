@@ -111,6 +111,16 @@ func checkTransport(endpoint string, p config.Policy, insecure bool) error {
 	return usageError("%s is plain http, and keys of sse-c go with every request: use https", endpoint)
 }
 
+// onTheWay says what a plain line shows of content.
+func onTheWay(p config.Policy) string {
+	for _, r := range p.Rules {
+		if r.Mode != config.Client && r.Mode != config.S3EC {
+			return "and content read under every mode but client and s3ec"
+		}
+	}
+	return "content is encrypted"
+}
+
 func hasCustomerKeys(p config.Policy) bool {
 	for _, k := range p.Keys {
 		if k.Kind == config.SSE {

@@ -251,6 +251,9 @@ func (m *mounting) release() {
 	if m.cache != nil {
 		errs = append(errs, m.cache.Close())
 	}
+	if m.memory != nil {
+		errs = append(errs, m.memory.Save())
+	}
 	if m.spool != nil {
 		errs = append(errs, m.spool.Close())
 		_ = os.Remove(m.spoolDir) // goes if it is empty

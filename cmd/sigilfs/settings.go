@@ -81,7 +81,7 @@ func (s *settings) check() error {
 			return err
 		}
 	}
-	return supported(s.policy)
+	return nil
 }
 
 func (s *settings) checkStore() error {

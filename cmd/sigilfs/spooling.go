@@ -34,8 +34,8 @@ func (m *mounting) openSpool(ctx context.Context) error {
 // spoolRecord seals the spool key so that a later mount opens it: under the own
 // epoch, or, where this host cannot open that again, under a key of its disk.
 func (m *mounting) spoolRecord(ctx context.Context, key *spoolkey.Key) ([]byte, error) {
-	if m.keySet.CanReopen() {
-		id, _, err := m.keySet.Current(ctx)
+	if m.own != nil && m.own.CanReopen() {
+		id, _, err := m.own.Current(ctx)
 		if err != nil {
 			return nil, explainStore(m.set.target.Spec, err)
 		}

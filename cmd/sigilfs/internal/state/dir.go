@@ -80,6 +80,9 @@ func (d *Dir) Host() string { return d.host }
 // Epochs is where the key ring keeps its memory.
 func (d *Dir) Epochs() string { return filepath.Join(d.path, "epochs") }
 
+// CustomerKeys is where it is remembered which SSE-C key objects have.
+func (d *Dir) CustomerKeys() string { return filepath.Join(d.path, "customer-keys") }
+
 // SpoolKeyFile is where a key for the spool lies if nothing better is there.
 func (d *Dir) SpoolKeyFile() string { return filepath.Join(d.path, "spool.key") }
 
@@ -143,8 +146,8 @@ func countFiles(path string) (int, error) {
 		if id == "key" {
 			continue
 		}
-		if !dotted || id == "" {
-			id = "/" + e.Name()
+		if !dotted {
+			id = "/" + id
 		}
 		ids[id] = true
 	}

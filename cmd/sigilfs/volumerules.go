@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/keymemory"
+	"github.com/sigilfs/sigilfs/internal/config"
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/volume"
+	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
+	"github.com/sigilfs/sigilfs/objcrypt/sse"
+)
+
+// openPolicy makes of each rule what the volume writes by.
+func (m *mounting) openPolicy(ctx context.Context) error {
+	for _, r := range m.rules {
+		v, err := m.volumeRule(ctx, r)
+		if err != nil {
+			return err
+		}
+		m.policy = append(m.policy, v)
+	}
+	return m.openMemory()
+}
+
+// openMemory opens what is remembered of SSE-C keys, where there are any.
+func (m *mounting) openMemory() error {
+	if m.state == nil || !hasCustomerKeys(m.set.policy) {
+		return nil
+	}
+	memory, err := keymemory.Open(m.state.CustomerKeys())
+	if err != nil {
+		return systemError("%w", err)
+	}
+	m.memory = memory
+	return nil
+}
+
+func (m *mounting) volumeRule(ctx context.Context, r rule) (volume.Rule, error) {
+	v := volume.Rule{
+		Prefix: m.set.target.Prefix + r.Prefix, Mode: string(r.Mode),
+		AllowPlaintext: r.allowPlaintext, RequireEncryption: r.requireEncryption,
+		Reading:      s3ec.Policy{RequireCommitment: r.RequireCommitment, LegacyWrapping: r.LegacyWrapping, LegacyCBC: r.LegacyCBC},
+		Instructions: r.InstructionFiles,
+	}
+	var err error
+	switch r.Mode {
+	case config.Client:
+		v.Keys, err = m.clientKeys(r)
+	case config.S3EC:
+		v.S3EC, err = s3ecWriter(r)
+	case config.BucketDefault:
+		v.Server, err = m.bucketDefault(ctx)
+		v.Assumed = true
+	default:
+		v.Server, err = serverMode(r.Mode, first(r.keys), r.context, r.BucketKey)
+	}
+	if err == nil && r.sse != nil {
+		v.Server, err = serverMode(r.sse.Mode, r.sse.key, r.sse.context, r.sse.BucketKey)
+	}
+	if err != nil {
+		return v, mountError("%s: %w", r.At, err)
+	}
+	return v, nil
+}
+
+func first(keys []*key) *key {
+	if len(keys) == 0 {
+		return nil
+	}
+	return keys[0]
+}
+
+// clientKeys is the key set of a rule.
+func (m *mounting) clientKeys(r rule) (volume.KeySet, error) {
+	set, err := m.setOf(r)
+	if err != nil {
+		return nil, err
+	}
+	return keySet{set}, nil
+}
+
+// s3ecWriter is the key of a rule that writes; a key that only reads gives
+// none, and then nothing is written.
+func s3ecWriter(r rule) (*volume.S3EC, error) {
+	k := first(r.keys)
+	if k == nil {
+		return nil, errors.New("mode s3ec needs a key")
+	}
+	w := &volume.S3EC{Format: s3ec.FormatV3}
+	if r.Version == 2 {
+		w.Format = s3ec.FormatV2
+	}
+	w.Key, _ = k.s3ec.(s3ec.Sealer)
+	return w, nil
+}
+
+// serverMode is what S3 is asked for; nil for mode none.
+func serverMode(mode config.Mode, k *key, context map[string]string, bucketKey *bool) (*sse.Mode, error) {
+	id := ""
+	if k != nil {
+		id = k.ID
+	}
+	switch mode {
+	case config.SSES3:
+		return sse.S3(), nil
+	case config.SSEKMS:
+		return sse.KMS(id, context, bucketKey)
+	case config.DSSEKMS:
+		return sse.DSSE(id, context)
+	case config.SSEC:
+		if k == nil {
+			return nil, errors.New("mode sse-c needs a key")
+		}
+		return sse.Customer(k.customer)
+	}
+	return nil, nil
+}
+
+// bucketDefault asks what the bucket does by itself. One that encrypts nothing
+// by default is refused: that is mode none.
+func (m *mounting) bucketDefault(ctx context.Context) (*sse.Mode, error) {
+	got, err := m.store.DefaultEncryption(ctx)
+	switch {
+	case errors.Is(err, objstore.ErrAccess) || errors.Is(err, objstore.ErrUnsupported):
+		return nil, fmt.Errorf("what the bucket encrypts by default is not known, so nothing could be held against it: %w (grant s3:GetEncryptionConfiguration, or name a mode)", err)
+	case err != nil:
+		return nil, explainStore(m.set.target.Spec, err)
+	}
+	mode, err := sse.Of(got.Encrypted).Again()
+	if err != nil {
+		return nil, err
+	}
+	if mode == nil {
+		return nil, errors.New("the bucket has no default encryption; name a mode, such as sse-s3")
+	}
+	return mode, nil
+}
+
+// beneath is what S3 is asked to do with epochs, as with other objects of the
+// root: a bucket may take nothing without. But not SSE-C: they are wrapped and
+// authenticated as they are, and must be read where those keys are gone.
+func (m *mounting) beneath() *objstore.Encryption {
+	r := m.rules[len(m.rules)-1]
+	if r.sse == nil || r.sse.Mode == config.SSEC {
+		return nil
+	}
+	mode, err := serverMode(r.sse.Mode, r.sse.key, r.sse.context, r.sse.BucketKey)
+	if err != nil {
+		return nil // volumeRule says so
+	}
+	return &objstore.Encryption{Write: mode.Write()}
+}
+
+// customers are all keys of SSE-C, to read with.
+func (m *mounting) customers() ([]*sse.Mode, error) {
+	var all []*sse.Mode
+	for _, k := range m.opened {
+		if k.customer.IsZero() {
+			continue
+		}
+		mode, err := sse.Customer(k.customer)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, mode)
+	}
+	return all, nil
+}
+
+// s3ecKeys are all keys that open objects of the S3 Encryption Client.
+func (m *mounting) s3ecKeys() s3ec.Keyring {
+	var all s3ec.Keyring
+	for _, k := range m.opened {
+		if k.s3ec != nil {
+			all = append(all, k.s3ec)
+		}
+	}
+	return all
+}
+
+// probeEncryption sees before the mount whether the server does what each rule
+// asks of it: one that ignores the request would store everything in the clear.
+func (m *mounting) probeEncryption(ctx context.Context) error {
+	if m.set.readOnly {
+		return nil
+	}
+	asked := map[string]bool{}
+	for i, r := range m.policy {
+		if r.Server == nil || asked[r.Server.String()] {
+			continue
+		}
+		asked[r.Server.String()] = true
+		if err := m.probeMode(ctx, r); err != nil {
+			return mountError("%s: mode %s: %w", m.rules[i].At, r.Mode, err)
+		}
+	}
+	return nil
+}
+
+func (m *mounting) probeMode(ctx context.Context, r volume.Rule) error {
+	var enc *objstore.Encryption
+	if !r.Assumed {
+		enc = &objstore.Encryption{Write: r.Server.Write(), Read: r.Server.Read(), Source: r.Server.Source()}
+	}
+	confirm := func(h objstore.Header) error { return r.Server.Confirm(h) }
+	got, err := objstore.ProbeEncryption(ctx, m.store, m.set.volumeRoot+".sigil/doctor/", enc, confirm)
+	switch {
+	case errors.Is(err, objstore.ErrKeyBlocked):
+		return fmt.Errorf("%w: this bucket takes no keys of its customers (SSE-C), as all new ones since April 2026; allow it in the bucket's default encryption (PutBucketEncryption, BlockedEncryptionTypes), or use mode client", err)
+	case err != nil:
+		return err
+	case got.Copy == objstore.Unconfirmed:
+		return errors.New("the server takes the encryption away when an object is copied onto itself, so every chmod and rename would; nothing is mounted")
+	case got.Upload == objstore.Unconfirmed:
+		return errors.New("the server does not encrypt what is uploaded in parts, so every large file would lie there in the clear; nothing is mounted")
+	}
+	return nil
+}
