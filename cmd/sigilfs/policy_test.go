@@ -225,21 +225,20 @@ func TestFile(t *testing.T) {
 func TestFileErrors(t *testing.T) {
 	const head = "bucket: s3://acme\nencryption: [{mode: none}]\nforeground: true\n"
 	for text, says := range map[string]string{
-		"encryption: [{mode: none}]\n":                       ": bucket is missing",
-		"bucket: acme\n":                                     `:1:9: "acme" is not a bucket`,
-		"bucket: s3://acme\n":                                ": encryption is missing",
-		head + "uid: nobody-here\n":                          `:4:6: uid: there is no user`,
-		head + "spool-size: 10\n":                            `:4:13: spool-size: the size "10" has no unit`,
-		head + "memory-limit: 1MiB\n":                        ":4:15: memory-limit is under",
-		head + "cache: {dir: /x}\n":                          ":4:14: cache is not supported by this version",
-		head + "endpoint-url: https://me:hushhush@h\n":       ":4:15: endpoint-url is not a URL",
-		head + "on-conflict: merge\n":                        ":4:14: on-conflict is not",
-		head + "volume-root: other\n\n":                      ":4:14: volume-root other/ does not contain",
-		head + "rename-dir-limit: 99999999999999999999\n":    ":4:19: rename-dir-limit takes a number",
-		head + "endpont-url: x\n":                            ":4:1: unknown field endpont-url; did you mean endpoint-url?",
-		head + "compress: zstd\n":                            ":4:1: field compress is not supported by this version",
-		head + "options: ro\n":                               ":4:1: unknown field options",
-		"bucket: s3://acme\nencryption: [{mode: sse-kms}]\n": ":2:14: mode sse-kms is not supported by this version",
+		"encryption: [{mode: none}]\n":                    ": bucket is missing",
+		"bucket: acme\n":                                  `:1:9: "acme" is not a bucket`,
+		"bucket: s3://acme\n":                             ": encryption is missing",
+		head + "uid: nobody-here\n":                       `:4:6: uid: there is no user`,
+		head + "spool-size: 10\n":                         `:4:13: spool-size: the size "10" has no unit`,
+		head + "memory-limit: 1MiB\n":                     ":4:15: memory-limit is under",
+		head + "cache: {dir: /x}\n":                       ":4:14: cache is not supported by this version",
+		head + "endpoint-url: https://me:hushhush@h\n":    ":4:15: endpoint-url is not a URL",
+		head + "on-conflict: merge\n":                     ":4:14: on-conflict is not",
+		head + "volume-root: other\n\n":                   ":4:14: volume-root other/ does not contain",
+		head + "rename-dir-limit: 99999999999999999999\n": ":4:19: rename-dir-limit takes a number",
+		head + "endpont-url: x\n":                         ":4:1: unknown field endpont-url; did you mean endpoint-url?",
+		head + "compress: zstd\n":                         ":4:1: field compress is not supported by this version",
+		head + "options: ro\n":                            ":4:1: unknown field options",
 	} {
 		path := writeConfig(t, text)
 		s, err := policyOf(t, path)
