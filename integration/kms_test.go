@@ -177,6 +177,32 @@ func always(a server.KMSAnswer) func(server.KMSCall) *server.KMSAnswer {
 	return func(server.KMSCall) *server.KMSAnswer { return &a }
 }
 
+// TestKMSReEncrypt: a data key goes under another key and context within KMS.
+func TestKMSReEncrypt(t *testing.T) {
+	moto := server.Moto(t)
+	client := kmsClient(t, moto, kms.Config{})
+	sides := make([]kms.Side, 2)
+	for i := range sides {
+		arn, err := moto.Key(t.Context(), "")
+		must(t, err)
+		sides[i] = kms.Side{KeyID: arn, Context: map[string]string{"side": fmt.Sprint(i)}}
+	}
+	plain, blob, err := client.GenerateDataKey(t.Context(), sides[0].KeyID, sides[0].Context)
+	must(t, err)
+	moved, err := client.ReEncrypt(t.Context(), sides[0], blob, sides[1])
+	must(t, err)
+	if got, err := client.Decrypt(t.Context(), sides[1].KeyID, moved, sides[1].Context); err != nil || got != plain {
+		t.Errorf("under the new key: %v", err)
+	}
+	if _, err := client.Decrypt(t.Context(), sides[0].KeyID, moved, sides[0].Context); !errors.Is(err, keyring.ErrWrongKey) {
+		t.Errorf("under the old key: %v", err)
+	}
+	wrong := kms.Side{KeyID: sides[0].KeyID, Context: sides[1].Context}
+	if _, err := client.ReEncrypt(t.Context(), wrong, blob, sides[1]); !errors.Is(err, keyring.ErrWrongKey) {
+		t.Errorf("from another context: %v", err)
+	}
+}
+
 // TestKMSTrouble: what passes is waited for.
 func TestKMSTrouble(t *testing.T) {
 	moto := server.Moto(t)

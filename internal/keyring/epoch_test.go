@@ -219,6 +219,7 @@ func FuzzParseEpoch(f *testing.F) {
 	f.Add(golden)
 	f.Add(append(bytes.Clone(golden), base64.StdEncoding.EncodeToString(make([]byte, 64))+"\n"...))
 	f.Add([]byte("{\"version\":1}\n\n"))
+	f.Add([]byte(kmsEpoch(f, map[string]string{"team": "backup"})))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, err := ParseEpoch(goldenID, data)
 		if err != nil {

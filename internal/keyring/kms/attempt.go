@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 )
 
 // try sends one request with the options given.
@@ -34,6 +35,9 @@ func (c *Client) repeat(ctx context.Context, a action, keyID string, send try) (
 		f := c.attempt(ctx, a, keyID, send)
 		if f == nil {
 			return n, nil
+		}
+		if f.state && a != reEncrypt { // which has two keys
+			c.askState(ctx, keyID, f)
 		}
 		wait := backoff(n, f)
 		over := !f.again || f.few && n >= few || n == c.cfg.MaxAttempts || time.Since(begin)+wait > c.cfg.RetryTimeout
@@ -72,6 +76,26 @@ func (c *Client) attempt(ctx context.Context, a action, keyID string, send try) 
 		}
 	}
 	return f
+}
+
+// askState tells a key that is on its way out from one whose key store (CloudHSM
+// or external) is away, which has the same error and may pass (AWS KMS Developer
+// Guide, "Troubleshooting external key stores"). Who may not ask takes it for
+// gone.
+func (c *Client) askState(ctx context.Context, keyID string, f *failure) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.AttemptTimeout)
+	defer cancel()
+	c.count[describeKey].Add(1)
+	out, err := c.client.DescribeKey(ctx, &awskms.DescribeKeyInput{KeyId: &keyID}, func(o *awskms.Options) { o.Region = c.regionOf(keyID) })
+	if err != nil || out.KeyMetadata == nil {
+		return
+	}
+	f.cause += "; the key is " + oneLine(string(out.KeyMetadata.KeyState), 40)
+	switch out.KeyMetadata.KeyState {
+	case types.KeyStateDisabled, types.KeyStatePendingDeletion, types.KeyStatePendingReplicaDeletion, types.KeyStatePendingImport:
+	default:
+		f.is = nil
+	}
 }
 
 // regionOf is the region of a key named by ARN, or the configured one.

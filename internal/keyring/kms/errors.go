@@ -23,6 +23,7 @@ type failure struct {
 	few      bool // but not many
 	slowDown bool // KMS has too much to do
 	expired  bool // the credentials
+	state    bool // the key's state forbids it, and KMS did not say which that is
 }
 
 // classify finds out. KMS's codes: AWS KMS API Reference, "Common Errors" and
@@ -77,7 +78,9 @@ func byCode(code string) *failure {
 		return &failure{again: true, few: true, expired: true}
 	case "NotFoundException":
 		return &failure{is: keyring.ErrNoKey}
-	case "DisabledException", "KMSInvalidStateException", "InvalidCiphertextException", "IncorrectKeyException", "InvalidKeyUsageException":
+	case "KMSInvalidStateException":
+		return &failure{is: keyring.ErrWrongKey, state: true}
+	case "DisabledException", "InvalidCiphertextException", "IncorrectKeyException", "InvalidKeyUsageException":
 		return &failure{is: keyring.ErrWrongKey}
 	case "ThrottlingException", "Throttling", "LimitExceededException", "TooManyRequestsException", "RequestLimitExceeded", "RequestThrottled",
 		"RequestThrottledException", "SlowDown", "ServiceUnavailable", "ServiceUnavailableException":

@@ -115,8 +115,8 @@ func TestErrors(t *testing.T) {
 					t.Errorf("%v: is %v: %v", err, s, errors.Is(err, s))
 				}
 			}
-			if again := len(f.requests()) > 1; again != tt.again {
-				t.Errorf("%d requests", len(f.requests()))
+			if again := c.Stats().Decrypt > 1; again != tt.again {
+				t.Errorf("%v in %d requests", c.Stats(), len(f.requests()))
 			}
 			for _, want := range []string{"Decrypt", arn, tt.code, "request-77"} {
 				if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
@@ -179,6 +179,29 @@ func TestAnswersAreChecked(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestState: a key store that is away may come back, a key that is to be
+// deleted was taken away; both have one error.
+func TestState(t *testing.T) {
+	invalid := reply{status: 400, code: "KMSInvalidStateException"}
+	for state, want := range map[string]error{
+		"PendingDeletion": keyring.ErrWrongKey, "PendingImport": keyring.ErrWrongKey, "Disabled": keyring.ErrWrongKey,
+		"Unavailable": nil, "Updating": nil, "Enabled": nil, "": keyring.ErrWrongKey,
+	} {
+		answer := reply{body: map[string]any{"KeyMetadata": map[string]any{"Arn": arn, "KeyId": keyID, "KeyState": state}}}
+		if state == "" {
+			answer = reply{status: 400, code: "AccessDeniedException"}
+		}
+		c, f := served(t, kms.Config{}, invalid, answer)
+		_, err := c.Decrypt(t.Context(), arn, blob, nil)
+		if err == nil || errors.Is(err, keyring.ErrWrongKey) != (want != nil) || errors.Is(err, keyring.ErrAccess) || !strings.Contains(err.Error(), state) {
+			t.Errorf("%s: %v", state, err)
+		}
+		if c.Stats() != (kms.Stats{Decrypt: 1, DescribeKey: 1}) || len(f.requests()) != 2 {
+			t.Errorf("%s: %v", state, c.Stats())
+		}
 	}
 }
 
