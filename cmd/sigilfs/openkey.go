@@ -75,7 +75,7 @@ func (m *mounting) openRSA(ctx context.Context, k *key) error {
 func (m *mounting) openS3EC(ctx context.Context, k *key) error {
 	switch k.master.Kind() {
 	case keyring.KindKMS:
-		made, err := s3ec.NewKMSKey(m.kms, k.ID, k.Context)
+		made, err := s3ec.NewKMSKey(dataKeys{m.kms}, k.ID, k.Context)
 		if err != nil {
 			return err
 		}
@@ -93,6 +93,28 @@ func (m *mounting) openS3EC(ctx context.Context, k *key) error {
 		k.s3ec = made
 	}
 	return nil
+}
+
+// dataKeys is KMS as mode s3ec needs it: with errors by the names that volume
+// has for them.
+type dataKeys struct{ kms *kms.Client }
+
+var _ s3ec.KMS = dataKeys{}
+
+func (d dataKeys) GenerateDataKey(ctx context.Context, keyID string, encryption map[string]string) ([keyring.KeySize]byte, []byte, error) {
+	plain, blob, err := d.kms.GenerateDataKey(ctx, keyID, encryption)
+	if err != nil {
+		return plain, nil, keyError(err)
+	}
+	return plain, blob, nil
+}
+
+func (d dataKeys) Decrypt(ctx context.Context, keyID string, blob []byte, encryption map[string]string) ([keyring.KeySize]byte, error) {
+	plain, err := d.kms.Decrypt(ctx, keyID, blob, encryption)
+	if err != nil {
+		return plain, keyError(err)
+	}
+	return plain, nil
 }
 
 // openKMS makes the client of KMS, once.
