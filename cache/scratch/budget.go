@@ -2,6 +2,7 @@ package scratch
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 )
@@ -30,6 +31,9 @@ func (b *Budget) Used() int64 { return b.used.Load() }
 // Fits tells whether a body of size plaintext bytes is within the limit, if
 // nothing else takes of it.
 func (b *Budget) Fits(size int64) bool { return sealedLen(size) <= uint64(max(b.limit, 0)) }
+
+// Sealed is the disk space of a body of size plaintext bytes.
+func Sealed(size int64) int64 { return int64(min(sealedLen(size), math.MaxInt64)) }
 
 // sealedLen is the disk space of size plaintext bytes.
 func sealedLen(size int64) uint64 {

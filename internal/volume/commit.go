@@ -119,7 +119,7 @@ func (f *File) commitSnapshot(ctx context.Context, s *snapshot) error {
 	defer unload()
 	s.plain = src
 	o, err := f.v.writeSnapshot(ctx, s)
-	f.doubt(s.sent)
+	f.doubt(s)
 	if conflict(err) && f.v.opt.OnConflict == ConflictCopy {
 		return f.yield(ctx, s, err)
 	}
@@ -151,11 +151,12 @@ func (v *Volume) writeSnapshot(ctx context.Context, s *snapshot) (*object, error
 // maxSent bounds the bodies of unknown outcome that are remembered of a file.
 const maxSent = 64
 
-// doubt remembers bodies that may be in the store although no answer said so.
-func (f *File) doubt(sent []string) {
+// doubt remembers bodies that may be in the store although no answer said so,
+// and whether the base may be gone.
+func (f *File) doubt(s *snapshot) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.sent = sent[max(0, len(sent)-maxSent):]
+	f.sent, f.left = s.sent[max(0, len(s.sent)-maxSent):], s.left
 }
 
 // maxRetries bounds how often an operation begins anew because another host
@@ -172,7 +173,7 @@ func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*o
 	}
 	o, err := v.put(ctx, d)
 	if lost := (*unsettled)(nil); errors.As(err, &lost) {
-		s.sent = append(slices.Clip(s.sent), lost.mark)
+		s.sent, s.left = append(slices.Clip(s.sent), lost.mark), s.left || lost.left
 	}
 	return o, err
 }

@@ -71,7 +71,8 @@ func (v *Volume) confirm(ctx context.Context, d draft, o *object, want *asked, g
 		if errors.Is(err, ErrChanged) || errors.Is(err, ErrNotExist) {
 			return fmt.Errorf("%s: replaced before its encryption was confirmed: %w", d.key, ErrChanged)
 		}
-		if err != nil { // it may be as asked, and a later try finds it
+		foreign := errors.Is(err, objstore.ErrKeyUnwanted) || errors.Is(err, objstore.ErrKeyNeeded)
+		if err != nil && !foreign { // it may be as asked, and a later try finds it
 			return fmt.Errorf("%s: encryption is not confirmed: %w: %w", d.key, err, objstore.ErrUnknown)
 		}
 		told = info.Encrypted
@@ -81,28 +82,29 @@ func (v *Volume) confirm(ctx context.Context, d draft, o *object, want *asked, g
 	if err == nil {
 		return nil
 	}
-	v.withdraw(ctx, d, got)
-	return fmt.Errorf("%s: %w: %w", d.key, ErrNotEncrypted, err)
+	left := v.withdraw(ctx, d, got)
+	return &unsettled{fmt.Errorf("%s: %w: %w", d.key, ErrNotEncrypted, err), o.mark, left}
 }
 
 // withdraw removes what the server stored otherwise than it was asked, so that
 // it is not taken for protected: the version that was made or, where there are
 // none, the object; its content is still here. What was copied over itself is
-// nowhere else, and stays.
-func (v *Volume) withdraw(ctx context.Context, d draft, got objstore.Receipt) {
+// nowhere else, and stays. It tells whether nothing may be at the key now.
+func (v *Volume) withdraw(ctx context.Context, d draft, got objstore.Receipt) (left bool) {
 	log := v.opt.Log.WithField("key", d.key)
 	if d.self && got.VersionID == "" {
 		log.Error("the object is no longer encrypted as it should be: the server ignored what a copy over itself asked for")
-		return
+		return false
 	}
 	work, end := v.work.begin(context.WithoutCancel(ctx))
 	defer end()
 	err := v.opt.Store.Delete(work, objstore.ID{Key: d.key, VersionID: got.VersionID}, objstore.Condition{IfMatch: v.deletable(got)})
 	if err != nil {
 		log.WithError(err).Error("an object that the server did not encrypt as asked could not be removed")
-		return
+		return errors.Is(err, objstore.ErrUnknown)
 	}
 	log.Error("the server did not encrypt the object as asked; it was removed again")
+	return true
 }
 
 // deletable is the condition of a removal that must take what was written only.

@@ -98,6 +98,7 @@ func (c *content) current() plaintext {
 // renew drops all cached blocks of the body and everything concluded from them.
 func (c *content) renew() (plaintext, error) {
 	c.v.opt.Cache.Drop(c.ids, 0, c.obj.length)
+	c.v.copies.drop(c.obj.body)
 	r, err := c.reader()
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/sigilfs/sigilfs/cache/scratch"
@@ -19,17 +20,22 @@ type copies struct {
 	budget *scratch.Budget
 	tasks  sync.WaitGroup // those that make one
 
-	mu   sync.Mutex // guards all below, and the refs of copies
-	all  map[string]*localCopy
-	idle []*localCopy // nobody reads them; used longest ago first
-	end  bool         // close has begun
+	mu    sync.Mutex // guards all below, and the refs of copies
+	all   map[string]*localCopy
+	idle  []*localCopy  // nobody reads them; used longest ago first
+	taken int64         // of the budget, by those that are here and those that come
+	freed chan struct{} // closed when some of it may be had again; nil while nobody waits
+	end   bool          // close has begun
 }
 
-// localCopy is one of them. file, text and err are set before ready is closed.
+// localCopy is one of them. room, file, text and err are set before ready is
+// closed.
 type localCopy struct {
 	body  string
 	refs  int
+	stop  context.CancelFunc // of who makes it
 	ready chan struct{}
+	room  int64 // of the budget
 	file  *scratch.File
 	text  *s3ec.Reader
 	err   error
@@ -55,7 +61,11 @@ func (k *copies) use(ctx context.Context, c *content, env *s3ec.Envelope, read f
 	if l.err != nil {
 		return l.err
 	}
-	return read(l.text)
+	err := read(l.text)
+	if errors.Is(err, scratch.ErrCorrupt) {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
 }
 
 // get gives the copy of c with a reference; a new one is being made. Nil: the
@@ -68,75 +78,99 @@ func (k *copies) get(ctx context.Context, c *content, env *s3ec.Envelope) *local
 	}
 	l := k.all[c.obj.body]
 	if l == nil {
-		l = &localCopy{body: c.obj.body, refs: 1, ready: make(chan struct{})} // the reference of who makes it
+		ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+		l = &localCopy{body: c.obj.body, refs: 1, stop: stop, ready: make(chan struct{})} // the reference of who makes it
 		k.all[l.body] = l
 		k.tasks.Add(1)
-		go k.make(context.WithoutCancel(ctx), l, c, env)
+		go k.make(ctx, l, c, env)
 	}
 	if l.refs == 0 {
-		k.wake(l)
+		k.idle = slices.DeleteFunc(k.idle, func(other *localCopy) bool { return other == l })
 	}
 	l.refs++
 	return l
 }
 
-// wake takes l from the idle ones. It needs k.mu.
-func (k *copies) wake(l *localCopy) {
-	for i, other := range k.idle {
-		if other == l {
-			k.idle = append(k.idle[:i], k.idle[i+1:]...)
-			return
-		}
-	}
-}
-
 // put gives a reference back.
 func (k *copies) put(l *localCopy) {
 	k.mu.Lock()
+	defer k.mu.Unlock()
 	l.refs--
-	free := l.refs == 0
-	if free && k.all[l.body] == l {
+	switch {
+	case l.refs > 0:
+		return
+	case k.all[l.body] == l && !k.end:
 		k.idle = append(k.idle, l)
-		free = false
-	}
-	k.mu.Unlock()
-	if free {
-		l.close()
+		k.wake()
+	default:
+		k.free(l)
 	}
 }
 
-func (l *localCopy) close() {
+// wake tells who waits for room. It needs k.mu.
+func (k *copies) wake() {
+	if k.freed != nil {
+		close(k.freed)
+		k.freed = nil
+	}
+}
+
+// free gives back what l takes. It needs k.mu; nobody reads l.
+func (k *copies) free(l *localCopy) {
 	if l.file != nil {
 		_ = l.file.Close() // it has no name: its space is free in any case
 	}
+	k.taken -= l.room
+	k.wake()
 }
 
 // make fetches and verifies, on the mount's time: who asked first may be
 // interrupted, and others wait.
 func (k *copies) make(ctx context.Context, l *localCopy, c *content, env *s3ec.Envelope) {
 	defer k.tasks.Done()
+	defer l.stop()
 	ctx, end := k.v.work.begin(ctx)
 	defer end()
 	defer k.put(l)
 	defer close(l.ready)
-	l.err = k.fill(ctx, l, c, env)
-	if l.err != nil {
+	if l.err = k.fill(ctx, l, c, env); l.err != nil {
+		k.mu.Lock()
+		defer k.mu.Unlock()
 		k.forget(l)
+		if k.end {
+			l.err = fmt.Errorf("%w: %w", ErrClosed, l.err)
+		}
 	}
 }
 
-// forget takes l from those that are found.
+// forget takes l from those that are found. It needs k.mu.
 func (k *copies) forget(l *localCopy) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	if k.all[l.body] == l {
 		delete(k.all, l.body)
+	}
+}
+
+// drop has a body fetched again by who reads it next.
+func (k *copies) drop(body string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	l := k.all[body]
+	if l == nil {
+		return
+	}
+	k.forget(l)
+	if l.refs == 0 {
+		k.idle = slices.DeleteFunc(k.idle, func(other *localCopy) bool { return other == l })
+		k.free(l)
 	}
 }
 
 func (k *copies) fill(ctx context.Context, l *localCopy, c *content, env *s3ec.Envelope) error {
 	opener, err := s3ec.Unwrap(ctx, env, k.v.opt.S3ECKeys, k.v.rule(c.obj.id.Key).Reading)
 	if err != nil {
+		return err
+	}
+	if err := k.reserve(ctx, l, c.obj.length); err != nil {
 		return err
 	}
 	if l.file, err = k.fetch(ctx, c); err != nil {
@@ -146,12 +180,47 @@ func (k *copies) fill(ctx context.Context, l *localCopy, c *content, env *s3ec.E
 	return err
 }
 
-// fetch brings a body here, and makes room for it.
-func (k *copies) fetch(ctx context.Context, c *content) (*scratch.File, error) {
-	if !k.budget.Fits(c.obj.length) {
-		return nil, fmt.Errorf("a body of %d bytes has to be verified here before it is read, and does not fit into %d bytes of scratch space: %w",
-			c.obj.length, k.budget.Limit(), ErrTooLarge)
+// reserve takes room for a body of that length: copies that nobody reads make
+// way, and then it waits for those that somebody does.
+func (k *copies) reserve(ctx context.Context, l *localCopy, length int64) error {
+	if !k.budget.Fits(length) {
+		return fmt.Errorf("a body of %d bytes has to be verified here before it is read, and does not fit into %d bytes of scratch space: %w",
+			length, k.budget.Limit(), ErrTooLarge)
 	}
+	room := scratch.Sealed(length)
+	for {
+		wait := k.tryReserve(l, room)
+		if wait == nil {
+			return nil
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// tryReserve gives what to wait for, nil where it is done.
+func (k *copies) tryReserve(l *localCopy, room int64) <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for k.taken+room > k.budget.Limit() {
+		if !k.evict() {
+			if k.freed == nil {
+				k.freed = make(chan struct{})
+			}
+			return k.freed
+		}
+	}
+	k.taken += room
+	l.room = room
+	return nil
+}
+
+// fetch brings a body here. Where the disk is full, copies that nobody reads
+// make way.
+func (k *copies) fetch(ctx context.Context, c *content) (*scratch.File, error) {
 	for {
 		f, err := scratch.New(k.dir, k.budget)
 		if err != nil {
@@ -163,38 +232,43 @@ func (k *copies) fetch(ctx context.Context, c *content) (*scratch.File, error) {
 		if err == nil {
 			return f, nil
 		}
-		_ = f.Close() // see above
+		_ = f.Close() // as in free
 		if !errors.Is(err, scratch.ErrFull) {
 			return nil, err
 		}
-		if !k.evict() {
+		k.mu.Lock()
+		evicted := k.evict()
+		k.mu.Unlock()
+		if !evicted {
 			return nil, fmt.Errorf("%w: %w", ErrSpoolFull, err)
 		}
 	}
 }
 
 // evict frees the copy that nobody has used for longest. False: all are in use.
+// It needs k.mu.
 func (k *copies) evict() bool {
-	k.mu.Lock()
 	if len(k.idle) == 0 {
-		k.mu.Unlock()
 		return false
 	}
 	l := k.idle[0]
 	k.idle = k.idle[1:]
-	delete(k.all, l.body)
-	k.mu.Unlock()
-	l.close()
+	k.forget(l)
+	k.free(l)
 	return true
 }
 
-// close waits for those that are being made and frees all. Nobody asks for one
-// any more.
+// close ends what is being made and frees all, at once or with its last reader.
 func (k *copies) close() {
 	k.mu.Lock()
 	k.end = true
+	for _, l := range k.all {
+		l.stop()
+	}
 	k.mu.Unlock()
 	k.tasks.Wait()
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	for k.evict() {
 	}
 }

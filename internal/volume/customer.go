@@ -98,14 +98,13 @@ func (v *Volume) unlocked(ctx context.Context, key string, ask func(*objstore.En
 	if err != nil {
 		return err
 	}
-	c := v.customer(id)
-	if id != "" && c == nil {
-		return fmt.Errorf("%s: encrypted by SSE-C under key %s, which is not configured: %w", key, id, ErrNoKey)
-	}
-	for _, c := range append([]*customer{c}, v.customers...) {
+	for _, c := range append([]*customer{v.customer(id)}, v.customers...) { // all of them: anybody may write a tag
 		if done, err := s.try(c); done {
 			return err
 		}
+	}
+	if id != "" && v.customer(id) == nil {
+		return fmt.Errorf("%s: encrypted by SSE-C under key %s, which is not configured: %w", key, id, ErrNoKey)
 	}
 	return s.failed()
 }
@@ -153,17 +152,20 @@ func (s *search) try(c *customer) (done bool, err error) {
 		return false, nil
 	}
 	if err == nil && (c != nil || len(s.tried) > 1) {
-		s.remember(c)
+		s.v.remembers(s.key, c)
 	}
 	return true, err
 }
 
-func (s *search) remember(c *customer) {
+// remembers which key, or that none, opens the object at key.
+func (v *Volume) remembers(key string, c *customer) {
 	id := ""
 	if c != nil {
 		id = c.id
 	}
-	s.v.opt.KeyMemory.Remember(s.key, id)
+	if old, ok := v.opt.KeyMemory.Recall(key); !ok || old != id {
+		v.opt.KeyMemory.Remember(key, id)
+	}
 }
 
 // tagged gives the key ID in the object's tags; "" where there is none, or tags
@@ -224,10 +226,17 @@ func (v *Volume) movedTags(ctx context.Context, o *object, want *asked) (map[str
 	return tags, nil
 }
 
-// withoutTags goes on without tags where they are denied: they only help to
-// find keys.
-func (v *Volume) withoutTags(err error) {
-	if !v.untagged.Swap(true) {
-		v.opt.Log.WithError(err).Warn("objects get no tag that names their SSE-C key: grant s3:PutObjectTagging, or keys have to be tried")
+// tagging writes, and goes on without tags where those are what is denied: they
+// only help to find keys.
+func (v *Volume) tagging(opt objstore.PutOptions, write func(objstore.PutOptions) (objstore.Receipt, error)) (objstore.Receipt, error) {
+	got, err := write(opt)
+	if opt.Tags == nil || !errors.Is(err, ErrAccess) && !errors.Is(err, ErrUnsupported) || errors.Is(err, ErrKeyAccess) || errors.Is(err, ErrKeyBlocked) {
+		return got, err
 	}
+	denied := err
+	opt.Tags = nil
+	if got, err = write(opt); err == nil && !v.untagged.Swap(true) {
+		v.opt.Log.WithError(denied).Warn("objects get no tag that names their SSE-C key: grant s3:PutObjectTagging, or keys have to be tried")
+	}
+	return got, err
 }

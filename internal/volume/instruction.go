@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
@@ -55,6 +56,29 @@ func (v *Volume) carryInstruction(ctx context.Context, o *object, dst string) er
 		return err
 	}
 	return v.copyPlain(ctx, info, to)
+}
+
+// integrate is restate of an object that takes what its instruction file says
+// into its own metadata.
+func (v *Volume) integrate(ctx context.Context, o *object, dst string, cond objstore.Condition, change func(*draft)) (*object, error) {
+	file, err := v.instruction(ctx, o.id.Key)
+	if err != nil {
+		return nil, err
+	}
+	said, err := s3ec.ParseInstruction(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s3ec.InstructionKey(o.id.Key), err)
+	}
+	f := o.form.(*s3ecForm)
+	whole := *o
+	metadata := maps.Clone(said)
+	maps.Copy(metadata, f.metadata)
+	env, err := s3ec.Parse(metadata, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", o.id.Key, err)
+	}
+	whole.form = &s3ecForm{metadata: metadata, env: env}
+	return v.restate(ctx, &whole, dst, cond, change)
 }
 
 // copyPlain copies a body that is not looked into.

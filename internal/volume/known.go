@@ -76,6 +76,17 @@ func (v *Volume) forget(p string) {
 	delete(v.known, p)
 }
 
+// suspect has p asked again before it is believed.
+func (v *Volume) suspect(p string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if d := v.known[p]; d != nil {
+		stale := *d
+		stale.at = time.Time{}
+		v.known[p] = &stale
+	}
+}
+
 // distrust has the path asked again where obj was found to be gone from it.
 func (v *Volume) distrust(obj *object) {
 	p := strings.TrimPrefix(obj.id.Key, v.opt.Prefix)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"github.com/sigilfs/sigilfs/objcrypt/sse"
 	"golang.org/x/sys/unix"
@@ -81,13 +82,12 @@ func (v *Volume) ends(ctx context.Context, id objstore.ID) (objstore.Info, []byt
 // shut describes, as far as anybody says it, an object whose body the store
 // does not give: archived, or encrypted with a key that this host may not use.
 func (v *Volume) shut(ctx context.Context, key string, cause error) (*object, error) {
-	info, err := v.head(ctx, key)
+	info, err := objstore.Info{}, cause
+	if !errors.Is(cause, ErrNoKey) && !errors.Is(cause, ErrWrongKey) { // which HEAD needs too
+		info, err = v.head(ctx, key)
+	}
 	if err == nil {
-		o := v.unopened(info, fmt.Errorf("%s: %w", key, cause))
-		if !isSealed(info.Metadata) {
-			v.openAttr(o, info)
-		}
-		return o, nil
+		return v.glimpse(info, fmt.Errorf("%s: %w", key, cause)), nil
 	}
 	if !unopenable(err) {
 		return nil, err
@@ -101,6 +101,23 @@ func (v *Volume) shut(ctx context.Context, key string, cause error) (*object, er
 		}
 	}
 	return nil, fmt.Errorf("%s: %w", key, ErrNotExist)
+}
+
+// glimpse is an object of whose body nothing is known, with the attributes that
+// its metadata show.
+func (v *Volume) glimpse(info objstore.Info, cause error) *object {
+	o := v.unopened(info, cause)
+	if isSealed(info.Metadata) {
+		return o
+	}
+	v.openAttr(o, info)
+	o.attr.Size = info.Size
+	if env, err := s3ec.Parse(info.Metadata, nil); err == nil {
+		if n, exact, err := env.PlainSize(info.Size); err == nil && exact {
+			o.attr.Size = n
+		}
+	}
+	return o
 }
 
 // decode opens the metadata of an object.

@@ -139,7 +139,7 @@ func (r asIs) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 func (asIs) Verify(context.Context) error { return nil }
 
 func (f *plainForm) restate(_ context.Context, v *Volume, o *object, d draft) (*stored, error) {
-	if d.rule != v.rule(o.id.Key) && d.rule.scheme != (scheme)(plainScheme{}) {
+	if d.rule != v.rule(o.id.Key) && d.rule.scheme != scheme(plainScheme{}) {
 		return nil, errAnew
 	}
 	md, err := d.metadata(f.metadata)

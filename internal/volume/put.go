@@ -91,12 +91,7 @@ func (v *Volume) send(ctx context.Context, d draft, w *stored) (*object, error) 
 	want := d.rule.want
 	opt := v.options(d, w, want)
 	opt.Tags = v.newTags(want)
-	got, err := v.transmit(ctx, d, w, opt)
-	if opt.Tags != nil && errors.Is(err, ErrAccess) {
-		v.withoutTags(err)
-		opt.Tags = nil
-		got, err = v.transmit(ctx, d, w, opt)
-	}
+	got, err := v.tagging(opt, func(opt objstore.PutOptions) (objstore.Receipt, error) { return v.transmit(ctx, d, w, opt) })
 	return v.settle(ctx, d, w, want, got, err)
 }
 
@@ -128,7 +123,7 @@ func (v *Volume) settle(ctx context.Context, d draft, w *stored, want *asked, go
 	if err != nil {
 		info, ours := v.recognise(ctx, o, want, err)
 		if !ours && errors.Is(err, objstore.ErrUnknown) {
-			return nil, &unsettled{err, o.mark}
+			return nil, &unsettled{err, o.mark, false}
 		}
 		if !ours {
 			return nil, err
@@ -137,12 +132,15 @@ func (v *Volume) settle(ctx context.Context, d draft, w *stored, want *asked, go
 	}
 	o.id, o.seen = got.ID, v.opt.Now()
 	if err := v.confirm(ctx, d, o, want, got); errors.Is(err, objstore.ErrUnknown) {
-		return nil, &unsettled{err, o.mark}
+		return nil, &unsettled{err, o.mark, false}
 	} else if err != nil {
 		return nil, err
 	}
 	if o.body == "" {
 		o.body = bodyOf(o.id)
+	}
+	if len(v.customers) > 0 {
+		v.remembers(o.id.Key, v.customerOf(o.id.Encryption))
 	}
 	return o, nil
 }
@@ -151,6 +149,7 @@ func (v *Volume) settle(ctx context.Context, d draft, w *stored, want *asked, go
 type unsettled struct {
 	error
 	mark string // of what was written
+	left bool   // it was taken back, and what was there before is gone
 }
 
 func (u *unsettled) Unwrap() error { return u.error }
@@ -257,12 +256,15 @@ func (v *Volume) restate(ctx context.Context, o *object, dst string, cond objsto
 		return nil, err
 	}
 	d.self = dst == o.id.Key
-	got, err := v.copyBody(ctx, o, dst, opt)
+	got, err := v.tagging(opt, func(opt objstore.PutOptions) (objstore.Receipt, error) { return v.copyBody(ctx, o, dst, opt) })
 	return v.settle(ctx, d, w, want, got, err)
 }
 
 // rewrite reads the body of o and writes it as the rule of the draft has it.
 func (v *Volume) rewrite(ctx context.Context, o *object, d draft) (*object, error) {
+	if d.isDir() {
+		return v.put(ctx, d)
+	}
 	src, err := v.contentOf(o)
 	if err != nil {
 		return nil, err

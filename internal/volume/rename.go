@@ -86,8 +86,8 @@ func (v *Volume) replace(ctx context.Context, from, to string, noReplace bool) (
 		if moved, err = v.moveObject(ctx, src, from, to, target); !conflict(err) {
 			return src, moved, err
 		}
-		v.forget(from)
-		v.forget(to)
+		v.suspect(from)
+		v.suspect(to)
 	}
 	return nil, nil, err
 }
@@ -136,13 +136,7 @@ func (v *Volume) moveObject(ctx context.Context, src *object, from, to string, t
 			return nil, err
 		}
 	}
-	if src.instruction() && v.rule(src.id.Key) == v.rule(v.fileKey(to)) {
-		if err := v.carryInstruction(ctx, src, v.fileKey(to)); err != nil {
-			unpark()
-			return nil, err
-		}
-	}
-	moved, err = v.restate(ctx, src, v.fileKey(to), cond, func(d *draft) { d.above = append(d.above, target) })
+	moved, err = v.copyFile(ctx, src, v.fileKey(to), cond, target)
 	if err != nil {
 		unpark()
 		if errors.Is(err, ErrNotExist) {
@@ -161,13 +155,33 @@ func (v *Volume) moveObject(ctx context.Context, src *object, from, to string, t
 	if src.instruction() {
 		v.dropInstruction(ctx, src.id.Key)
 	}
+	if target != nil && target.instruction() && !moved.instruction() {
+		v.dropInstruction(ctx, target.id.Key)
+	}
 	return moved, nil
+}
+
+// copyFile copies src to dst, over target, and its instruction file before it.
+// That of the target is in use until then: in its place a body is written that
+// needs none.
+func (v *Volume) copyFile(ctx context.Context, src *object, dst string, cond objstore.Condition, target *object) (*object, error) {
+	above := func(d *draft) { d.above = append(d.above, target) }
+	switch {
+	case !src.instruction() || v.rule(src.id.Key) != v.rule(dst):
+		return v.restate(ctx, src, dst, cond, above)
+	case target == nil || !target.instruction():
+		if err := v.carryInstruction(ctx, src, dst); err != nil {
+			return nil, err
+		}
+		return v.restate(ctx, src, dst, cond, above)
+	}
+	return v.integrate(ctx, src, dst, cond, above)
 }
 
 // arrive tells all who knew the file at from that it is at to now.
 func (v *Volume) arrive(f *File, from, to string, src, moved *object) {
 	incarnation := v.note(from, src, false).incarnation
-	if f != nil && f.follows(moved) {
+	if f != nil && f.follows(src, moved) {
 		incarnation = f.incarnation
 		v.rename(f, to)
 	} else if f != nil {
@@ -177,13 +191,20 @@ func (v *Volume) arrive(f *File, from, to string, src, moved *object) {
 	v.publish(to, moved, incarnation)
 }
 
-// follows moves f to where its body is now, if o has it.
-func (f *File) follows(o *object) bool {
+// follows moves f to o, which was made of src, if f is src's file: to the same
+// body, or the same content in another one.
+func (f *File) follows(src, o *object) bool {
+	content, err := f.v.contentOf(o)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.base.same(o) {
+	switch {
+	case f.base.same(o):
+		f.rebase(o)
+		return true
+	case err != nil || !f.base.same(src):
 		return false
 	}
+	f.src = content
 	f.rebase(o)
 	return true
 }

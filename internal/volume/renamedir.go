@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -196,7 +198,8 @@ type moved struct {
 	src  string // its old key
 	etag string // of what was copied
 	key  string
-	to   *object // nil where only the key matters: nobody has the file open
+
+	from, to *object // nil where only the keys matter: nobody here knows the file
 }
 
 func (v *Volume) copyAll(ctx context.Context, j *journal, keys []string) ([]moved, error) {
@@ -235,13 +238,14 @@ func (v *Volume) copyOne(ctx context.Context, j *journal, src string) (moved, er
 	return moved{}, fmt.Errorf("%s: replaced again and again: %w", src, ErrChanged)
 }
 
-// copyInstruction is copyOne of an instruction file, which is copied as it is.
+// copyInstruction is copyOne of an instruction file, which is copied as it is;
+// to another rule not at all, since its object is written anew there.
 func (v *Volume) copyInstruction(ctx context.Context, src, dst string) (moved, error) {
 	info, err := v.head(ctx, src)
 	if errors.Is(err, ErrNotExist) {
 		return moved{}, nil
 	}
-	if err == nil {
+	if err == nil && v.rule(src) == v.rule(dst) {
 		err = v.copyPlain(ctx, info, dst)
 	}
 	return moved{src: src, etag: info.ETag, key: dst}, err
@@ -253,8 +257,8 @@ func (v *Volume) remembered(o, to *object, dst string, err error) (moved, error)
 		return moved{}, err
 	}
 	m := moved{src: o.id.Key, etag: o.id.ETag, key: dst}
-	if v.fileAt(strings.TrimPrefix(m.src, v.opt.Prefix)) != nil {
-		m.to = to
+	if p := strings.TrimPrefix(m.src, v.opt.Prefix); v.fileAt(p) != nil || v.recall(strings.TrimSuffix(p, "/")) != nil {
+		m.from, m.to = o, to
 	}
 	return m, nil
 }
@@ -300,9 +304,10 @@ func (j *journal) copied(o, there *object) (ours, current bool) {
 	case there.version() == 0:
 		mark := j.mark(o)
 		return len(there.mark) == len(mark) && there.mark[:16] == mark[:16], there.mark == mark
-	case o.version() == 0: // sealed on its way
+	case o.version() == 0: // sealed on its way; what did that may have known another file id
 		a, b := o.attr, there.attr
-		return a.FileID == b.FileID, a.Size == b.Size && a.Mtime == b.Mtime && a.Ctime == b.Ctime
+		current = a.Size == b.Size && a.Mtime == b.Mtime && a.Ctime == b.Ctime
+		return current || a.FileID == b.FileID, current
 	}
 	return o.attr.FileID == there.attr.FileID, o.version() <= there.version()
 }
@@ -324,6 +329,9 @@ func (v *Volume) undo(ctx context.Context, j *journal) error {
 }
 
 func (v *Volume) undoOne(ctx context.Context, j *journal, src, dst string) error {
+	if v.isInstruction(src) {
+		return v.undoInstruction(ctx, src, dst)
+	}
 	there, err := v.fetch(ctx, dst)
 	if errors.Is(err, ErrNotExist) {
 		return nil
@@ -342,19 +350,55 @@ func (v *Volume) undoOne(ctx context.Context, j *journal, src, dst string) error
 	return v.delete(ctx, dst, there.id.ETag)
 }
 
-// follow tells the open File of a moved object where it is now.
+// undoInstruction removes a copied instruction file, unless it is not like its
+// source any more.
+func (v *Volume) undoInstruction(ctx context.Context, src, dst string) error {
+	if v.rule(src) != v.rule(dst) {
+		return nil
+	}
+	there, err := v.instruction(ctx, strings.TrimSuffix(dst, s3ec.InstructionSuffix))
+	if errors.Is(err, ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	file, err := v.instruction(ctx, strings.TrimSuffix(src, s3ec.InstructionSuffix))
+	if err != nil || !bytes.Equal(file, there) {
+		return err
+	}
+	return v.delete(ctx, dst, "")
+}
+
+// follow tells the open File of a moved object where it is now, and whoever
+// remembers the object what it is now.
 func (v *Volume) follow(m moved) {
-	f := v.fileAt(strings.TrimPrefix(m.src, v.opt.Prefix))
-	if f == nil || m.to == nil {
+	if m.to == nil {
 		return
 	}
-	to := strings.TrimPrefix(m.key, v.opt.Prefix)
-	if !f.follows(m.to) {
+	from, to := strings.TrimPrefix(m.src, v.opt.Prefix), strings.TrimPrefix(m.key, v.opt.Prefix)
+	v.exchange(strings.TrimSuffix(from, "/"), m.from, m.to)
+	f := v.fileAt(from)
+	if f == nil {
+		return
+	}
+	if !f.follows(m.from, m.to) {
 		v.detach(f) // what moved is another host's version
 		return
 	}
 	v.rename(f, to)
 	v.publish(to, m.to, f.incarnation)
+}
+
+// exchange remembers to for from, of which it was made, at p.
+func (v *Volume) exchange(p string, from, to *object) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if d := v.known[p]; d != nil && d.obj != nil && d.obj.same(from) {
+		now := *d
+		now.obj = to
+		v.known[p] = &now
+	}
 }
 
 // deleteAll removes the sources, the markers of directories last.

@@ -1,0 +1,247 @@
+package volume
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
+	"github.com/sigilfs/sigilfs/internal/objstore/mem"
+	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
+)
+
+// deaf is a server that takes what some requests ask for and does not do it.
+type deaf struct {
+	store
+	to     []string // verbs: "put", "copy", "upload"
+	mended atomic.Bool
+}
+
+func (d *deaf) hears(verb string, opt *objstore.PutOptions) {
+	if !d.mended.Load() && slices.Contains(d.to, verb) {
+		opt.Encryption = nil
+	}
+}
+
+func (d *deaf) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt objstore.PutOptions) (objstore.Receipt, error) {
+	enc := opt.Encryption
+	d.hears("put", &opt)
+	got, err := d.store.Put(ctx, key, body, size, opt)
+	got.Encryption = enc
+	return got, err
+}
+
+func (d *deaf) Copy(ctx context.Context, src objstore.ID, dst string, opt objstore.PutOptions) (objstore.Receipt, error) {
+	enc := opt.Encryption
+	d.hears("copy", &opt)
+	got, err := d.store.Copy(ctx, src, dst, opt)
+	got.Encryption = enc
+	return got, err
+}
+
+func (d *deaf) Upload(ctx context.Context, key string, opt objstore.PutOptions) (objstore.Uploader, error) {
+	enc := opt.Encryption
+	d.hears("upload", &opt)
+	up, err := d.store.Upload(ctx, key, opt)
+	return deafUpload{up, enc}, err
+}
+
+type deafUpload struct {
+	objstore.Uploader
+	enc *objstore.Encryption
+}
+
+func (u deafUpload) Complete(ctx context.Context, cond objstore.Condition) (objstore.Receipt, error) {
+	got, err := u.Uploader.Complete(ctx, cond)
+	got.Encryption = u.enc
+	return got, err
+}
+
+func (d *deaf) tweak(o *Options) { d.store, o.Store = o.Store.(store), d }
+
+// logged is a log, and what was written to it.
+func logged() (*logtest.Hook, tweak) {
+	l, hook := logtest.NewNullLogger()
+	l.SetLevel(logrus.DebugLevel)
+	return hook, func(o *Options) { o.Log = l }
+}
+
+func said(h *logtest.Hook, level logrus.Level, text string) int {
+	n := 0
+	for _, e := range h.AllEntries() {
+		if e.Level == level && strings.Contains(e.Message, text) {
+			n++
+		}
+	}
+	return n
+}
+
+// TestUnconfirmedWrites: what a server does not encrypt as asked is an error and
+// does not stay; the data is kept here, and goes up once the server behaves.
+func TestUnconfirmedWrites(t *testing.T) {
+	for _, mode := range []string{"sse-s3", "sse-kms silent", "sse-kms-customer", "sse-c", "client-sse"} {
+		for _, verb := range []string{"put", "upload"} {
+			for _, versioned := range []bool{false, true} {
+				for _, old := range []bool{false, true} {
+					name := strings.Join([]string{mode, verb, map[bool]string{true: "versioned"}[versioned], map[bool]string{true: "overwrite"}[old]}, " ")
+					t.Run(name, func(t *testing.T) { testUnconfirmed(t, setupOf(mode), verb, versioned, old) })
+				}
+			}
+		}
+	}
+}
+
+func testUnconfirmed(t *testing.T, s setup, verb string, versioned, old bool) {
+	m := kmsBucket(mem.Options{Versioned: versioned, SilentCopies: strings.Contains(s.name, "silent")})
+	hook, log := logged()
+	server := &deaf{to: []string{verb}}
+	f := mount(t, m, s.on, server.tweak, log)
+	text := "new"
+	if verb == "upload" {
+		text = noise(17<<20, 1)
+	}
+	if old {
+		server.mended.Store(true)
+		f.put("a", "old")
+		server.mended.Store(false)
+	}
+	wants(t, f.tryPut("a", text), ErrNotEncrypted)
+	o, there := m.Object("a")
+	switch {
+	case !versioned || !old:
+		if there {
+			t.Errorf("%d bytes are left, %v", len(o.Body), o.Info.Encrypted)
+		}
+	default:
+		if got, err := mount(t, m, s.on, host("there")).get("a"); err != nil || got != "old" {
+			t.Errorf("the version before does not show: %s, %v", brief(got), err)
+		}
+	}
+	if said(hook, logrus.ErrorLevel, "removed again") == 0 {
+		t.Error("nothing in the log")
+	}
+	f.has("a", text)
+	if f.Dirty() != 1 {
+		t.Errorf("%d dirty", f.Dirty())
+	}
+	wants(t, f.open("a").Commit(f.ctx), ErrNotEncrypted) // every time
+	server.mended.Store(true)
+	file := f.open("a")
+	f.must(file.Commit(f.ctx))
+	file.Release()
+	other := mount(t, m, s.on, host("there"))
+	other.has("a", text)
+	other.lists("", "a") // and no conflict copy
+}
+
+// TestUnconfirmedCopies: an object whose attributes are changed stays, since it
+// is nowhere else, but for what another version has kept; the copy of a rename
+// goes, and the source stays.
+func TestUnconfirmedCopies(t *testing.T) {
+	for _, mode := range []string{"sse-s3", "sse-kms silent", "sse-c", "sse-c silent", "client-sse"} {
+		for _, versioned := range []bool{false, true} {
+			t.Run(mode+map[bool]string{true: " versioned"}[versioned], func(t *testing.T) {
+				s := setupOf(mode)
+				m := kmsBucket(mem.Options{Versioned: versioned, SilentCopies: strings.HasSuffix(mode, "silent")})
+				hook, log := logged()
+				server := &deaf{to: []string{"copy"}}
+				f := mount(t, m, s.on, server.tweak, log)
+				f.put("a", "text")
+				wants(t, errOf(f.SetAttr(f.ctx, "a", Change{Mode: ptr[uint32](0o600)})), ErrNotEncrypted)
+				f.has("a", "text")
+				o, _ := m.Object("a")
+				if stripped := s.rules[0].Server.Confirm(o.Info.Encrypted) != nil; stripped == versioned {
+					t.Errorf("%v", o.Info.Encrypted)
+				}
+				if !versioned && said(hook, logrus.ErrorLevel, "no longer encrypted") != 1 {
+					t.Error("nothing in the log")
+				}
+				f.put("b", "bb")
+				f.put("e", "old")
+				wants(t, f.Rename(f.ctx, "b", "c", false), ErrNotEncrypted)
+				f.has("b", "bb")
+				f.absent("c")
+				f.must(errOf(f.Mkdir(f.ctx, "d", Attr{})))
+				f.put("d/x", "x")
+				f.put("d/y", "y")
+				wants(t, f.Rename(f.ctx, "d", "dd", false), ErrNotEncrypted)
+				f.absent("dd")
+				f.lists("d", "x", "y")
+				server.mended.Store(true)
+				f.rename("b", "c")
+				f.rename("d", "dd")
+				f.has("dd/x", "x")
+				f.has("c", "bb")
+				f.noLeftovers()
+			})
+		}
+	}
+}
+
+// TestUnconfirmableUpload: nothing is known of an upload whose Complete says
+// nothing and whose HEAD fails; the next commit finds it, and there is neither
+// a conflict nor a second file.
+func TestUnconfirmableUpload(t *testing.T) {
+	for _, mode := range []string{"sse-kms silent", "sse-c", "sse-s3 silent"} {
+		for _, size := range []int{100, 17 << 20} {
+			s := setupOf(mode)
+			f := mount(t, s.store(), s.on)
+			f.put("a", "old")
+			file := f.open("a")
+			f.must(file.Truncate(f.ctx, 0))
+			f.write(file, noise(size, 1), 0)
+			verb := faulty.Head
+			if size == 100 { // whose answer is lost as well
+				f.s.SetScript(func(op faulty.Op) faulty.Fault {
+					return faulty.Fault{Lost: op.Verb == faulty.Put, Err: map[bool]error{true: objstore.ErrThrottled}[op.Verb == faulty.Head]}
+				})
+			} else {
+				f.failing(objstore.ErrThrottled, false, verb)
+			}
+			err := file.Commit(f.ctx)
+			if err == nil || errors.Is(err, ErrNotEncrypted) {
+				t.Fatalf("%s: got %v", mode, err)
+			}
+			f.has("a", noise(size, 1))
+			f.healed()
+			f.must(file.Commit(f.ctx))
+			file.Release()
+			f.lists("", "a")
+			mount(t, f.mem, s.on, host("there")).has("a", noise(size, 1))
+		}
+	}
+}
+
+// TestIgnoredEncryption: a server that ignores all of it gets nothing to keep.
+func TestIgnoredEncryption(t *testing.T) {
+	for _, s := range setups() {
+		if s.rules[0].Server == nil {
+			continue
+		}
+		t.Run(s.name, func(t *testing.T) {
+			m := mem.New(mem.Options{IgnoreEncryption: true})
+			f := mount(t, m, s.on)
+			for _, op := range []func() error{
+				func() error { return f.tryPut("a", "secret") },
+				func() error { return errOf(f.Mkdir(f.ctx, "d", Attr{})) },
+				func() error { return errOf(f.Symlink(f.ctx, "l", "secret", Attr{})) },
+				func() error { return f.tryPut("big", noise(17<<20, 1)) },
+			} {
+				wants(t, op(), ErrNotEncrypted)
+			}
+			for key, o := range m.Snapshot() {
+				if bytes.Contains(o.Body, []byte("secret")) || len(o.Body) > 1<<20 {
+					t.Errorf("%s is left", key)
+				}
+			}
+			f.has("a", "secret")
+		})
+	}
+}
