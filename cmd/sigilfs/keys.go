@@ -107,6 +107,7 @@ func keyError(err error) error {
 	for _, pair := range [][2]error{
 		{keyring.ErrNoKey, volume.ErrNoKey},
 		{keyring.ErrWrongKey, volume.ErrWrongKey},
+		{keyring.ErrAccess, volume.ErrKeyAccess},
 		{keyring.ErrCorrupt, volume.ErrCorrupt},
 		{keyring.ErrVersion, volume.ErrVersion},
 		{keyring.ErrReadOnly, volume.ErrReadOnly},
