@@ -305,11 +305,17 @@ func (j *journal) copied(o, there *object) (ours, current bool) {
 		mark := j.mark(o)
 		return len(there.mark) == len(mark) && there.mark[:16] == mark[:16], there.mark == mark
 	case o.version() == 0: // sealed on its way; what did that may have known another file id
-		a, b := o.attr, there.attr
-		current = a.Size == b.Size && a.Mtime == b.Mtime && a.Ctime == b.Ctime
-		return current || a.FileID == b.FileID, current
+		current = o.alike(there)
+		return current || o.attr.FileID == there.attr.FileID, current
 	}
 	return o.attr.FileID == there.attr.FileID, o.version() <= there.version()
+}
+
+// alike tells whether a copy of o that was written anew, and not touched since,
+// has these attributes.
+func (o *object) alike(there *object) bool {
+	a, b := o.attr, there.attr
+	return a.Size == b.Size && a.Mtime == b.Mtime && a.Ctime == b.Ctime
 }
 
 // undo removes the copies of a rename whose copying failed: the tree is whole
@@ -344,7 +350,7 @@ func (v *Volume) undoOne(ctx context.Context, j *journal, src, dst string) error
 		return err
 	}
 	ours, current := j.copied(o, there)
-	if !ours || !current || o.version() != 0 && there.version() != 0 && o.body != there.body { // written to since
+	if !ours || !current || o.version() != 0 && there.version() != 0 && o.body != there.body && !o.alike(there) { // written to since
 		return nil
 	}
 	return v.delete(ctx, dst, there.id.ETag)
