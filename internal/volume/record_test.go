@@ -16,6 +16,8 @@ import (
 type recorder struct {
 	store
 
+	look func(request string) // before each; nil is not at all
+
 	mu   sync.Mutex // guards seen
 	seen []string   // "VERB KEY: HEADERS", volume's own objects left out
 }
@@ -49,6 +51,9 @@ func headers(all ...objstore.Header) string {
 }
 
 func (r *recorder) note(verb, key string, h ...objstore.Header) {
+	if r.look != nil {
+		r.look(verb + " " + key)
+	}
 	if strings.Contains(key, hidden+"/") {
 		return
 	}
