@@ -21,6 +21,8 @@ type oneKey struct{ epoch sigil.Epoch }
 
 func (k oneKey) Current(context.Context) (sigil.Epoch, error) { return k.epoch, nil }
 
+func (k oneKey) KeyIDs(sigil.EpochID) []string { return nil }
+
 func (k oneKey) MayKeep(context.Context, string, sigil.EpochID) (bool, error) { return true, nil }
 
 func (k oneKey) Open(_ context.Context, _ string, id sigil.EpochID, check func(sigil.Epoch) bool) (sigil.Epoch, error) {

@@ -98,6 +98,8 @@ func (k keys) Open(ctx context.Context, object string, id sigil.EpochID, check f
 	return epoch(keyring.EpochID(id), key), nil
 }
 
+func (k keys) KeyIDs(id sigil.EpochID) []string { return k.ring.EpochKeys(keyring.EpochID(id)) }
+
 func epoch(id keyring.EpochID, key [keyring.KeySize]byte) sigil.Epoch {
 	return sigil.Epoch{ID: sigil.EpochID(id), Key: sigil.Key(key)}
 }

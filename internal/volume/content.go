@@ -30,7 +30,7 @@ func (v *Volume) contentOf(o *object) (*content, error) {
 	if o.err != nil {
 		return nil, o.err
 	}
-	c := &content{v: v, obj: o, ids: cache.ID{Body: o.body, KeyID: o.keyID()}}
+	c := &content{v: v, obj: o, ids: cache.ID{Body: o.body, KeyID: o.cacheKey()}}
 	c.id.Store(&o.id)
 	c.blob = v.opt.Cache.Reader(c.ids, o.length, c.fetch)
 	r, err := c.reader()
@@ -49,8 +49,8 @@ func (c *content) reader() (plaintext, error) {
 	return r, nil
 }
 
-// keyID names the key under which the body is encrypted, as far as is known.
-func (o *object) keyID() string {
+// cacheKey names the key under which the body is encrypted to the cache.
+func (o *object) cacheKey() string {
 	if f, ok := o.form.(*sealedForm); ok {
 		return f.header.Epoch.String()
 	}

@@ -76,7 +76,7 @@ func (f *File) Info() Info {
 	}
 	info := Info{Attr: a, Xattrs: f.xat}
 	if f.base != nil {
-		info.Sigil = f.base.show()
+		info.Sigil = f.v.show(f.base)
 	}
 	return info
 }

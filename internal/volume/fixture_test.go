@@ -48,6 +48,8 @@ func (k *fakeKeys) MayKeep(_ context.Context, _ string, id sigil.EpochID) (bool,
 	return slices.ContainsFunc(k.epochs, func(e sigil.Epoch) bool { return e.ID == id }) && !k.retired, nil
 }
 
+func (k *fakeKeys) KeyIDs(sigil.EpochID) []string { return []string{"aes:1", "age:2"} }
+
 func (k *fakeKeys) Open(_ context.Context, _ string, id sigil.EpochID, check func(sigil.Epoch) bool) (sigil.Epoch, error) {
 	for _, e := range k.epochs {
 		if e.ID == id && check(e) {

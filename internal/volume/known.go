@@ -261,6 +261,7 @@ func (v *Volume) dirInfo(p string, d *dentry) Info {
 	}}
 	if d.obj != nil && d.obj.err == nil {
 		info = d.obj.info()
+		info.Sigil = v.show(d.obj)
 		info.Incarnation = 1
 	}
 	v.mu.Lock()

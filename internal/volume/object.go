@@ -195,7 +195,7 @@ func (o *object) info() Info {
 	if o.isDir() {
 		a.Nlink = 2
 	}
-	return Info{Attr: a, Xattrs: o.xat, Sigil: o.show(), Err: o.err}
+	return Info{Attr: a, Xattrs: o.xat, Err: o.err}
 }
 
 // same tells whether two objects are one file with one body.
@@ -212,7 +212,7 @@ func (o *object) newer(old *object) bool {
 }
 
 // show is what user.sigil.* tells of o.
-func (o *object) show() map[string]string {
+func (v *Volume) show(o *object) map[string]string {
 	if o.err != nil {
 		return nil
 	}
@@ -220,9 +220,21 @@ func (o *object) show() map[string]string {
 	if o.id.VersionID != "" {
 		attrs["version-id"] = o.id.VersionID
 	}
-	if id := o.state.KMSKeyID; id != "" {
+	if id := v.keyID(o); id != "" {
 		attrs["key-id"] = id
 	}
 	o.form.show(o, attrs)
 	return attrs
+}
+
+// keyID names what the body of o is encrypted under, as far as is known: the
+// master keys that open it, the key of KMS, or that of SSE-C.
+func (v *Volume) keyID(o *object) string {
+	if f, ok := o.form.(*sealedForm); ok {
+		return strings.Join(v.opt.Keys.KeyIDs(f.header.Epoch), ",")
+	}
+	if c := v.customerOf(o.id.Encryption); c != nil {
+		return c.id
+	}
+	return o.state.KMSKeyID
 }

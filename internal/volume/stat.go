@@ -46,6 +46,7 @@ func (v *Volume) infoOf(p string, d *dentry) Info {
 		v.detach(f)
 	}
 	info := d.obj.info()
+	info.Sigil = v.show(d.obj)
 	info.Incarnation = d.incarnation
 	return info
 }

@@ -93,6 +93,9 @@ type Keys interface {
 	// Open finds the epoch id for the object at key (its full key in the
 	// bucket). A candidate that check refuses is passed over.
 	Open(ctx context.Context, key string, id sigil.EpochID, check func(sigil.Epoch) bool) (sigil.Epoch, error)
+
+	// KeyIDs names the master keys for which an opened epoch is wrapped.
+	KeyIDs(id sigil.EpochID) []string
 }
 
 // Options of New. Store, Keys, Rules, Spool (unless ReadOnly), Cache, Host and
