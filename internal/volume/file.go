@@ -261,6 +261,11 @@ func (f *File) Append(ctx context.Context, p []byte) (int, error) {
 // overlay gives the spool file of f, and makes one at the first write. Before
 // it does, the size of what is committed is proved.
 func (f *File) overlay(ctx context.Context) (*spool.File, error) {
+	return f.overlayOver(func(src *content) error { return src.Verify(ctx) })
+}
+
+// overlayOver is overlay with another proof.
+func (f *File) overlayOver(prove func(*content) error) (*spool.File, error) {
 	f.mu.Lock()
 	data, src := f.data, f.src
 	f.mu.Unlock()
@@ -273,7 +278,7 @@ func (f *File) overlay(ctx context.Context) (*spool.File, error) {
 	if f.v.ended() {
 		return nil, ErrClosed
 	}
-	if err := src.Verify(ctx); err != nil {
+	if err := prove(src); err != nil {
 		return nil, err
 	}
 	f.mu.Lock()
@@ -311,9 +316,15 @@ func (f *File) Truncate(ctx context.Context, size int64) error {
 	return f.truncate(ctx, size)
 }
 
-// truncate is Truncate; f.grow is held.
+// truncate is Truncate; f.grow is held. Who wants none of the content need not
+// have it proved, nor fetched for that.
 func (f *File) truncate(ctx context.Context, size int64) error {
-	data, err := f.overlay(ctx)
+	data, err := f.overlayOver(func(src *content) error {
+		if size == 0 {
+			return nil
+		}
+		return src.Verify(ctx)
+	})
 	if err != nil {
 		return err
 	}

@@ -43,11 +43,11 @@ func (s *setup) store() *mem.Store {
 }
 
 // with gives a copy of a setup with a rule changed.
-func (s setup) with(change func(*Rule)) setup {
+func (s setup) with(change func(*Rule)) *setup {
 	rules := append([]Rule(nil), s.rules...)
 	change(&rules[0])
 	s.rules = rules
-	return s
+	return &s
 }
 
 const kmsKey, kmsOther = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
