@@ -10,6 +10,7 @@ package daemon
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +37,8 @@ var ErrExited = errors.New("sigilfs ended before it mounted")
 type Config struct {
 	Bin    string    // the binary
 	Args   []string  // flags of mount, without -f
-	Target string    // s3://bucket/prefix
+	Target string    // s3://bucket/prefix, or a configuration file
+	Bucket string    // s3://bucket/prefix that the file names; without a file ""
 	Dir    string    // mountpoint
 	Env    []string  // the whole environment
 	Log    io.Writer // gets every line too; may be nil
@@ -97,7 +99,7 @@ func Start(ctx context.Context, cfg Config) (*Daemon, error) {
 // reaps the process.
 func (d *Daemon) watch(r io.ReadCloser) {
 	defer close(d.exited)
-	mounted := "mounted " + d.cfg.Target
+	mounted := "mounted " + cmp.Or(d.cfg.Bucket, d.cfg.Target)
 	seen := false
 	for lines := bufio.NewReader(r); ; {
 		line, err := lines.ReadString('\n')

@@ -23,17 +23,22 @@ type config struct {
 }
 
 func (c config) String() string {
-	suite, place, how := "114", "metadata", "put"
+	if c.Part > 0 {
+		return c.form() + "/multipart"
+	}
+	return c.form() + "/put"
+}
+
+// form is the part that shows in the object.
+func (c config) form() string {
+	suite, place := "114", "metadata"
 	if c.Commit {
 		suite = "115"
 	}
 	if c.Instruction {
 		place = "instruction"
 	}
-	if c.Part > 0 {
-		how = "multipart"
-	}
-	return fmt.Sprintf("%s/%s/%s/%s", c.Keyring, suite, place, how)
+	return fmt.Sprintf("%s/%s/%s", c.Keyring, suite, place)
 }
 
 // configs are all ways of writing an object in one PUT, as world's keys allow.

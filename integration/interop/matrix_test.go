@@ -7,19 +7,24 @@ import (
 	"testing"
 )
 
-// What AWS's clients write sigilfs reads.
+// What AWS's clients write, sigilfs reads.
 func TestTheyWrite(t *testing.T) {
 	for _, w := range world.aws {
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
-			exchange(t, w, world.sigilfs)
+			exchange(t, w, world.sigilfs, world.mount)
 		})
 	}
 }
 
-// What sigilfs writes every client of AWS's reads that knows the format.
+// What sigilfs writes, every client of AWS's reads that knows the format.
 func TestWeWrite(t *testing.T) {
-	exchange(t, world.sigilfs, world.aws...)
+	for _, w := range []implementation{world.sigilfs, world.mount} {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			exchange(t, w, world.aws...)
+		})
+	}
 }
 
 // exchange writes an object of every form and has it read.
@@ -29,7 +34,7 @@ func exchange(t *testing.T, w implementation, readers ...implementation) {
 			continue
 		}
 		t.Run(f.String(), func(t *testing.T) {
-			key, want := t.Name(), plaintext(f.size)
+			key, want := f.prefix()+t.Name(), plaintext(f.size)
 			if err := w.write(t.Context(), key, want, f.config); err != nil {
 				t.Fatalf("%s writes: %v", w.name, err)
 			}

@@ -9,12 +9,26 @@ type implementation struct {
 }
 
 func sigilfs(p party) implementation {
-	return implementation{"sigilfs", p, func(c config, write bool) string {
+	return implementation{"package s3ec", p, func(c config, write bool) string {
 		switch {
 		case write && c.Keyring == "rsa":
 			return "it writes with no RSA key"
 		case write && c.Part > 0:
 			return "the test of the format uploads in one PUT"
+		}
+		return ""
+	}}
+}
+
+func mountOf(p party) implementation {
+	return implementation{"mount", p, func(c config, write bool) string {
+		switch {
+		case write && c.Keyring == "rsa":
+			return "it writes with no RSA key"
+		case write && c.Keyring == "aes" && len(c.Context) > 0:
+			return "it writes no material description"
+		case write && c.Instruction:
+			return "it writes no instruction files"
 		}
 		return ""
 	}}

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// What AWS's clients refuse sigilfs refuses, and it refuses every tampering
-// also where one of them reads on.
+// What AWS's clients refuse, sigilfs refuses, and every tampering also where one
+// of them reads on.
 func TestTampered(t *testing.T) {
 	everyObject(t, func(t *testing.T, w implementation, c config, o stored) {
 		for _, tamper := range tamperings() {
@@ -19,12 +19,12 @@ func TestTampered(t *testing.T) {
 			t.Run(tamper.name, func(t *testing.T) {
 				changed := o.clone()
 				tamper.do(&changed)
-				refused(t, w, c, changed, tamper)
+				refused(t, w, c, changed, tamper, world.mount)
 			})
 		}
 		t.Run("body of another object", func(t *testing.T) {
-			other := written(t, w, c, t.Name()+"/other")
-			refused(t, w, c, splice(o, other), tampering{})
+			other := written(t, w, c, c.prefix()+t.Name()+"/other")
+			refused(t, w, c, splice(o, other), tampering{}, world.mount)
 		})
 	})
 }
@@ -77,7 +77,7 @@ func everyObject(t *testing.T, do func(t *testing.T, w implementation, c config,
 			}
 			t.Run(w.name+"/"+c.String(), func(t *testing.T) {
 				t.Parallel()
-				do(t, w, c, written(t, w, c, t.Name()))
+				do(t, w, c, written(t, w, c, c.prefix()+t.Name()+"/original"))
 			})
 		}
 	}
@@ -103,15 +103,15 @@ func written(t *testing.T, w implementation, c config, key string) stored {
 	return o
 }
 
-// refused stores the object and demands that nobody reads it, but those of
-// AWS's that are known to.
-func refused(t *testing.T, w implementation, c config, o stored, known tampering) {
+// refused stores the object and demands that nobody reads it, but those that are
+// known to. The mount is asked, as one more, where its configuration fits.
+func refused(t *testing.T, w implementation, c config, o stored, known tampering, more ...implementation) {
 	t.Helper()
-	key := t.Name()
+	key := c.prefix() + t.Name()
 	if err := o.save(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range world.readers(c) {
+	for _, r := range append(world.readers(c), more...) {
 		if slices.Contains(known.mutes, r.name) {
 			continue
 		}

@@ -32,7 +32,8 @@ var world universe
 type universe struct {
 	s3      *s3.Client
 	secrets map[string][2]string // by keyring: the one written with, and a wrong one
-	sigilfs implementation
+	sigilfs implementation       // package s3ec by itself
+	mount   implementation       // the built program
 	aws     []implementation
 	tally   tally
 }
@@ -89,6 +90,12 @@ func runAll(ctx context.Context, m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, ourKMS.Close()) }()
+	volume, err := mount(ctx, filepath.Join(dir, "mount"), minio, keys)
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, volume.Unmount(context.WithoutCancel(ctx))) }()
+	world.mount = mountOf(volume)
 	env := append(append(minio.Env(), keys.Env()...), "INTEROP_BUCKET="+bucket)
 	ended, err := startClients(ctx, dir, env)
 	if err != nil {

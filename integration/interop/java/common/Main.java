@@ -28,7 +28,7 @@ import software.amazon.encryption.s3.S3EncryptionClient;
  * error rather than the client's refusal}, or {} when all went well.
  */
 public final class Main {
-    private static final int PATIENCE = 5; // seconds for a command
+    private static final int PATIENCE = 60; // seconds for a command
 
     private Main() {}
 
