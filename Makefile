@@ -45,8 +45,8 @@ integration: bin/sigilfs
 	$(MAKE) demo ONCE=1
 
 # What AWS's own S3 encryption clients write is read, and the other way round.
-interop:
-	cd integration/interop && go test -count=1 -timeout 15m
+interop: bin/sigilfs
+	cd integration/interop && SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -count=1 -timeout 15m
 
 lint:
 	$(GOLANGCI) run ./...
