@@ -72,6 +72,11 @@ func (v *Volume) find(ctx context.Context, p string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f.base.unproven() {
+		if err := f.src.Verify(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return v.register(f), nil
 }
 

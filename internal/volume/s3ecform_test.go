@@ -52,6 +52,24 @@ func TestVerifiedBeforeTheFirstByte(t *testing.T) {
 	}
 }
 
+// TestCutToATag: a body cut to the length of a tag looks like that of an empty
+// file, which nobody would read.
+func TestCutToATag(t *testing.T) {
+	for _, format := range []string{"s3ec", "s3ec-v2"} {
+		s := setupOf(format)
+		f := mount(t, s.store(), s.on)
+		f.put("a", "content")
+		f.put("empty", "")
+		f.mem.Tamper("a", func(o *mem.Object) { o.Body = o.Body[:s3ec.TagSize] })
+		_, err := f.Open(f.ctx, "a", OpenOptions{})
+		wants(t, err, ErrCorrupt)
+		again := mount(t, f.mem, s.on)
+		file := again.open("empty")
+		again.reads(file, "")
+		file.Release()
+	}
+}
+
 // TestFetchedOnce: however a version is read, by however many, its body comes
 // once; a new version comes once more, and a chmod or rename not at all.
 func TestFetchedOnce(t *testing.T) {
