@@ -29,28 +29,32 @@ type dir struct {
 	path string
 }
 
-// openDir takes hold of path. With create it is made, 0700, where missing.
-func openDir(path string, create bool) (*dir, error) {
-	if create {
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return nil, fmt.Errorf("create the spool directory: %w", err)
-		}
-		if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-			return nil, fmt.Errorf("create the spool directory: %w", err)
-		}
+// makeDir takes hold of path, alone, and makes it, 0700, where it is missing.
+func makeDir(path string) (*dir, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("create the spool directory: %w", err)
 	}
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("create the spool directory: %w", err)
+	}
+	return openDir(path, unix.LOCK_EX)
+}
+
+// openDir takes hold of path: alone (LOCK_EX), or beside others who read what
+// a dead process left (LOCK_SH).
+func openDir(path string, lock int) (*dir, error) {
 	fd, err := unix.Open(path, openMode|unix.O_DIRECTORY|unix.O_RDONLY, 0)
 	if err != nil {
 		return nil, pathError("open the spool directory", path, err)
 	}
 	d := &dir{os.NewFile(uintptr(fd), path), path}
-	if err := d.claim(); err != nil {
+	if err := d.claim(lock); err != nil {
 		return nil, errors.Join(err, d.f.Close())
 	}
 	return d, nil
 }
 
-func (d *dir) claim() error {
+func (d *dir) claim(lock int) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(d.f.Fd()), &st); err != nil {
 		return pathError("stat the spool directory", d.path, err)
@@ -60,7 +64,7 @@ func (d *dir) claim() error {
 			ErrUnsafe, d.path, os.Geteuid(), st.Uid, st.Mode&0o7777)
 	}
 	// The kernel drops the lock with the process: a dead owner holds nothing.
-	err := unix.Flock(int(d.f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	err := unix.Flock(int(d.f.Fd()), lock|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return fmt.Errorf("%w: %s", ErrBusy, d.path)
 	}
@@ -108,6 +112,18 @@ func (d *dir) read(name string, limit int64) ([]byte, error) {
 
 // write durably replaces a whole small file.
 func (d *dir) write(name string, b []byte) error {
+	if err := d.replace(name, b, (*os.File).Sync); err != nil {
+		return err
+	}
+	return d.sync()
+}
+
+// put replaces a whole small file, so that a kill leaves the old or the new one.
+func (d *dir) put(name string, b []byte) error {
+	return d.replace(name, b, func(*os.File) error { return nil })
+}
+
+func (d *dir) replace(name string, b []byte, sync func(*os.File) error) error {
 	if err := d.remove(name + tempExt); err != nil {
 		return err
 	}
@@ -117,10 +133,10 @@ func (d *dir) write(name string, b []byte) error {
 	}
 	_, err = f.Write(b)
 	if err == nil {
-		err = f.Sync()
+		err = sync(f)
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = d.rename(name+tempExt, name)
+		err = d.move(name+tempExt, name)
 	}
 	if err != nil {
 		return errors.Join(full(fmt.Errorf("write %s: %w", filepath.Join(d.path, name), err)), d.remove(name+tempExt))
@@ -130,11 +146,18 @@ func (d *dir) write(name string, b []byte) error {
 
 // rename is durable when it returns.
 func (d *dir) rename(from, to string) error {
+	if err := d.move(from, to); err != nil {
+		return err
+	}
+	return d.sync()
+}
+
+func (d *dir) move(from, to string) error {
 	fd := int(d.f.Fd())
 	if err := unix.Renameat(fd, from, fd, to); err != nil {
 		return pathError("rename", filepath.Join(d.path, from), err)
 	}
-	return d.sync()
+	return nil
 }
 
 func (d *dir) sync() error {

@@ -45,6 +45,7 @@ const (
 	partBlock part = 1
 	partMeta  part = 2
 	partEvent part = 3
+	partAfter part = 4 // a meta record of a later process
 )
 
 // header describes a sealed block or meta record. All integers little-endian:

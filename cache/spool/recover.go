@@ -13,7 +13,7 @@ import (
 // ReadKeyRecord gives the KeyRecord of the spool in dir, so that the owner
 // can get the key that Recover needs. It is not authenticated.
 func ReadKeyRecord(path string) ([]byte, error) {
-	d, err := openDir(path, false)
+	d, err := openDir(path, unix.LOCK_SH)
 	if err != nil {
 		return nil, err
 	}
@@ -28,14 +28,18 @@ type Remains struct {
 }
 
 // Recover takes hold of the directory of a spool whose process has ended;
-// ErrBusy if it has not.
+// ErrBusy if it has not. Several may hold it at a time: that only one of them
+// changes anything is for its callers to see to.
 func Recover(path string, key *[32]byte) (*Remains, error) {
-	d, err := openDir(path, false)
+	d, err := openDir(path, unix.LOCK_SH)
 	if err != nil {
 		return nil, err
 	}
 	return &Remains{d, *key}, nil
 }
+
+// Path is the directory.
+func (r *Remains) Path() string { return r.dir.path }
 
 // Files lists the files by ID, in no order that means anything.
 func (r *Remains) Files() ([]string, error) {
@@ -106,7 +110,7 @@ func (r *Remains) Open(id string) (*Left, error) {
 	if !ok {
 		return nil, fmt.Errorf("open in spool: %q is no file ID", id)
 	}
-	seal, err := newSealer(&r.key, fid)
+	seal, err := newLateSealer(&r.key, fid)
 	if err != nil {
 		return nil, err
 	}
@@ -208,6 +212,41 @@ func (l *Left) Salvage() { l.doubt = false }
 
 // Size is the file's length in bytes.
 func (l *Left) Size() int64 { return l.size }
+
+// Intact gives ErrDamaged where any block is not there as it was last written,
+// as far as that shows. All that is on disk was authenticated by Open.
+func (l *Left) Intact() error {
+	if l.doubt {
+		return l.firstDamage()
+	}
+	for _, s := range l.table.spans {
+		for _, e := range s.page.entries {
+			if i, ok := e.slot(); ok && l.versions[i].size < 0 {
+				return l.firstDamage()
+			}
+		}
+	}
+	return nil
+}
+
+func (l *Left) firstDamage() error {
+	for _, d := range l.damage {
+		return d.Err
+	}
+	return fmt.Errorf("spool file %s: %w", l.seal.id, ErrDamaged)
+}
+
+// Here is how many bytes of the file are in the spool.
+func (l *Left) Here() (n int64) {
+	for off := int64(0); off < l.size; {
+		kind, end := l.extent(off)
+		if kind == Data {
+			n += end - off
+		}
+		off = end
+	}
+	return n
+}
 
 // Extent is as File.Extent. Sent parts are not in the spool.
 func (l *Left) Extent(off int64) (Kind, int64) { return l.extent(off) }

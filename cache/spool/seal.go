@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -13,10 +14,30 @@ import (
 type sealer struct {
 	id   fileID
 	aead cipher.AEAD
+	late cipher.AEAD // nil but in newLateSealer
 }
 
 func newSealer(key *[32]byte, id fileID) (*sealer, error) {
-	sub, err := hkdf.Key(sha256.New, key[:], id[:], "sigil/v1/spool/file", 32)
+	aead, err := fileAEAD(key, id, "sigil/v1/spool/file")
+	if err != nil {
+		return nil, err
+	}
+	return &sealer{id: id, aead: aead}, nil
+}
+
+// newLateSealer is newSealer for a process that comes after the one that wrote
+// the file.
+func newLateSealer(key *[32]byte, id fileID) (*sealer, error) {
+	s, err := newSealer(key, id)
+	if err != nil {
+		return nil, err
+	}
+	s.late, err = fileAEAD(key, id, "sigil/v1/spool/after")
+	return s, err
+}
+
+func fileAEAD(key *[32]byte, id fileID, info string) (cipher.AEAD, error) {
+	sub, err := hkdf.Key(sha256.New, key[:], id[:], info, 32)
 	if err != nil {
 		return nil, fmt.Errorf("derive a spool file key: %w", err)
 	}
@@ -29,7 +50,7 @@ func newSealer(key *[32]byte, id fileID) (*sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive a spool file key: %w", err)
 	}
-	return &sealer{id, aead}, nil
+	return aead, nil
 }
 
 // nonce is the sequence: the key is the file's own and no sequence of a file
@@ -73,6 +94,18 @@ func (s *sealer) meta(b []byte, seq uint64, size int64) []byte {
 	return s.aead.Seal(out, nonce(seq), b, out[:headSize])
 }
 
+// lateMeta seals the meta record of a later process. It does not know which
+// sequences were used, so these have a key of their own, and random ones: a few
+// for each attempt at a replay.
+func (s *sealer) lateMeta(b []byte) []byte {
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
+	h := header{part: partAfter, file: s.id, seq: binary.LittleEndian.Uint64(random[:]) | 1}
+	out := make([]byte, headSize, headSize+len(b)+tagSize)
+	h.put(out)
+	return s.late.Seal(out, nonce(h.seq), b, out[:headSize])
+}
+
 func (s *sealer) openMeta(b []byte) ([]byte, header, error) {
 	if len(b) < headSize+tagSize || len(b) > metaMax {
 		return nil, header{}, fmt.Errorf("%w: meta record of %d bytes", ErrDamaged, len(b))
@@ -81,10 +114,16 @@ func (s *sealer) openMeta(b []byte) ([]byte, header, error) {
 	if err != nil {
 		return nil, h, err
 	}
-	if h.part != partMeta || h.file != s.id {
+	aead := s.aead
+	if h.part == partAfter && s.late != nil {
+		aead = s.late
+	} else if h.part != partMeta {
+		return nil, h, fmt.Errorf("%w: no meta record", ErrDamaged)
+	}
+	if h.file != s.id {
 		return nil, h, fmt.Errorf("%w: a meta record of another file", ErrDamaged)
 	}
-	plain, err := s.aead.Open(nil, nonce(h.seq), b[headSize:], b[:headSize])
+	plain, err := aead.Open(nil, nonce(h.seq), b[headSize:], b[:headSize])
 	if err != nil {
 		return nil, h, fmt.Errorf("%w: meta record does not authenticate", ErrDamaged)
 	}

@@ -16,7 +16,8 @@
 //	            header (layout.go); a slot is never overwritten while it is
 //	            the newest state of its block
 //	ID.log      sealed records of 72 bytes: truncations, holes, settlements
-//	ID.meta     one sealed record of the owner's: what the file is
+//	ID.meta     one sealed record of the owner's: what the file is; one that a
+//	            later process wrote is under a key of its own (seal.go)
 //
 // ID is 16 random bytes in hex. Every file has its own AES-256-GCM key,
 // HKDF-SHA-256(spool key, salt = ID, "sigil/v1/spool/file"), and one counter,
@@ -137,7 +138,7 @@ func Open(dir string, opt Options) (*Spool, error) {
 	if len(opt.KeyRecord) > keyMax {
 		return nil, fmt.Errorf("open spool: key record of %d bytes", len(opt.KeyRecord))
 	}
-	d, err := openDir(dir, true)
+	d, err := makeDir(dir)
 	if err != nil {
 		return nil, err
 	}
