@@ -116,5 +116,5 @@ func sceneBut(t *testing.T, s *setup, change map[string]string) map[string]strin
 
 // bucketTree is the tree of a bucket as a host that comes fresh sees it.
 func bucketTree(t *testing.T, s *setup, m *mem.Store) map[string]string {
-	return treeOf(mount(t, m.Clone(), s.on, host("fresh")))
+	return treeOf(mountIdle(t, m, s.on, host("fresh"), func(o *Options) { o.ReadOnly = true }))
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -104,18 +105,21 @@ func mount(t testing.TB, m *mem.Store, tweaks ...tweak) *fixture {
 func mountIdle(t testing.TB, m *mem.Store, tweaks ...tweak) *fixture {
 	t.Helper()
 	s := faulty.New(m, faulty.Options{})
-	sp, err := spool.Open(filepath.Join(t.TempDir(), "spool"), spool.Options{Limit: 256 << 20, Reserve: -1, Key: &[32]byte{7}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := cache.New(cache.Options{Bytes: 4 << 20, BlockSize: 64 << 10, ReadAhead: -1})
 	k := &fakeKeys{epochs: []sigil.Epoch{epoch(1)}}
 	opt := Options{
-		Store: s, Keys: k, Rules: []Rule{{Mode: "client", Keys: k}}, ScratchDir: t.TempDir(), Spool: sp, Cache: c, Log: silentLog(), Host: "here", AttrTimeout: -1,
+		Store: s, Keys: k, Rules: []Rule{{Mode: "client", Keys: k}}, ScratchDir: os.TempDir(), Cache: c, Log: silentLog(), Host: "here", AttrTimeout: -1,
 		Capabilities: objstore.Capabilities{PutConditions: true, UploadConditions: true, CopyConditions: true, DeleteConditions: true},
 	}
 	for _, tw := range tweaks {
 		tw(&opt)
+	}
+	if opt.Spool == nil && !opt.ReadOnly {
+		sp, err := spool.Open(filepath.Join(t.TempDir(), "spool"), spool.Options{Limit: 256 << 20, Reserve: -1, Key: &[32]byte{7}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		opt.Spool = sp
 	}
 	// Not t.Context(): cleaning up comes after that has ended.
 	ctx, cancel := context.WithCancel(context.Background())
@@ -126,7 +130,9 @@ func mountIdle(t testing.TB, m *mem.Store, tweaks ...tweak) *fixture {
 		cancel()
 		f.done.Wait()
 		_ = c.Close()
-		_ = sp.Close()
+		if opt.Spool != nil {
+			_ = opt.Spool.Close()
+		}
 	})
 	return f
 }

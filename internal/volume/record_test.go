@@ -51,14 +51,14 @@ func headers(all ...objstore.Header) string {
 }
 
 func (r *recorder) note(verb, key string, h ...objstore.Header) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.look != nil {
 		r.look(verb + " " + key)
 	}
 	if strings.Contains(key, hidden+"/") {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.seen = append(r.seen, strings.TrimSpace(fmt.Sprintf("%s %s: %s", verb, key, headers(h...))))
 }
 
