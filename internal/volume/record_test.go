@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/objstore/mem"
 )
 
 // recorder notes what encryption each request asks for.
@@ -213,6 +214,60 @@ func TestRequestsOfEachMode(t *testing.T) {
 			}
 			f.must(f.Remove(f.ctx, "b"))
 			sends("remove", "delete b:")
+		})
+	}
+}
+
+// TestRequestsOfBigCopies: what is too long for one CopyObject goes by parts,
+// with the headers of both ends, keeps its tags and is looked at in the end.
+func TestRequestsOfBigCopies(t *testing.T) {
+	const (
+		ssec = "sse-customer-algorithm=AES256 sse-customer-key-md5=Xsq sse-customer-key=YWF"
+		from = "copy-source-sse-customer-algorithm=AES256 copy-source-sse-customer-key-md5=Xsq copy-source-sse-customer-key=YWF"
+	)
+	for _, tc := range []struct {
+		setup, write, read, source string
+		silent                     bool
+	}{
+		{"none", "", "", "", false},
+		{"sse-s3", "sse=AES256", "", "", false},
+		{"sse-kms silent", "sse=aws:kms", "", "", true},
+		{"sse-c", ssec, ssec, from, true},
+		{"client-sse", "sse=AES256", "", "", false},
+		{"s3ec", "", "", "", false},
+	} {
+		t.Run(tc.setup, func(t *testing.T) {
+			s, r := setupOf(tc.setup), &recorder{}
+			f := mount(t, s.store(), s.on, long, record(r))
+			f.maxCopy, f.copyPart = 6<<20, 10<<20
+			text := noise(18<<20, 1)
+			f.put("a", text)
+			f.mem.Tamper("a", func(o *mem.Object) {
+				if o.Tags == nil {
+					o.Tags = map[string]string{}
+				}
+				o.Tags["team"] = "backup"
+			})
+			f.suspect("a")
+			f.stat("a")
+			r.take()
+			f.must(errOf(f.SetAttr(f.ctx, "a", Change{Mode: ptr[uint32](0o600)})))
+			want := []string{"upload a: " + tc.write, "copypart a a: " + tc.source, "copypart a a: " + tc.source, "complete a:"}
+			if tc.silent {
+				want = append(want, "head a: "+tc.read)
+			}
+			for i := range want {
+				want[i] = strings.TrimSpace(want[i])
+			}
+			if got := r.take(); !slices.Equal(got, want) {
+				t.Errorf("sends %q, want %q", got, want)
+			}
+			o, _ := f.mem.Object("a")
+			if o.Tags["team"] != "backup" || s.rules[0].Server.Confirm(o.Info.Encrypted) != nil {
+				t.Errorf("tags %v, %v", o.Tags, o.Info.Encrypted)
+			}
+			f.has("a", text)
+			f.noLeftovers()
 		})
 	}
 }
