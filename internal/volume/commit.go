@@ -171,6 +171,9 @@ func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*o
 	if base != nil {
 		d.class, d.system, d.cond.IfMatch = base.class, base.system, base.id.ETag
 	}
+	if base != nil && base == s.base {
+		d.base, d.same = s.src, s.same()
+	}
 	o, err := v.put(ctx, d)
 	if lost := (*unsettled)(nil); errors.As(err, &lost) {
 		s.sent, s.left = append(slices.Clip(s.sent), lost.mark), s.left || lost.left

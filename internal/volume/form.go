@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
 )
 
 // form is how the plaintext of one object lies in its body, and its attributes
@@ -63,6 +65,11 @@ type stored struct {
 type body struct {
 	size    int64
 	section func(ctx context.Context, off, n int64) io.ReadSeeker
+
+	// kept are ranges, in order, that the body at from has too, at the same
+	// place, so that they can be copied instead of sent; nil for none.
+	kept []objstore.Range
+	from objstore.ID
 }
 
 func schemeOf(r *Rule) scheme {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/sigilfs/sigilfs/cache/spool"
+	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 )
 
@@ -44,4 +45,17 @@ func (s *snapshot) needsBase() bool {
 		off = end
 	}
 	return false
+}
+
+// same lists the ranges that are as they were in the base.
+func (s *snapshot) same() []objstore.Range {
+	var all []objstore.Range
+	for off := int64(0); off < s.data.Size(); {
+		kind, end := s.data.Extent(off)
+		if kind == spool.Base {
+			all = joined(all, objstore.Range{Off: off, Len: end - off})
+		}
+		off = end
+	}
+	return all
 }

@@ -170,6 +170,12 @@ const maxPlain = 5 << 40
 
 func (plainScheme) limit() int64 { return maxPlain }
 
+// isPlain tells whether the bytes of a body are those of its plaintext.
+func (c *content) isPlain() bool {
+	_, ok := c.obj.form.(*plainForm)
+	return ok
+}
+
 func (plainScheme) fits(xattrs map[string][]byte) error {
 	if attrmeta.Size(attrmeta.Attr{Xattrs: xattrs}) > attrmeta.MaxXattrs {
 		return ErrXattrs
@@ -177,7 +183,7 @@ func (plainScheme) fits(xattrs map[string][]byte) error {
 	return nil
 }
 
-func (plainScheme) store(_ context.Context, _ *Volume, d draft) (*stored, error) {
+func (plainScheme) store(_ context.Context, v *Volume, d draft) (*stored, error) {
 	md, err := d.metadata(nil)
 	if err != nil {
 		return nil, err
@@ -188,9 +194,13 @@ func (plainScheme) store(_ context.Context, _ *Volume, d draft) (*stored, error)
 		o.system = withType(d.system, attrmeta.DirectoryType)
 		return &stored{obj: o, metadata: md}, nil
 	}
-	return &stored{obj: o, metadata: md, body: body{size: d.attr.Size, section: func(ctx context.Context, off, n int64) io.ReadSeeker {
+	b := body{size: d.attr.Size, section: func(ctx context.Context, off, n int64) io.ReadSeeker {
 		return newSection(ctx, d.src, off, n)
-	}}}, nil
+	}}
+	if d.base != nil && d.base.isPlain() && v.patchable(b.size, d.same) {
+		b.kept, b.from = d.same, *d.base.id.Load()
+	}
+	return &stored{obj: o, metadata: md, body: b}, nil
 }
 
 func withType(system map[string]string, contentType string) map[string]string {

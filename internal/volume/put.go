@@ -34,7 +34,14 @@ type draft struct {
 	cond   objstore.Condition
 	above  []*object // what it replaces: its version is higher
 	mark   string    // "" is a random one; see object
-	self   bool      // a copy of an object over itself
+
+	// base is what the draft replaces, and same tells which ranges of the
+	// plaintext, in order, it has at the same place; nil where nothing is known
+	// of that.
+	base *content
+	same []objstore.Range
+
+	self bool // a copy of an object over itself
 }
 
 func (d draft) isDir() bool { return strings.HasSuffix(d.key, "/") }
@@ -139,7 +146,7 @@ func (v *Volume) settle(ctx context.Context, d draft, w *stored, want *asked, go
 	if o.body == "" {
 		o.body = bodyOf(o.id)
 	}
-	if len(v.customers) > 0 {
+	if len(v.customers) > 0 && !v.own(o.id.Key) {
 		v.remembers(o.id.Key, v.customerOf(o.id.Encryption))
 	}
 	return o, nil
@@ -184,13 +191,21 @@ func (v *Volume) upload(ctx context.Context, key string, b body, opt objstore.Pu
 	if err != nil {
 		return objstore.Receipt{}, err
 	}
-	if err := sendParts(ctx, up, b); err != nil {
+	if err := v.fill(ctx, up, b); err != nil {
 		return objstore.Receipt{}, up.giveUp(ctx, err)
 	}
 	if err := v.guard(ctx, v.opt.Capabilities.UploadConditions, key, cond); err != nil {
 		return objstore.Receipt{}, up.giveUp(ctx, err)
 	}
 	return up.complete(ctx, cond)
+}
+
+// fill gives an upload its parts.
+func (v *Volume) fill(ctx context.Context, up objstore.Uploader, b body) error {
+	if b.kept != nil {
+		return assemble(ctx, up, b)
+	}
+	return sendParts(ctx, up, b)
 }
 
 func sendParts(ctx context.Context, up objstore.Uploader, b body) error {

@@ -194,6 +194,9 @@ func (s sealedScheme) store(ctx context.Context, v *Volume, d draft) (*stored, e
 	if err != nil {
 		return nil, fmt.Errorf("%s: current epoch: %w", d.key, err)
 	}
+	if w, err := s.patch(ctx, v, d, epoch); w != nil || err != nil {
+		return w, err
+	}
 	rec := &sigil.Record{FileID: d.attr.FileID, Nlink: 1}
 	d.describe(v, rec)
 	if d.isDir() {
