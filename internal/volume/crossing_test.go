@@ -269,17 +269,19 @@ func TestCrashesAcross(t *testing.T) {
 		f.put(from+"/d/sub/y", "text of y")
 		f.must(errOf(f.SetAttr(f.ctx, from+"/d/x", Change{Mode: ptr[uint32](0o600)})))
 		f.settle()
+		own := func(f *fixture) { f.put(from+"/d/own", "made by who crashes") } // which knows it by another file id
 		before := bucketTree(t, w, f.mem)
+		before[from+"/d/own"] = "made by who crashes"
 		for _, op := range [][2]string{{"/a", "/new"}, {"/a", "/b"}, {"/d", "/e"}} {
 			src, dst := from+op[0], to+op[1]
 			both := maps.Clone(before)
 			both[dst] = before[src]
-			also := []map[string]string{both}
+			also := []map[string]string{before, both}
 			if op[0] == "/d" {
-				also = nil
+				also = also[:1]
 			}
 			t.Run(fmt.Sprintf("%s to %s", src, dst), func(t *testing.T) {
-				crashEverywhere(t, w, f.mem, nil, func(f *fixture) error { return f.Rename(f.ctx, src, dst, false) }, also)
+				crashEverywhere(t, w, f.mem, own, func(f *fixture) error { return f.Rename(f.ctx, src, dst, false) }, also)
 			})
 		}
 	}

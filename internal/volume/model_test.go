@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/sigilfs/sigilfs/internal/objstore/mem"
+	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"pgregory.net/rapid"
 )
 
@@ -271,6 +273,29 @@ func (f failer) Fatal(args ...any)         { f.t.Fatal(args...) }
 func (f failer) Fatalf(s string, a ...any) { f.t.Fatalf(s, a...) }
 func (f failer) Errorf(s string, a ...any) { f.t.Errorf(s, a...) }
 
+// models are inSetups, and what only chance finds enough ways through: versions,
+// and rules that begin below each other.
+func models(t *testing.T, test func(*testing.T, *setup)) {
+	t.Helper()
+	inSetups(t, test)
+	versioned := setupOf("none")
+	versioned.bucket = func() *mem.Store { return mem.New(mem.Options{Versioned: true}) }
+	t.Run("versioned", func(t *testing.T) { test(t, &versioned) })
+	t.Run("nested", func(t *testing.T) { test(t, &setup{bucket: awsBucket, tweak: nested}) })
+}
+
+// nested is a policy of a rule in a rule in a rule, over the machine's paths.
+func nested(o *Options) {
+	k := &fakeKeys{epochs: []sigil.Epoch{epoch(1)}}
+	o.Keys, o.S3ECKeys = k, s3ec.Keyring{aesKey(1)}
+	o.Rules = []Rule{
+		{Mode: "none"},
+		{Prefix: "d/", Mode: "client", Keys: k},
+		{Prefix: "d/d/", Mode: "s3ec", S3EC: &S3EC{Key: aesKey(1)}},
+		{Prefix: "e/", Mode: "sse-c", Server: ssecMode('a')},
+	}
+}
+
 // few runs fewer checks of a property than the default, where it is tested
 // under several setups: rapid has the number in a flag only.
 func few(t *testing.T, checks string, test func()) {
@@ -288,7 +313,7 @@ func few(t *testing.T, checks string, test func()) {
 }
 
 func TestModel(t *testing.T) {
-	inSetups(t, func(t *testing.T, s *setup) {
+	models(t, func(t *testing.T, s *setup) {
 		for _, faults := range []bool{false, true} {
 			t.Run(fmt.Sprintf("Faults=%v", faults), func(t *testing.T) {
 				few(t, "30", func() {

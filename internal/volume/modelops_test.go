@@ -211,7 +211,7 @@ func (p *pin) check(m *machine) {
 
 // TestModelOfTwo: two hosts take turns, and each sees what the other closed.
 func TestModelOfTwo(t *testing.T) {
-	inSetups(t, func(t *testing.T, s *setup) {
+	models(t, func(t *testing.T, s *setup) {
 		few(t, "20", func() { rapid.Check(t, func(rt *rapid.T) { modelOfTwo(t, rt, s) }) })
 	})
 }

@@ -84,6 +84,49 @@ func TestMixedBucket(t *testing.T) {
 	}
 }
 
+// TestAttributesTakeNoEncryptionAway: a chmod gives an object what the rule has,
+// but never less than it had.
+func TestAttributesTakeNoEncryptionAway(t *testing.T) {
+	arn := func(id string) *sse.Mode { return need(sse.KMS(mem.KeyHome+"key/"+id, nil, nil)) }
+	k := &fakeKeys{}
+	k.epochs = append(k.epochs, epoch(1))
+	for name, tc := range map[string]struct {
+		rule Rule
+		want map[string]*sse.Mode // by object
+	}{
+		"None": {Rule{Mode: "none"}, map[string]*sse.Mode{
+			"none": nil, "sse-s3": sse.S3(), "sse-kms": arn(mem.ManagedKey), "sse-kms-customer": arn(kmsKey), "sse-c": ssecMode('a'),
+			"dsse-kms": need(sse.DSSE(kmsKey, nil)),
+		}},
+		"Client": {Rule{Mode: "client", Keys: k, AllowPlaintext: true}, map[string]*sse.Mode{
+			"none": nil, "sse-s3": sse.S3(), "sse-c": ssecMode('a'), "client": nil, "client-sse": sse.S3(),
+		}},
+		"SSES3": {Rule{Mode: "sse-s3", Server: sse.S3()}, map[string]*sse.Mode{
+			"none": sse.S3(), "s3ec": sse.S3(), "sse-kms-customer": arn(kmsKey), "sse-c": ssecMode('a'),
+		}},
+		"SSEKMS": {Rule{Mode: "sse-kms", Server: arn(kmsOther)}, map[string]*sse.Mode{
+			"none": arn(kmsOther), "sse-s3": arn(kmsOther), "sse-kms": arn(kmsOther), "sse-kms-customer": arn(kmsOther), "sse-c": arn(kmsOther),
+			"dsse-kms": need(sse.DSSE(kmsKey, nil)),
+		}},
+		"SSEC": {Rule{Mode: "sse-c", Server: ssecMode('b')}, map[string]*sse.Mode{
+			"none": ssecMode('b'), "sse-c": ssecMode('b'), "sse-kms": ssecMode('b'), "dsse-kms": need(sse.DSSE(kmsKey, nil)),
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := mixed(t)
+			f := mount(t, m, readers, rules(tc.rule))
+			for p, want := range tc.want {
+				f.must(errOf(f.SetAttr(f.ctx, "all/"+p, Change{Mode: ptr[uint32](0o600)})))
+				f.has("all/"+p, p)
+				o, _ := m.Object("all/" + p)
+				if err := want.Confirm(o.Info.Encrypted); err != nil || want == nil && len(o.Info.Encrypted) > 0 {
+					t.Errorf("%s: %v, %v", p, o.Info.Encrypted, err)
+				}
+			}
+		})
+	}
+}
+
 // TestShownAttributes: user.sigil.* tell how an object is stored.
 func TestShownAttributes(t *testing.T) {
 	m := mixed(t)
