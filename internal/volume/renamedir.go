@@ -144,7 +144,7 @@ func (v *Volume) checkRules(from, to string) error {
 }
 
 // checkMove refuses, before anything is touched, a rename over the limit, and
-// one that would give an entry too long a key.
+// one that would give an entry too long a key or hide it.
 func (v *Volume) checkMove(ctx context.Context, from, to string) error {
 	grow := len(v.dirKey(to)) - len(v.dirKey(from))
 	n := 0
@@ -158,6 +158,9 @@ func (v *Volume) checkMove(ctx context.Context, from, to string) error {
 		}
 		if len(e.Key)+grow > objstore.MaxKeyLen {
 			return fmt.Errorf("%s: %w", e.Key, ErrTooLong)
+		}
+		if dst := v.dirKey(to) + strings.TrimPrefix(e.Key, v.dirKey(from)); v.isInstruction(dst) && !v.isInstruction(e.Key) {
+			return fmt.Errorf("%s: %w", dst, ErrName)
 		}
 	}
 	return nil
@@ -220,7 +223,7 @@ func (v *Volume) copyAll(ctx context.Context, j *journal, keys []string) ([]move
 func (v *Volume) copyOne(ctx context.Context, j *journal, src string) (moved, error) {
 	dst := j.To + strings.TrimPrefix(src, j.From)
 	if v.isInstruction(src) {
-		return v.copyInstruction(ctx, src, dst)
+		return v.copyInstruction(ctx, j, src, dst)
 	}
 	for range maxRetries {
 		o, err := v.fetch(ctx, src)
@@ -239,16 +242,33 @@ func (v *Volume) copyOne(ctx context.Context, j *journal, src string) (moved, er
 }
 
 // copyInstruction is copyOne of an instruction file, which is copied as it is;
-// to another rule not at all, since its object is written anew there.
-func (v *Volume) copyInstruction(ctx context.Context, src, dst string) (moved, error) {
+// to another rule not at all, since its object is written anew there. What only
+// has the name of one stays where it is then.
+func (v *Volume) copyInstruction(ctx context.Context, j *journal, src, dst string) (moved, error) {
 	info, err := v.head(ctx, src)
 	if errors.Is(err, ErrNotExist) {
 		return moved{}, nil
 	}
+	needed := true
 	if err == nil && v.rule(src) == v.rule(dst) {
 		err = v.copyPlain(ctx, info, dst)
+	} else if err == nil {
+		needed, err = v.instructs(ctx, j, src)
 	}
-	return moved{src: src, etag: info.ETag, key: dst}, err
+	if err != nil || !needed {
+		return moved{}, err
+	}
+	return moved{src: src, etag: info.ETag, key: dst}, nil
+}
+
+// instructs tells whether an object needs the instruction file at key, or, in a
+// rename that is resumed, may have before it went.
+func (v *Volume) instructs(ctx context.Context, j *journal, key string) (bool, error) {
+	o, err := v.fetch(ctx, strings.TrimSuffix(key, s3ec.InstructionSuffix))
+	if errors.Is(err, ErrNotExist) {
+		return j.resumed, nil
+	}
+	return err == nil && o.instruction(), err
 }
 
 // remembered keeps of a copy what the end of the rename needs.

@@ -374,6 +374,27 @@ func TestInstructionFilesAcross(t *testing.T) {
 	}
 }
 
+// TestLikeInstructionFiles: a file that only has the name of one is not hidden by
+// a rename, nor lost.
+func TestLikeInstructionFiles(t *testing.T) {
+	m := awsBucket()
+	f := mount(t, m, world, func(o *Options) {
+		for i := range o.Rules {
+			o.Rules[i].Instructions = o.Rules[i].S3EC != nil
+		}
+	})
+	f.put("ca/d/x.instruction", "text")
+	wants(t, f.Rename(f.ctx, "ca/d", "s3ec/d", false), ErrName)
+	f.has("ca/d/x.instruction", "text")
+	f.put("s3ec/e/x", "text of x")
+	m.Plant("s3ec/e/manual.instruction", mem.Object{Body: []byte("how to")})
+	f.rename("s3ec/e", "ca/e")
+	f.has("ca/e/x", "text of x")
+	if o, ok := m.Object("s3ec/e/manual.instruction"); !ok || string(o.Body) != "how to" {
+		t.Error("the manual is lost")
+	}
+}
+
 // TestMissingInstructionFile: an object without its key is damaged, never
 // plaintext, and V2's, which nothing tells from plaintext, is so only where the
 // policy allows plaintext.
