@@ -54,8 +54,8 @@ func (f *fixture) lawful(key, plaintext string) {
 	if err := r.Server.Confirm(o.Info.Encrypted); err != nil {
 		f.t.Errorf("%s: %v", key, err)
 	}
-	clear := r.Keys == nil && r.S3EC == nil
-	if plain := string(o.Body) == plaintext; plain != clear {
+	inClear := r.Keys == nil && r.S3EC == nil
+	if plain := string(o.Body) == plaintext; plain != inClear {
 		f.t.Errorf("%s lies in plaintext: %v", key, plain)
 	}
 	if r.Server == nil && len(o.Info.Encrypted) != 0 {

@@ -1,7 +1,6 @@
 package volume
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -171,7 +170,7 @@ func TestOwnObjectsAreSealed(t *testing.T) {
 			f := mount(t, m, readers, rules(rs...))
 			f.put("secret/d/x", "secret")
 			f.settle()
-			journal := fmt.Sprintf(`{"version":1,"from":"secret/d/","to":"out/","host":"here","beats":1}`)
+			journal := `{"version":1,"from":"secret/d/","to":"out/","host":"here","beats":1}`
 			m.Plant(".sigil/journal/planted", mem.Object{Body: []byte(journal)})
 			m.Plant(".sigil/uploads/here/planted", mem.Object{Body: []byte(`{"version":1,"key":"secret/d/x","upload":"u1"}`)})
 			again := mount(t, m, readers, rules(rs...), log)

@@ -1,0 +1,201 @@
+package volume
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
+	"github.com/sigilfs/sigilfs/internal/objstore/mem"
+	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
+)
+
+// instructed is a policy where instruction files are in use.
+func instructed(o *Options) {
+	setupOf("s3ec").with(func(r *Rule) { r.Instructions = true }).on(o)
+}
+
+// plantInstructed puts an object there whose wrapped key lies in a file beside.
+func plantInstructed(t *testing.T, m *mem.Store, key, text string, format s3ec.Format) {
+	t.Helper()
+	b, err := s3ec.NewBody(t.Context(), aesKey(1), format, sigil.Bytes(text), int64(len(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := io.ReadAll(b.Section(t.Context(), 0, b.Size()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	md, file := b.Instruction()
+	m.Plant(s3ec.InstructionKey(key), mem.Object{Body: file})
+	m.Plant(key, mem.Object{Body: sealed, Info: objstore.Info{Metadata: md}})
+}
+
+// TestInstructionFiles: they are read, are no files of their own, and go where
+// their object goes.
+func TestInstructionFiles(t *testing.T) {
+	for _, format := range []s3ec.Format{s3ec.FormatV3, s3ec.FormatV2} {
+		begin := func(t *testing.T) *fixture {
+			m := awsBucket()
+			plantInstructed(t, m, "a", "text of a", format)
+			plantInstructed(t, m, "d/b", "text of b", format)
+			return mountIdle(t, m, instructed)
+		}
+		holds := func(f *fixture, want ...string) {
+			f.t.Helper()
+			if got := f.mem.Keys(); strings.Join(got, " ") != strings.Join(want, " ") {
+				f.t.Errorf("the bucket holds %q, want %q", got, want)
+			}
+		}
+		for name, do := range map[string]func(t *testing.T, f *fixture){
+			"Hidden": func(t *testing.T, f *fixture) {
+				f.lists("", "a", "d")
+				f.lists("d", "b")
+				f.absent("a.instruction")
+				f.has("a", "text of a")
+				f.has("d/b", "text of b")
+				_, err := f.Create(f.ctx, "x.instruction", Attr{}, false)
+				wants(t, err, ErrName)
+				wants(t, f.Rename(f.ctx, "a", "x.instruction", false), ErrName)
+				wants(t, errOf(f.Symlink(f.ctx, "x.instruction", "t", Attr{})), ErrName)
+				wants(t, f.Remove(f.ctx, "a.instruction"), ErrNotExist)
+				f.mkdir("dir.instruction")
+				f.lists("", "a", "d", "dir.instruction")
+			},
+			"Chmod": func(t *testing.T, f *fixture) {
+				f.must(errOf(f.SetAttr(f.ctx, "a", Change{Mode: ptr[uint32](0o600)})))
+				f.has("a", "text of a")
+				holds(f, "a", "a.instruction", "d/b", "d/b.instruction")
+			},
+			"Rename": func(t *testing.T, f *fixture) {
+				f.rename("a", "new")
+				f.has("new", "text of a")
+				holds(f, "d/b", "d/b.instruction", "new", "new.instruction")
+			},
+			"RenameOverInstructed": func(t *testing.T, f *fixture) {
+				f.rename("a", "d/b")
+				f.has("d/b", "text of a")
+				holds(f, "d/b")
+			},
+			"RenameOverOther": func(t *testing.T, f *fixture) {
+				f.put("c", "text of c")
+				f.rename("a", "c")
+				f.has("c", "text of a")
+				holds(f, "c", "c.instruction", "d/b", "d/b.instruction")
+			},
+			"OtherOverIt": func(t *testing.T, f *fixture) {
+				f.put("c", "text of c")
+				f.rename("c", "a")
+				f.has("a", "text of c")
+				holds(f, "a", "d/b", "d/b.instruction")
+			},
+			"Remove": func(t *testing.T, f *fixture) {
+				f.must(f.Remove(f.ctx, "a"))
+				holds(f, "d/b", "d/b.instruction")
+			},
+			"RemoveOpen": func(t *testing.T, f *fixture) {
+				file := f.open("a")
+				f.must(f.Remove(f.ctx, "a"))
+				f.reads(file, "text of a")
+				file.Release()
+				f.must(f.doChores(f.ctx))
+				holds(f, "d/b", "d/b.instruction")
+			},
+			"Overwrite": func(t *testing.T, f *fixture) {
+				file := f.open("a")
+				f.write(file, "TEXT", 0)
+				f.must(file.Commit(f.ctx))
+				file.Release()
+				f.has("a", "TEXT of a")
+				holds(f, "a", "d/b", "d/b.instruction")
+			},
+			"RenameDir": func(t *testing.T, f *fixture) {
+				f.rename("d", "e")
+				f.has("e/b", "text of b")
+				holds(f, "a", "a.instruction", "e/b", "e/b.instruction")
+			},
+			"RenameDirFails": func(t *testing.T, f *fixture) {
+				f.s.SetScript(func(op faulty.Op) faulty.Fault {
+					if op.Verb == faulty.Copy && op.Key == "e/b" {
+						return faulty.Fault{Err: ErrAccess}
+					}
+					return faulty.Fault{}
+				})
+				wants(t, f.Rename(f.ctx, "d", "e", false), ErrAccess)
+				f.healed()
+				f.absent("e")
+				f.has("d/b", "text of b")
+			},
+		} {
+			t.Run(fmt.Sprintf("%s/%d", name, format), func(t *testing.T) {
+				f := begin(t)
+				do(t, f)
+				f.noLeftovers()
+				sameTree(t, treeOf(mount(t, f.mem, instructed, host("there"))), treeOf(f))
+			})
+		}
+	}
+}
+
+// TestInstructionFilesAcross: under another rule the object needs none.
+func TestInstructionFilesAcross(t *testing.T) {
+	m := awsBucket()
+	for _, key := range []string{"s3ec/a", "s3ec/d/b"} {
+		plantInstructed(t, m, key, "text of "+key, s3ec.FormatV3)
+	}
+	f := mount(t, m, world, func(o *Options) {
+		for i := range o.Rules {
+			o.Rules[i].Instructions = o.Rules[i].S3EC != nil
+		}
+	})
+	f.rename("s3ec/a", "ca/a")
+	f.rename("s3ec/d", "none/d")
+	f.has("ca/a", "text of s3ec/a")
+	f.has("none/d/b", "text of s3ec/d/b")
+	if got := strings.Join(m.Keys(), " "); got != "ca/a none/d/b" {
+		t.Errorf("the bucket holds %s", got)
+	}
+}
+
+// TestLikeInstructionFiles: a file that only has the name of one is not hidden by
+// a rename, nor lost.
+func TestLikeInstructionFiles(t *testing.T) {
+	m := awsBucket()
+	f := mount(t, m, world, func(o *Options) {
+		for i := range o.Rules {
+			o.Rules[i].Instructions = o.Rules[i].S3EC != nil
+		}
+	})
+	f.put("ca/d/x.instruction", "text")
+	wants(t, f.Rename(f.ctx, "ca/d", "s3ec/d", false), ErrName)
+	f.has("ca/d/x.instruction", "text")
+	f.put("s3ec/e/x", "text of x")
+	m.Plant("s3ec/e/manual.instruction", mem.Object{Body: []byte("how to")})
+	f.rename("s3ec/e", "ca/e")
+	f.has("ca/e/x", "text of x")
+	if o, ok := m.Object("s3ec/e/manual.instruction"); !ok || string(o.Body) != "how to" {
+		t.Error("the manual is lost")
+	}
+}
+
+// TestMissingInstructionFile: an object without its key is damaged, never
+// plaintext, and V2's, which nothing tells from plaintext, is so only where the
+// policy allows plaintext.
+func TestMissingInstructionFile(t *testing.T) {
+	m := awsBucket()
+	plantInstructed(t, m, "v3", "text", s3ec.FormatV3)
+	plantInstructed(t, m, "v2", "text", s3ec.FormatV2)
+	plantInstructed(t, m, "bad", "text", s3ec.FormatV2)
+	f := mount(t, m, instructed)
+	f.must(m.Delete(f.ctx, objstore.ID{Key: "v3.instruction"}, objstore.Condition{}))
+	f.must(m.Delete(f.ctx, objstore.ID{Key: "v2.instruction"}, objstore.Condition{}))
+	m.Tamper("bad.instruction", func(o *mem.Object) { o.Body = bytes.Repeat([]byte("{"), 100<<10) })
+	wants(t, errOf(f.get("v3")), ErrCorrupt)
+	wants(t, errOf(f.get("v2")), ErrDowngrade)
+	wants(t, errOf(f.get("bad")), ErrCorrupt)
+	f.lists("", "bad", "v2", "v3")
+}
