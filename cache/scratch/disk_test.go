@@ -181,8 +181,8 @@ func TestBudget(t *testing.T) {
 	_, err = f.Write(random(100))
 	must(t, err)
 	must(t, f.Finish())
-	if b.Used() != b.Limit() {
-		t.Errorf("used %d of %d", b.Used(), b.Limit())
+	if b.Used() != b.Limit() || b.Used() != Sealed(f.Size()) {
+		t.Errorf("used %d of %d, Sealed says %d", b.Used(), b.Limit(), Sealed(f.Size()))
 	}
 	h := mustNew(t, dir, b)
 	_, err = h.Write([]byte("x"))
