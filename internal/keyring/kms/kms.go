@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -95,7 +96,16 @@ func checkEndpoint(endpoint string) error {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
 		return errors.New("kms: the endpoint is not a URL of the form https://host:port")
 	}
+	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		return errors.New("kms: the endpoint is plain http, and its answers are keys in the clear: give https in AWS_ENDPOINT_URL_KMS (AWS_ENDPOINT_URL counts where that is not set)")
+	}
 	return nil
+}
+
+// isLoopback tells whether a host is this one, without asking anybody.
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 // Close drops idle connections. Requests under way are not touched.

@@ -349,6 +349,9 @@ func TestNewRefuses(t *testing.T) {
 	}{
 		{"", kms.Config{Endpoint: "localhost:4566"}, "not a URL"},
 		{"AWS_ENDPOINT_URL_KMS=https://user:pass@host", kms.Config{}, "not a URL"},
+		{"AWS_ENDPOINT_URL_KMS=http://kms.example.com:8080", kms.Config{}, "keys in the clear"},
+		{"AWS_ENDPOINT_URL=http://10.0.0.1", kms.Config{}, "AWS_ENDPOINT_URL_KMS"},
+		{"", kms.Config{Endpoint: "http://127.0.0.1.example.com"}, "keys in the clear"},
 		{"AWS_CA_BUNDLE=", kms.Config{}, "AWS_CA_BUNDLE is set but empty"},
 		{"AWS_CA_BUNDLE=/none", kms.Config{}, "AWS_CA_BUNDLE=/none"},
 		{"", kms.Config{CABundle: empty}, "no PEM certificate"},

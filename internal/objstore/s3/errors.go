@@ -219,6 +219,8 @@ func (f *failure) decide(s *Store) {
 		// S3's own refusal comes before anything is done; a proxy's may not.
 		f.again, f.slowDown, f.maybe = true, true, sentinel(f.code) == nil && keyCode(f.code, f.status) == nil && f.status != http.StatusTooManyRequests
 	case f.status == http.StatusNotImplemented, errors.Is(f.is, objstore.ErrQuota):
+	case errors.Is(f.is, objstore.ErrKeyMissing), errors.Is(f.is, objstore.ErrKeyDisabled), errors.Is(f.is, objstore.ErrKeyAccess):
+		// Also inside of a 200: nothing was done, and no time mends it.
 	case f.status >= 500, f.status < 300, f.code == "InternalError":
 		f.again, f.maybe = true, true
 	case f.status == http.StatusRequestTimeout, f.code == "RequestTimeout", f.code == "IncompleteBody":

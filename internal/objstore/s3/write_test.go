@@ -109,6 +109,15 @@ func TestSuccessWithAnErrorInside(t *testing.T) {
 	}
 }
 
+// A key that cannot be used is final, inside of a 200 too.
+func TestKeyErrorInsideSuccess(t *testing.T) {
+	f := newFake(t, says("<Error><Code>KMS.DisabledException</Code><Message>m</Message></Error>"))
+	_, err := f.open(t).Copy(t.Context(), objstore.ID{Key: "a"}, "b", objstore.PutOptions{})
+	if !errors.Is(err, objstore.ErrKeyDisabled) || errors.Is(err, objstore.ErrUnknown) || len(f.requests()) != 1 {
+		t.Errorf("%v after %d requests", err, len(f.requests()))
+	}
+}
+
 func TestComplete(t *testing.T) {
 	begun := says("<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>")
 	sent := says("", "ETag", `"p1"`)
