@@ -70,6 +70,7 @@ type fixture struct {
 	s   *faulty.Store
 	*Volume
 	ctx context.Context
+	end func() // of all this; at the end of the test in any case
 }
 
 type tweak func(*Options)
@@ -124,7 +125,10 @@ func mountIdle(t testing.TB, m *mem.Store, tweaks ...tweak) *fixture {
 	// Not t.Context(): cleaning up comes after that has ended.
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &fixture{t: t, mem: m, s: s, Volume: New(opt), ctx: ctx}
-	t.Cleanup(func() {
+	f.end = func() {
+		if f.Volume == nil {
+			return
+		}
 		s.SetScript(nil)
 		_ = f.Close(ctx)
 		cancel()
@@ -133,7 +137,9 @@ func mountIdle(t testing.TB, m *mem.Store, tweaks ...tweak) *fixture {
 		if opt.Spool != nil {
 			_ = opt.Spool.Close()
 		}
-	})
+		f.mem, f.s, f.Volume, s, c, opt = nil, nil, nil, nil, nil, Options{} // tests make many
+	}
+	t.Cleanup(f.end)
 	return f
 }
 

@@ -244,6 +244,7 @@ func (m *machine) remount() {
 		m.t.Fatalf("%d dirty, spool holds %d", m.f.Dirty(), m.f.opt.Spool.Used())
 	}
 	m.f.noLeftovers()
+	m.f.end()
 	m.f = m.mount(store)
 	m.check()
 }
@@ -322,7 +323,7 @@ func TestModel(t *testing.T) {
 						m.f = m.mount(s.store())
 						rt.Repeat(m.actions())
 						m.remount()
-						_ = m.f.Close(m.f.ctx)
+						m.f.end()
 					})
 				})
 			})

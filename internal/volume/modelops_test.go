@@ -260,4 +260,7 @@ func modelOfTwo(t *testing.T, rt *rapid.T, s *setup) {
 		f.must(f.Close(f.ctx))
 	}
 	hosts[0].noLeftovers()
+	for _, f := range hosts {
+		f.end()
+	}
 }
