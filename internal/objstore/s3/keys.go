@@ -43,6 +43,9 @@ var keyTexts = [...]struct {
 	// GET, HEAD, copy of an SSE-C object without its key: 400 of AWS (boto3#1482,
 	// aws-sdk-go) and MinIO (cmd/api-errors.go, ErrSSEEncryptedObject).
 	{"InvalidRequest", "stored using a form of Server Side Encryption", objstore.ErrKeyNeeded, nil},
+	// HEAD of one without its key, of MinIO (ErrInvalidSSECustomerAlgorithm),
+	// whose GET of a byte cannot say it where the body is empty.
+	{"InvalidArgument", "must provide a valid encryption algorithm", objstore.ErrKeyNeeded, nil},
 	// A part without the key of its upload, and with a key where that has none:
 	// 400 of AWS (aws-sdk-ruby#1084) and MinIO (ErrSSEMultipartEncrypted).
 	{"InvalidRequest", "multipart upload initiate requested encryption", objstore.ErrKeyNeeded, objstore.ErrKeyUnwanted},
