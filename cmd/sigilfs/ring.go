@@ -10,6 +10,7 @@ import (
 	"github.com/sigilfs/sigilfs/internal/config"
 	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 )
 
 // openRing proves that the key fits what is in the bucket, can wrap, and that
@@ -26,7 +27,7 @@ func (m *mounting) openRing(ctx context.Context) error {
 	ring, err := keyring.New(keyring.Options{
 		Masters: masters, Bucket: bucket{m.store, m.beneath()}, VolumeRoot: m.set.volumeRoot,
 		ReadOnly: m.set.readOnly, Dir: memory, Host: m.host(),
-		Report: newReporter(m.log).report,
+		Report: newReporter(m.log).report, Revoked: m.revoke,
 	})
 	if err != nil {
 		return mountError("%w", err)
@@ -39,6 +40,13 @@ func (m *mounting) openRing(ctx context.Context) error {
 		return explainStore(m.set.target.Spec, err)
 	}
 	return m.openSets(ctx)
+}
+
+// revoke has the volume read nothing more under an epoch.
+func (m *mounting) revoke(id keyring.EpochID, _ error) {
+	if m.volume != nil {
+		m.volume.Revoke(sigil.EpochID(id))
+	}
 }
 
 // openSets proves, for each rule that seals, that its keys wrap and the bucket

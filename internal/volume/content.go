@@ -63,6 +63,9 @@ func (c *content) moved(id objstore.ID) { c.id.Store(&id) }
 // ReadAt reads plaintext as io.ReaderAt does. A block that does not
 // authenticate is fetched once more; then it is ErrCorrupt.
 func (c *content) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if err := c.allowed(ctx); err != nil {
+		return 0, err
+	}
 	n, err := c.current().ReadAt(ctx, p, off)
 	if !errors.Is(err, ErrCorrupt) {
 		return n, c.name(err)

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
@@ -44,6 +45,7 @@ type Volume struct {
 	unfinished   []*journal         // directory renames that failed half way
 	chores       retry              // of these two
 	root         *Attr              // set on the root of a whole bucket
+	revoked      map[sigil.EpochID]bool
 	incarnations uint64
 	lastVersion  uint64
 	closed       bool
@@ -83,6 +85,7 @@ func New(opt Options) *Volume {
 		open:         map[*File]struct{}{},
 		touched:      map[string]int64{},
 		ghosts:       map[string]bool{},
+		revoked:      map[sigil.EpochID]bool{},
 		incarnations: 1, // that of directories
 	}
 	for _, m := range opt.Customers {

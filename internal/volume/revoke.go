@@ -1,0 +1,50 @@
+package volume
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
+)
+
+// Revoke says that nothing sealed under an epoch is to be read any more: also
+// by who has it open, and though this host still knows the data keys. Each read
+// asks Keys again, so that it goes on once the key is back.
+func (v *Volume) Revoke(id sigil.EpochID) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.revoked[id] = true
+	for p, d := range v.known { // to be asked again, and refused
+		if d.obj != nil && d.obj.under(id) {
+			delete(v.known, p)
+		}
+	}
+}
+
+// under tells whether the object is sealed under an epoch.
+func (o *object) under(id sigil.EpochID) bool {
+	f, ok := o.form.(*sealedForm)
+	return ok && f.header.Epoch == id
+}
+
+// allowed tells whether c may be read still.
+func (c *content) allowed(ctx context.Context) error {
+	f, ok := c.obj.form.(*sealedForm)
+	if !ok || !c.v.isRevoked(f.header.Epoch) {
+		return nil
+	}
+	key := c.id.Load().Key
+	if _, err := c.v.opt.Keys.Open(ctx, key, f.header.Epoch, f.header.Commits); err != nil {
+		return fmt.Errorf("%s: epoch %s: %w", key, f.header.Epoch, err)
+	}
+	c.v.mu.Lock()
+	defer c.v.mu.Unlock()
+	delete(c.v.revoked, f.header.Epoch)
+	return nil
+}
+
+func (v *Volume) isRevoked(id sigil.EpochID) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.revoked[id]
+}
