@@ -71,6 +71,8 @@ func TestSmallChangeOfLargeFile(t *testing.T) {
 				again.has("a", want)
 				again.must(errOf(again.SetAttr(again.ctx, "a", Change{Mode: ptr[uint32](0o600)})))
 				again.has("a", want)
+				f.end()
+				again.end()
 			}
 		})
 	}
