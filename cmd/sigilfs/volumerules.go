@@ -208,8 +208,6 @@ func (m *mounting) probeMode(ctx context.Context, r volume.Rule) error {
 	confirm := func(h objstore.Header) error { return r.Server.Confirm(h) }
 	got, err := objstore.ProbeEncryption(ctx, m.store, m.set.volumeRoot+".sigil/doctor/", enc, confirm)
 	switch {
-	case errors.Is(err, objstore.ErrKeyBlocked):
-		return fmt.Errorf("%w: this bucket takes no keys of its customers (SSE-C), as all new ones since April 2026; allow it in the bucket's default encryption (PutBucketEncryption, BlockedEncryptionTypes), or use mode client", err)
 	case err != nil:
 		return err
 	case got.Copy == objstore.Unconfirmed:
