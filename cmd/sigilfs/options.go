@@ -116,7 +116,7 @@ func s3fsKey(p option.Pair) (flags []option.Pair, ok bool) {
 	case (kind == "kmsid" || kind == "k") && rest != "":
 		return []option.Pair{sse("sse-kms"), {Name: "sse-kms-key-id", Value: rest}}, true
 	case (kind == "custom" || kind == "c") && rest != "":
-		return []option.Pair{sse("sse-c"), key(rest)}, true
+		return []option.Pair{sse("sse-c"), {Name: "sse-c-key", Value: "file:" + rest}}, true
 	case p.Value == "custom", p.Value == "c": // with load_sse_c
 		return []option.Pair{sse("sse-c")}, true
 	case p.Value == "kmsid", p.Value == "k":

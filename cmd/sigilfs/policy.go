@@ -14,20 +14,24 @@ import (
 type policyFlags struct {
 	encryption     []string // rules
 	keys, alsoKeys []string // sources, the first perhaps with names
-	sse, sseKeyID  string
+
+	sse, sseKeyID, sseKeySource string // what is asked of the server
 }
 
 // settlePolicy puts the flags' rules and keys above those of the file.
 func (s *settings) settlePolicy() error {
 	s.flags.encryption = slices.DeleteFunc(s.flags.encryption, func(text string) bool { return strings.Trim(text, ",") == "" })
-	if len(s.policy.Rules) == 0 && len(s.flags.encryption) == 0 && s.flags.sse == "" && s.flags.sseKeyID == "" {
+	if len(s.policy.Rules) == 0 && len(s.flags.encryption) == 0 && !s.flags.asksServer() {
 		return s.noEncryption()
 	}
-	keys, rules, err := s.flags.parse()
+	keys, rules, err := s.flags.parse(s.policy.Root() == nil)
 	if err != nil {
 		return s.explainPolicy(err)
 	}
 	s.policy.Put(keys, rules)
+	if err := s.flags.askServer(&s.policy, keys); err != nil {
+		return s.explainPolicy(err)
+	}
 	if err := s.policy.Settle(); err != nil {
 		return s.explainPolicy(err)
 	}
@@ -110,8 +114,8 @@ func parseRule(text string) (rulePart, error) {
 }
 
 // parse makes keys and rules of the flags. Keys without a name belong to the
-// rule without a prefix.
-func (p policyFlags) parse() ([]config.Key, []config.Rule, error) {
+// rule without a prefix; alone: no file gives that one.
+func (p policyFlags) parse(alone bool) ([]config.Key, []config.Rule, error) {
 	at := config.Place{Name: "--encryption"}
 	var parts []*rulePart
 	var root *rulePart
@@ -125,12 +129,16 @@ func (p policyFlags) parse() ([]config.Key, []config.Rule, error) {
 			root = &r
 		}
 	}
-	root, key, err := p.server(root)
+	server, err := p.serverKey()
 	if err != nil {
 		return nil, nil, err
 	}
-	if root != nil && !slices.Contains(parts, root) {
+	if mode := sseMode(p.sse); root == nil && alone && mode != "" {
+		root = &rulePart{mode: string(mode)}
 		parts = append(parts, root)
+	}
+	if root != nil && root.mode == string(sseMode(p.sse)) && len(server) > 0 && !root.has("key") {
+		root.add("key", server[0].Name)
 	}
 	keys, err := p.parseKeys(root)
 	if err != nil {
@@ -144,56 +152,7 @@ func (p policyFlags) parse() ([]config.Key, []config.Rule, error) {
 		}
 		rules = append(rules, r)
 	}
-	return append(keys, key...), rules, nil
-}
-
-// server applies --sse and --sse-kms-key-id: the mode, where --encryption says
-// none; what lies beneath modes of this host; else it must be the same mode.
-func (p policyFlags) server(root *rulePart) (*rulePart, []config.Key, error) {
-	if p.sse == "" {
-		if p.sseKeyID != "" {
-			return nil, nil, errors.New("--sse-kms-key-id goes with --sse aws:kms")
-		}
-		return root, nil, nil
-	}
-	mode := sseMode(p.sse)
-	if mode == "" || mode != config.SSEKMS && mode != config.DSSEKMS && p.sseKeyID != "" {
-		return nil, nil, errors.New("--sse is one of sse-s3 (AES256), sse-kms (aws:kms), dsse-kms (aws:kms:dsse); the last two go with --sse-kms-key-id")
-	}
-	field, keyField := "", "key"
-	switch {
-	case root == nil:
-		root = &rulePart{mode: string(mode)}
-	case root.mode == string(config.Client), root.mode == string(config.S3EC):
-		field, keyField = "sse", "sse-key"
-	case root.mode != string(mode):
-		return nil, nil, errors.New("--sse and --encryption name two different modes")
-	}
-	if field != "" {
-		root.add(field, string(mode))
-	}
-	if p.sseKeyID == "" {
-		return root, nil, nil
-	}
-	const name = "--sse-kms-key-id"
-	root.add(keyField, name)
-	key, err := config.KeyFlag(config.Place{Name: name}, name, "kms:"+p.sseKeyID)
-	return root, []config.Key{key}, err
-}
-
-// sseMode takes Mountpoint's names and ours; "" is none.
-func sseMode(name string) config.Mode {
-	switch name {
-	case "AES256", "sse-s3":
-		return config.SSES3
-	case "aws:kms", "sse-kms":
-		return config.SSEKMS
-	case "aws:kms:dsse", "dsse-kms":
-		return config.DSSEKMS
-	case "sse-c": // of s3fs's use_sse
-		return config.SSEC
-	}
-	return ""
+	return append(keys, server...), rules, nil
 }
 
 // parseKeys reads --key and --also-key, and gives root, which may be nil, those
@@ -225,8 +184,13 @@ func (p policyFlags) parseKeys(root *rulePart) ([]config.Key, error) {
 		}
 		also = append(also, k)
 	}
+	if root == nil && sseMode(p.sse) == config.SSEC && !slices.ContainsFunc(plain, notCustomer) {
+		return slices.Concat(named, plain, also), giveKeys(nil, nil, also) // load_sse_c: they read
+	}
 	return slices.Concat(named, plain, also), giveKeys(root, plain, also)
 }
+
+func notCustomer(k config.Key) bool { return k.Kind != config.SSE }
 
 // giveKeys names keys that have no name in the rule they belong to.
 func giveKeys(root *rulePart, plain, also []config.Key) error {

@@ -102,7 +102,13 @@ func TestPolicyOfFlags(t *testing.T) {
 		{[]string{"-o", "use_sse"}, []string{`"" sse-s3 []`}},
 		{[]string{"-o", "use_sse=1"}, []string{`"" sse-s3 []`}},
 		{[]string{"-o", "use_sse=kmsid:alias/x"}, []string{"key --sse-kms-key-id: kms alias/x [] map[]", `"" sse-kms ["--sse-kms-key-id"]`}},
-		{[]string{"-o", "use_sse=custom:/c,load_sse_c=/d"}, []string{"key --key 1: ssec file:/c [] map[]", "key --key 2: ssec file:/d [] map[]", `"" sse-c ["--key 1"]`}},
+		{[]string{"-o", "use_sse=custom:/c,load_sse_c=/d"}, []string{"key --key 1: ssec file:/d [] map[]", "key --sse-c-key: ssec file:/c [] map[]", `"" sse-c ["--sse-c-key"]`}},
+		{[]string{"-o", "load_sse_c=/d,use_sse=custom:/c"}, []string{"key --key 1: ssec file:/d [] map[]", "key --sse-c-key: ssec file:/c [] map[]", `"" sse-c ["--sse-c-key"]`}},
+		{[]string{"-o", "load_sse_c=/d,use_sse=custom"}, []string{"key --key 1: ssec file:/d [] map[]", `"" sse-c ["--key 1"]`}},
+		{ // beneath, as with the other modes
+			[]string{"--encryption", "client", "--key", "file:x", "-o", "load_sse_c=/d,use_sse=custom:/c"},
+			[]string{"key --key 1:  file:x [] map[]", "key --key 2: ssec file:/d [] map[]", "key --sse-c-key: ssec file:/c [] map[]", `"" client ["--key 1"] beneath sse-c "--sse-c-key"`},
+		},
 		{[]string{"-o", "use_sse=custom,load_sse_c=/d"}, []string{"key --key 1: ssec file:/d [] map[]", `"" sse-c ["--key 1"]`}},
 	} {
 		s, err := policyOf(t, "s3://acme", tt.args...)
@@ -162,8 +168,12 @@ func TestPolicyErrors(t *testing.T) {
 		{[]string{"--encryption", "client", "--key", "file:x", "--allow-plaintext", "--require-encryption"}, "contradict"},
 		{[]string{"--sse", "aws:kms", "--encryption", "sse-s3"}, "two different modes"},
 		{[]string{"--sse", "aws:sse"}, "--sse is one of"},
-		{[]string{"--sse", "AES256", "--sse-kms-key-id", "x"}, "--sse is one of"},
+		{[]string{"--sse", "AES256", "--sse-kms-key-id", "x"}, "goes with --sse aws:kms"},
+		{[]string{"--sse", "AES256", "--sse-c-key", "file:x"}, "goes with --sse sse-c"},
 		{[]string{"--sse-kms-key-id", "x"}, "goes with --sse aws:kms"},
+		{[]string{"--sse-c-key", "file:x"}, "goes with --sse sse-c"},
+		{[]string{"--sse", "sse-c", "--sse-c-key", hex}, "never a key itself"},
+		{[]string{"--encryption", "sse-c,key=a", "--key", "a=ssec:file:x", "-o", "use_sse=custom:/c"}, "two different keys"},
 		{[]string{"-o", "use_sse=2"}, "--sse is one of"},
 	} {
 		_, err := policyOf(t, "s3://acme", tt.args...)
@@ -255,7 +265,7 @@ func TestFileErrors(t *testing.T) {
 // shaped are the flags that are parts of fields with a shape of their own, and
 // those fields.
 var shaped = map[string]string{
-	"encryption": "encryption", "key": "keys", "also-key": "encryption", "sse": "encryption", "sse-kms-key-id": "encryption",
+	"encryption": "encryption", "key": "keys", "also-key": "encryption", "sse": "encryption", "sse-kms-key-id": "encryption", "sse-c-key": "encryption",
 	"cache": "cache", "max-cache-size": "cache",
 }
 

@@ -41,7 +41,7 @@ type serverRule struct {
 func resolve(s *settings, opened map[string]*key) []rule {
 	var rules []rule
 	for _, from := range s.policy.Rules {
-		own := from.Mode == config.Client || from.Mode == config.S3EC
+		own := from.Mode.Own()
 		r := rule{Rule: from, allowPlaintext: own && s.allowPlaintext, requireEncryption: from.Mode != config.None && s.requireEncryption}
 		for _, name := range from.Keys {
 			r.keys = append(r.keys, opened[name])
@@ -77,7 +77,7 @@ func serverOnly(p config.Policy, name string) bool {
 	used := false
 	for _, r := range p.Rules {
 		for _, k := range r.Keys {
-			if k == name && (r.Mode == config.Client || r.Mode == config.S3EC) {
+			if k == name && r.Mode.Own() {
 				return false
 			}
 			used = used || k == name
@@ -114,7 +114,7 @@ func checkTransport(endpoint string, p config.Policy, insecure bool) error {
 // onTheWay says what a plain line shows of content.
 func onTheWay(p config.Policy) string {
 	for _, r := range p.Rules {
-		if r.Mode != config.Client && r.Mode != config.S3EC {
+		if !r.Mode.Own() {
 			return "and content read under every mode but client and s3ec"
 		}
 	}
