@@ -45,7 +45,7 @@ func (v *Volume) keepAll() error {
 func (f *File) keep() error {
 	f.mu.Lock()
 	data, fail, path := f.data, f.fail, f.path
-	dirty := f.seq != f.done && !f.gone
+	dirty := f.seq != f.done && !f.gone && !f.onlyAttrs()
 	f.mu.Unlock()
 	switch {
 	case data == nil:

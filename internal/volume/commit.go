@@ -31,7 +31,7 @@ func (f *File) commitClosed(ctx context.Context) error {
 
 // commitAs runs on the mount's time: only its end tears a commit.
 func (f *File) commitAs(ctx context.Context, closed bool) error {
-	if !f.dirty() {
+	if !f.pending() {
 		return nil
 	}
 	ctx, end := f.v.work.begin(context.WithoutCancel(ctx))
@@ -84,6 +84,7 @@ func (f *File) freeze() (*snapshot, error) {
 		path: f.path, seq: f.seq, attr: f.attr, xat: f.xat,
 		base: f.base, src: f.src, excl: f.excl, sent: f.sent, left: f.left, opened: f.opened.UnixNano(),
 	}
+	f.due = Change{} // the snapshot has them all
 	data, err := f.data.Snapshot()
 	s.data = data
 	return s, err
@@ -96,6 +97,9 @@ func (f *File) commit(ctx context.Context) error { return f.commitHeld(ctx, fals
 // That look comes after the snapshot: who opened f before it, wrote and has
 // closed since, waits in that close for the path.
 func (f *File) commitHeld(ctx context.Context, closed bool) error {
+	if f.attrsOnly() {
+		return f.commitAttr(ctx)
+	}
 	s, err := f.freeze()
 	if err != nil {
 		return f.failed(fmt.Errorf("commit %q: %w", f.Path(), err))

@@ -23,22 +23,24 @@ type File struct {
 
 	grow sync.Mutex // held by whoever moves the end, across a fill
 
-	mu   sync.Mutex // guards all below
-	path string
-	gone bool     // unlinked, or its path is another file's now
-	sent []string // bodies of commits whose outcome is unknown: one of them may be in the store
-	left bool     // a removal of it failed, but may have been done
-	wait retry    // for the next try in the background
-	doom string   // key to remove with the last handle: where an unlinked body went
-	attr Attr     // Size is data's where data is
-	xat  map[string][]byte
-	base *object     // what is committed; nil for a new file
-	src  *content    // its content; nil where base is
-	data *spool.File // overlay of what is not; nil until the first write
-	excl bool        // a new file that must not meet another
-	seq  uint64      // changes so far
-	done uint64      // changes committed
-	fail error       // of the last commit, until one succeeds
+	mu    sync.Mutex // guards all below
+	path  string
+	gone  bool     // unlinked, or its path is another file's now
+	sent  []string // bodies of commits whose outcome is unknown: one of them may be in the store
+	left  bool     // a removal of it failed, but may have been done
+	wait  retry    // for the next try in the background
+	doom  string   // key to remove with the last handle: where an unlinked body went
+	attr  Attr     // Size is data's where data is
+	xat   map[string][]byte
+	base  *object     // what is committed; nil for a new file
+	src   *content    // its content; nil where base is
+	data  *spool.File // overlay of what is not; nil until the first write
+	excl  bool        // a new file that must not meet another
+	seq   uint64      // changes so far
+	done  uint64      // changes committed
+	wrote uint64      // the last change of content
+	due   Change      // those of attributes since the last snapshot
+	fail  error       // of the last commit, until one succeeds
 }
 
 // holds tells whether obj is what f was made from. It needs no lock but f.mu.
@@ -48,10 +50,11 @@ func (f *File) holds(obj *object) bool {
 	return f.base != nil && f.base.same(obj)
 }
 
+// dirty tells whether f holds content that is not committed, or attributes of it.
 func (f *File) dirty() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.seq != f.done
+	return f.seq != f.done && !f.onlyAttrs()
 }
 
 // Path is where the file is now.
@@ -86,7 +89,7 @@ func (f *File) Info() Info {
 func (f *File) refresh(obj *object) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.seq != f.done {
+	if f.seq != f.done && !f.onlyAttrs() {
 		return true
 	}
 	if f.base == nil || !f.base.same(obj) {
@@ -103,8 +106,12 @@ func (f *File) refresh(obj *object) bool {
 func (f *File) rebase(obj *object) {
 	f.base = obj
 	f.src.moved(obj.id)
-	if f.seq == f.done {
+	switch {
+	case f.seq == f.done:
 		f.adopt(obj)
+	case f.onlyAttrs():
+		f.adopt(obj)
+		f.attr, f.xat = f.due.apply(f.attr, f.v.opt.Now()), changeXattrs(f.xat, f.due.Xattrs)
 	}
 }
 
@@ -297,6 +304,7 @@ func (f *File) changed(whole bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.seq++
+	f.wrote = f.seq
 	if whole {
 		now := f.v.opt.Now().UnixNano()
 		f.attr.Mtime, f.attr.Ctime = now, now
@@ -410,7 +418,7 @@ func seekWhole(off, size int64, hole bool) (int64, error) {
 }
 
 // SetAttr changes attributes: with the next commit where the file is dirty
-// anyway, else at once.
+// anyway, else with other changes, soon.
 func (f *File) SetAttr(ctx context.Context, c Change) (Info, error) {
 	if err := c.check(f.rule(), f.Info().Xattrs); err != nil { // before the size, which cannot be taken back
 		return Info{}, err
@@ -442,17 +450,20 @@ func (f *File) setHeld(ctx context.Context, c Change) (Info, error) {
 	return f.setNow(ctx, c)
 }
 
-// ride lets a change wait for the commit that is due, or for none in a file
-// that has no name any more. False: none is due.
+// ride lets a change wait for the commit that is due, for others of a clean
+// file, or for nothing in one that has no name any more. False: it may not wait.
 func (f *File) ride(c Change) bool {
+	gathers := f.v.gathers()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.seq == f.done && !f.gone {
-		return false
+		if !gathers {
+			return false
+		}
+		f.wait = retry{at: f.v.opt.Now().Add(f.v.opt.AttrDelay)}
+		f.v.wakeUp()
 	}
-	f.attr = c.apply(f.attr, f.v.opt.Now())
-	f.xat = changeXattrs(f.xat, c.Xattrs)
-	f.seq++
+	f.take(c)
 	return true
 }
 
@@ -471,8 +482,7 @@ func (f *File) setNow(ctx context.Context, c Change) (Info, error) {
 		f.rebase(o)
 	}
 	if f.seq != f.done { // written to meanwhile: the next commit carries the change on
-		f.attr = c.apply(f.attr, f.v.opt.Now())
-		f.xat = changeXattrs(f.xat, c.Xattrs)
+		f.take(c)
 	}
 	f.mu.Unlock()
 	if !same {

@@ -167,6 +167,8 @@ func (v *Volume) vanished(p string) {
 	delete(v.known, p)
 	if f := v.files[p]; f != nil && !f.dirty() {
 		delete(v.files, p)
+		_, seq := f.gathered()
+		f.written(seq)
 	}
 }
 

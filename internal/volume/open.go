@@ -269,6 +269,7 @@ func (v *Volume) retire(f *File) {
 		delete(v.open, f)
 		f.data, f.doom = nil, ""
 	}
+	drop := f.lighten()
 	f.mu.Unlock()
 	if idle && clean && doom != "" {
 		v.doomed = append(v.doomed, doom)
@@ -278,7 +279,10 @@ func (v *Volume) retire(f *File) {
 		v.wakeUp()
 	}
 	if idle && clean && data != nil {
-		if err := data.Remove(); err != nil {
+		drop = data.Remove
+	}
+	if drop != nil {
+		if err := drop(); err != nil {
 			v.opt.Log.WithError(err).Warn("spool file could not be removed")
 		}
 	}

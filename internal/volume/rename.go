@@ -54,17 +54,19 @@ func (v *Volume) renameFile(ctx context.Context, from, to string, noReplace bool
 	f := v.share(from, func(*File) bool { return true })
 	if f != nil {
 		defer f.Release()
-		if err := f.commit(ctx); err != nil {
+		if err := f.commitContent(ctx); err != nil {
 			return err
 		}
 		if f.Path() != from {
 			return ErrNotExist // gave way to another host
 		}
 	}
-	src, moved, err := v.replace(ctx, from, to, noReplace)
+	change, seq := f.carry()
+	src, moved, err := v.replace(ctx, from, to, noReplace, change)
 	if err != nil {
 		return err
 	}
+	f.carried(seq)
 	v.arrive(f, from, to, src, moved)
 	v.haunt(from)
 	v.touch(from)
@@ -74,7 +76,7 @@ func (v *Volume) renameFile(ctx context.Context, from, to string, noReplace bool
 
 // replace moves the object at from, which is held as to is, over whatever is
 // there. Where another host was faster at either, it looks again.
-func (v *Volume) replace(ctx context.Context, from, to string, noReplace bool) (src, moved *object, err error) {
+func (v *Volume) replace(ctx context.Context, from, to string, noReplace bool, c Change) (src, moved *object, err error) {
 	for range maxRetries {
 		var target *object
 		if target, err = v.target(ctx, to, noReplace); err != nil {
@@ -83,7 +85,7 @@ func (v *Volume) replace(ctx context.Context, from, to string, noReplace bool) (
 		if src, err = v.source(ctx, from); err != nil {
 			return nil, nil, err
 		}
-		if moved, err = v.moveObject(ctx, src, from, to, target); !conflict(err) {
+		if moved, err = v.moveObject(ctx, src, from, to, target, c); !conflict(err) {
 			return src, moved, err
 		}
 		v.suspect(from)
@@ -123,9 +125,9 @@ func (v *Volume) target(ctx context.Context, to string, noReplace bool) (*object
 }
 
 // moveObject copies src to to, over target, with a record sealed for its new
-// name, and then removes it from from. Whoever has the target open keeps its
-// body; what was dirty of it goes only when it is replaced.
-func (v *Volume) moveObject(ctx context.Context, src *object, from, to string, target *object) (moved *object, err error) {
+// name and the attributes that c changes, and then removes it from from.
+// Whoever has the target open keeps its body; what was dirty of it goes only when it is replaced.
+func (v *Volume) moveObject(ctx context.Context, src *object, from, to string, target *object, c Change) (moved *object, err error) {
 	cond := objstore.Condition{IfNone: target == nil}
 	if target != nil {
 		cond.IfMatch = target.id.ETag
@@ -136,7 +138,7 @@ func (v *Volume) moveObject(ctx context.Context, src *object, from, to string, t
 			return nil, err
 		}
 	}
-	moved, err = v.copyFile(ctx, src, v.fileKey(to), cond, target)
+	moved, err = v.copyFile(ctx, src, v.fileKey(to), cond, target, c)
 	if err != nil {
 		unpark()
 		if errors.Is(err, ErrNotExist) {
@@ -161,11 +163,17 @@ func (v *Volume) moveObject(ctx context.Context, src *object, from, to string, t
 	return moved, nil
 }
 
-// copyFile copies src to dst, over target, and its instruction file before it.
+// copyFile copies src to dst, over target, with the attributes that c changes,
+// and its instruction file before it.
 // That of the target is in use until then: in its place a body is written that
 // needs none.
-func (v *Volume) copyFile(ctx context.Context, src *object, dst string, cond objstore.Condition, target *object) (*object, error) {
-	above := func(d *draft) { d.above = append(d.above, target) }
+func (v *Volume) copyFile(ctx context.Context, src *object, dst string, cond objstore.Condition, target *object, c Change) (*object, error) {
+	above := func(d *draft) {
+		d.above = append(d.above, target)
+		if !c.none() {
+			c.draft(v.opt.Now())(d)
+		}
+	}
 	switch {
 	case !src.instruction() || v.rule(src.id.Key) != v.rule(dst):
 		return v.restate(ctx, src, dst, cond, above)

@@ -60,6 +60,9 @@ func New(opt Options) *Volume {
 	if opt.AttrTimeout == 0 {
 		opt.AttrTimeout = time.Second
 	}
+	if opt.AttrDelay == 0 {
+		opt.AttrDelay = defaultAttrDelay
+	}
 	if opt.DirMode == 0 {
 		opt.DirMode = 0o755
 	}
@@ -158,12 +161,12 @@ func (v *Volume) wakeUp() {
 }
 
 // abandoned tells a dirty file that nobody will close any more, and that may
-// yet be committed.
+// yet be committed; or one whose attributes alone wait.
 func (v *Volume) abandoned(f *File) bool {
 	f.mu.Lock()
-	lost := conflict(f.fail)
+	lost, light := conflict(f.fail), f.onlyAttrs()
 	f.mu.Unlock()
-	return !lost && !v.inUse(f)
+	return light || !lost && !v.inUse(f)
 }
 
 // commitAll commits what is dirty and was closed, several files at a time, and

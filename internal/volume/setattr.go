@@ -58,7 +58,8 @@ func (c Change) draft(now time.Time) func(*draft) {
 }
 
 // SetAttr changes attributes, and the size, of what is at p; it returns when
-// they are in the bucket, or will be with a commit that is due.
+// they are in the bucket, or will be with a commit that is due, or with others
+// within AttrDelay.
 func (v *Volume) SetAttr(ctx context.Context, p string, c Change) (Info, error) {
 	if v.opt.ReadOnly {
 		return Info{}, ErrReadOnly
@@ -92,11 +93,7 @@ func (v *Volume) SetAttr(ctx context.Context, p string, c Change) (Info, error) 
 	if d.dir {
 		return v.setDirs(ctx, p, d, c)
 	}
-	o, err := v.setObject(ctx, p, d.obj, c)
-	if err != nil {
-		return Info{}, err
-	}
-	return v.infoOf(p, v.note(p, o, false)), nil
+	return v.setPath(ctx, p, d, c)
 }
 
 // resize opens, truncates and commits.

@@ -134,6 +134,10 @@ type Options struct {
 	// again. 0 is 1 s, negative never.
 	AttrTimeout time.Duration
 
+	// AttrDelay is how long changes of attributes wait for others, to be written
+	// together. 0 is 1 s, negative not at all.
+	AttrDelay time.Duration
+
 	StorageClass   string // of new files; "" is the bucket's default
 	OnConflict     OnConflict
 	RenameDirLimit int // entries a directory rename may move; 0 is no limit

@@ -1,0 +1,162 @@
+package volume
+
+import (
+	"testing"
+	"time"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
+)
+
+func gathering(o *Options) { o.AttrDelay = time.Hour }
+
+func mode(m uint32) Change { return Change{Mode: &m} }
+
+// TestGather: changes of attributes show at once, and one copy writes them all
+// when something asks for it.
+func TestGather(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		end  func(f *fixture)
+		want string // requests
+		at   string // path afterwards
+	}{
+		{"Fsync", func(f *fixture) {
+			file := f.open("a")
+			defer file.Release()
+			f.must(file.Commit(f.ctx))
+			f.must(file.Commit(f.ctx)) // costs nothing
+		}, "copy", "a"},
+		{"Rename", func(f *fixture) { f.rename("a", "b") }, "get list copy delete", "b"},
+		{"Close", func(f *fixture) { f.must(f.Close(f.ctx)) }, "copy", "a"},
+		{"Write", func(f *fixture) {
+			file := f.open("a")
+			defer file.Release()
+			f.write(file, "abc", 0)
+			f.must(errOf(file.SetAttr(f.ctx, Change{Mtime: ptr[int64](5)})))
+			f.must(file.Commit(f.ctx))
+		}, "get put", "a"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := mount(t, bucket(), long, gathering)
+			f.put("a", "abc")
+			f.s.Reset()
+			f.must(errOf(f.SetAttr(f.ctx, "a", Change{UID: ptr[uint32](7)})))
+			f.must(errOf(f.SetAttr(f.ctx, "a", mode(0o600))))
+			f.must(errOf(f.SetAttr(f.ctx, "a", Change{Mtime: ptr[int64](5), Xattrs: map[string][]byte{"user.a": {1}}})))
+			if got := f.stat("a"); got.Mode&0o777 != 0o600 || got.UID != 7 || got.Mtime != 5 || got.Xattrs["user.a"] == nil {
+				t.Errorf("%+v", got)
+			}
+			f.requests("")
+			tc.end(f)
+			f.requests(tc.want)
+			got := mount(t, f.mem).stat(tc.at)
+			if got.Mode&0o777 != 0o600 || got.UID != 7 || got.Mtime != 5 || got.Xattrs["user.a"] == nil {
+				t.Errorf("%+v", got)
+			}
+			f.settledAt(tc.at)
+		})
+	}
+}
+
+// settledAt checks that nothing waits any more.
+func (f *fixture) settledAt(p string) {
+	f.t.Helper()
+	mount(f.t, f.mem).has(p, "abc")
+	for _, file := range f.allFiles() {
+		if file.pending() {
+			f.t.Errorf("%s waits", file.Path())
+		}
+	}
+}
+
+// TestGatherUnlinked: what has no name any more needs no attributes.
+func TestGatherUnlinked(t *testing.T) {
+	f := mount(t, bucket(), long, gathering)
+	f.put("a", "abc")
+	f.must(errOf(f.SetAttr(f.ctx, "a", mode(0o600))))
+	f.s.Reset()
+	f.must(f.Remove(f.ctx, "a"))
+	f.must(f.Close(f.ctx))
+	f.requests("delete")
+}
+
+// TestGatherForeign: of attributes the last writer wins, over another host's
+// version too; what another host has removed stays away.
+func TestGatherForeign(t *testing.T) {
+	f := mount(t, bucket(), gathering)
+	other := mount(t, f.mem, host("there"))
+	f.put("a", "abc")
+	f.must(errOf(f.SetAttr(f.ctx, "a", mode(0o600))))
+	f.must(errOf(other.SetAttr(f.ctx, "a", Change{Mode: ptr[uint32](0o640), UID: ptr[uint32](9)})))
+	if got := f.stat("a"); got.Mode&0o777 != 0o600 || got.UID != 9 {
+		t.Errorf("%+v", got.Attr)
+	}
+	file := f.open("a")
+	f.must(file.Commit(f.ctx))
+	file.Release()
+	if got := other.stat("a"); got.Mode&0o777 != 0o600 || got.UID != 9 {
+		t.Errorf("%+v", got.Attr)
+	}
+
+	f.must(errOf(f.SetAttr(f.ctx, "a", mode(0o611))))
+	other.put("a", "theirs")
+	f.must(f.commitAll(f.ctx))
+	if got := other.stat("a"); got.Mode&0o777 != 0o611 {
+		t.Errorf("%+v", got.Attr)
+	}
+	f.has("a", "theirs")
+
+	f.must(errOf(f.SetAttr(f.ctx, "a", mode(0o644))))
+	other.put("a", "again")
+	f.has("a", "again") // an open sees every close before it
+
+	f.must(errOf(f.SetAttr(f.ctx, "a", mode(0o600))))
+	other.must(other.Remove(f.ctx, "a"))
+	f.absent("a")
+	f.must(f.Close(f.ctx))
+	other.absent("a")
+}
+
+// TestGatherFailure: what could not be written is tried again, says so to
+// fsync, and at the end of the mount; the content is nobody's worry.
+func TestGatherFailure(t *testing.T) {
+	f := mount(t, bucket(), long, gathering)
+	f.put("a", "abc")
+	f.must(errOf(f.SetAttr(f.ctx, "a", mode(0o600))))
+	f.failing(objstore.ErrAccess, false, faulty.Copy)
+	file := f.open("a")
+	wants(t, file.Commit(f.ctx), ErrAccess)
+	wants(t, file.Commit(f.ctx), ErrAccess)
+	if got := f.stat("a").Mode & 0o777; got != 0o600 {
+		t.Errorf("mode %o", got)
+	}
+	f.healed()
+	f.must(file.Commit(f.ctx))
+	f.must(errOf(file.SetAttr(f.ctx, mode(0o640))))
+	f.failing(objstore.ErrAccess, false, faulty.Copy)
+	file.Release()
+	wants(t, f.Close(f.ctx), ErrAccess)
+	if n := f.opt.Spool.Used(); n != 0 {
+		t.Errorf("spool holds %d bytes", n)
+	}
+}
+
+// TestGatherBound: over the bound a change is written at once.
+func TestGatherBound(t *testing.T) {
+	f := mount(t, bucket(), long, gathering)
+	f.put("a", "abc")
+	held := f.create("b", "x", false)
+	defer held.Release()
+	f.mu.Lock()
+	for range maxGathered {
+		f.Volume.open[&File{v: f.Volume}] = struct{}{}
+	}
+	f.mu.Unlock()
+	f.s.Reset()
+	f.must(errOf(f.SetAttr(f.ctx, "a", mode(0o600))))
+	f.requests("copy")
+	f.mu.Lock()
+	clear(f.Volume.open)
+	f.mu.Unlock()
+}
