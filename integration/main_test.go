@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
 
+	"github.com/minio/minio-go/v7/pkg/signer"
 	"github.com/sigilfs/sigilfs/integration/daemon"
 	"github.com/sigilfs/sigilfs/integration/server"
 )
@@ -97,4 +99,9 @@ func minioServer(t *testing.T) s3Server {
 func newBucket(t *testing.T) string {
 	t.Helper()
 	return server.Bucket(t, shared(t))
+}
+
+// sign signs a request that somebody has changed. Its body stays as it was.
+func (s s3Server) sign(r *http.Request) {
+	signer.SignV4(*r, s.AccessKey, s.SecretKey, "", s.Region)
 }

@@ -1,9 +1,11 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +23,11 @@ type mountOptions struct {
 	Server *server.Server // another one
 	Proxy  bool           // put a fault proxy between
 	Args   []string       // more flags
+	Env    []string       // more of the environment
+
+	// YAML gives a configuration file for the bucket, in place of the flags for
+	// encryption and keys; the volume is the whole bucket then.
+	YAML func(bucket string) string
 }
 
 // A mount is one volume in a bucket of its own, with a key, a state directory
@@ -34,6 +41,8 @@ type mount struct {
 	state  string
 	dir    string
 	args   []string
+	envs   []string
+	yaml   string         // configuration file; "" for none
 	daemon *daemon.Daemon // nil while unmounted
 }
 
@@ -52,12 +61,17 @@ func newMount(t *testing.T, opt mountOptions) *mount {
 		state:  filepath.Join(base, "state"),
 		dir:    filepath.Join(base, "mnt"),
 		args:   opt.Args,
+		envs:   opt.Env,
 	}
 	must(t, os.Mkdir(m.dir, 0o755))
 	must(t, os.Mkdir(m.state, 0o700))
 	m.sigilfs(t, "keygen", "-o", m.key)
 	if opt.Proxy {
 		m.proxy = newProxy(t, &m.s3)
+	}
+	if opt.YAML != nil {
+		m.prefix, m.yaml = "", filepath.Join(base, "mount.yaml")
+		writeFile(t, m.yaml, []byte(opt.YAML(m.bucket)))
 	}
 	t.Cleanup(func() { m.cleanup(t) })
 	m.Start(t)
@@ -91,19 +105,22 @@ func (m *mount) sigilfs(t *testing.T, args ...string) string {
 
 func (m *mount) env(t *testing.T) []string {
 	t.Helper()
-	return append(baseEnv(t), m.s3.env()...)
+	return append(append(baseEnv(t), m.s3.env()...), m.envs...)
 }
 
-func (m *mount) target() string { return "s3://" + m.bucket + "/" + m.prefix }
+// target is what mount is given, volume where that is.
+func (m *mount) target() string { return cmp.Or(m.yaml, m.volume()) }
+
+func (m *mount) volume() string { return strings.TrimSuffix("s3://"+m.bucket+"/"+m.prefix, "/") }
 
 // config is the command line of the mount.
 func (m *mount) config(t *testing.T) daemon.Config {
 	t.Helper()
-	args := []string{
-		"--encryption", "client", "--key", "file:" + m.key,
-		"--endpoint-url", m.s3.URL, "--ca-bundle", m.s3.CAFile, "--state-dir", m.state,
+	args := []string{"--endpoint-url", m.s3.URL, "--ca-bundle", m.s3.CAFile, "--state-dir", m.state}
+	if m.yaml == "" {
+		args = append(args, "--encryption", "client", "--key", "file:"+m.key)
 	}
-	return daemon.Config{Bin: binary(t), Args: append(args, m.args...), Target: m.target(), Dir: m.dir, Env: m.env(t)}
+	return daemon.Config{Bin: binary(t), Args: append(args, m.args...), Target: m.target(), Bucket: m.volume(), Dir: m.dir, Env: m.env(t)}
 }
 
 // Dir implements disk.
@@ -113,7 +130,7 @@ func (m *mount) Dir() string { return m.dir }
 func (m *mount) Path(name string) string { return filepath.Join(m.dir, name) }
 
 // Key is the object's key of a file.
-func (m *mount) Key(name string) string { return m.prefix + "/" + name }
+func (m *mount) Key(name string) string { return strings.TrimPrefix(m.prefix+"/"+name, "/") }
 
 // Start mounts.
 func (m *mount) Start(t *testing.T) {

@@ -1,6 +1,7 @@
 package faultproxy
 
 import (
+	"encoding/xml"
 	"fmt"
 	"io"
 	"net/http"
@@ -28,6 +29,11 @@ func Writing(suffix string) Match {
 // Reply answers matching requests with an S3 error and does not forward them.
 // Bodies are read to their end, as servers do.
 func Reply(match Match, status int, code string) Fault {
+	return Say(match, status, code, "injected")
+}
+
+// Say is Reply with a message.
+func Say(match Match, status int, code, message string) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if !match(r) {
 			next.ServeHTTP(w, r)
@@ -37,7 +43,9 @@ func Reply(match Match, status int, code string) Fault {
 		w.Header().Set("Content-Type", "application/xml")
 		w.WriteHeader(status)
 		if r.Method != http.MethodHead {
-			_, _ = fmt.Fprintf(w, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code><Message>injected</Message></Error>", code)
+			_, _ = fmt.Fprintf(w, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code><Message>", code)
+			_ = xml.EscapeText(w, []byte(message))
+			_, _ = io.WriteString(w, "</Message></Error>")
 		}
 	}
 }
@@ -122,4 +130,47 @@ func (g *Gate) Fault(w http.ResponseWriter, r *http.Request, next http.Handler) 
 		panic(http.ErrAbortHandler)
 	}
 	next.ServeHTTP(w, r)
+}
+
+// Strip takes headers that begin with prefix, in lower case, from matching
+// requests, which are signed again by sign: the server behind never sees them.
+func Strip(match Match, prefix string, sign func(*http.Request)) Fault {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if match(r) {
+			r = r.Clone(r.Context())
+			strip(r.Header, prefix)
+			r.Header.Del("Authorization")
+			sign(r)
+		}
+		next.ServeHTTP(w, r)
+	}
+}
+
+// StripReply takes them from the answers to matching requests.
+func StripReply(match Match, prefix string) Fault {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if match(r) {
+			w = &stripped{w, prefix}
+		}
+		next.ServeHTTP(w, r)
+	}
+}
+
+func strip(h http.Header, prefix string) {
+	for name := range h {
+		if strings.HasPrefix(strings.ToLower(name), prefix) {
+			h.Del(name)
+		}
+	}
+}
+
+// stripped is an answer without some headers.
+type stripped struct {
+	http.ResponseWriter
+	prefix string
+}
+
+func (s *stripped) WriteHeader(status int) {
+	strip(s.Header(), s.prefix)
+	s.ResponseWriter.WriteHeader(status)
 }

@@ -38,6 +38,25 @@ type Proxy struct {
 // Start listens on a free loopback port. upstream is a URL; roots are the CA
 // certificates (PEM) to trust there.
 func Start(upstream string, roots []byte) (*Proxy, error) {
+	p, err := prepare(upstream, roots)
+	if err != nil {
+		return nil, err
+	}
+	p.server.StartTLS()
+	return p, nil
+}
+
+// StartPlain is Start without TLS on this side.
+func StartPlain(upstream string, roots []byte) (*Proxy, error) {
+	p, err := prepare(upstream, roots)
+	if err != nil {
+		return nil, err
+	}
+	p.server.Start()
+	return p, nil
+}
+
+func prepare(upstream string, roots []byte) (*Proxy, error) {
 	target, err := url.Parse(upstream)
 	if err != nil {
 		return nil, err
@@ -62,7 +81,6 @@ func Start(upstream string, roots []byte) (*Proxy, error) {
 	}
 	p.server = httptest.NewUnstartedServer(p)
 	p.server.Config.ErrorLog = quiet
-	p.server.StartTLS()
 	return p, nil
 }
 
