@@ -53,6 +53,9 @@ func TestSmallChangeOfLargeFile(t *testing.T) {
 					return text[:mib] + "changed" + text[mib+7:25*mib] + "changed" + text[25*mib+7:]
 				}, 2},
 			} {
+				if name != "client" && c.name != "middle" && c.name != "truncate" {
+					continue // large bodies are slow under the race detector
+				}
 				f := mount(t, s.store(), s.on)
 				f.put("a", text)
 				file := f.open("a")
