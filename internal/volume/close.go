@@ -22,6 +22,9 @@ func (v *Volume) Close(ctx context.Context) error {
 	v.mu.Unlock()
 	defer context.AfterFunc(ctx, v.work.tear)()
 	close(v.stop)
+	if v.endReplay != nil {
+		v.endReplay()
+	}
 	v.done.Wait()
 	err := v.commitAll(ctx)
 	err = errors.Join(err, v.keepAll())

@@ -2,7 +2,6 @@ package volume
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
@@ -26,6 +25,9 @@ func (f *File) Commit(ctx context.Context) error {
 // commitClosed is Commit of what nobody has open: with a handle open it does
 // nothing, lest a half-written file be put under its name.
 func (f *File) commitClosed(ctx context.Context) error {
+	if !f.v.inUse(f) {
+		f.closing()
+	}
 	return f.commitAs(ctx, true)
 }
 
@@ -60,9 +62,19 @@ type snapshot struct {
 	excl   bool
 	sent   []string // bodies of commits, this and earlier ones, whose outcome is unknown
 	left   bool     // a removal of the base may have been done
-	data   *spool.Snapshot
+	data   frozen
 	plain  sigil.ReaderAt // the content: the snapshot itself, or a copy in memory
 	opened int64          // ns
+
+	announce func(s *snapshot, marks []string) // before s is sent
+}
+
+// frozen is content that does not change: a spool.Snapshot, or what a dead
+// process left.
+type frozen interface {
+	Size() int64
+	Extent(off int64) (spool.Kind, int64)
+	ReadAt(p []byte, off int64, base spool.Fill) (int, error)
 }
 
 // ReadAt reads the plaintext of the snapshot. It is a sigil.ReaderAt.
@@ -74,20 +86,21 @@ func (s *snapshot) ReadAt(ctx context.Context, p []byte, off int64) (int, error)
 }
 
 // freeze takes the snapshot; nil where there is nothing to commit.
-func (f *File) freeze() (*snapshot, error) {
+func (f *File) freeze() (*snapshot, *spool.Snapshot, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.seq == f.done || f.gone {
-		return nil, nil
+		return nil, nil, nil
 	}
 	s := &snapshot{
 		path: f.path, seq: f.seq, attr: f.attr, xat: f.xat,
 		base: f.base, src: f.src, excl: f.excl, sent: f.sent, left: f.left, opened: f.opened.UnixNano(),
+		announce: f.announce,
 	}
 	f.due = Change{} // the snapshot has them all
 	data, err := f.data.Snapshot()
 	s.data = data
-	return s, err
+	return s, data, err
 }
 
 // commit needs the path of f held.
@@ -100,22 +113,23 @@ func (f *File) commitHeld(ctx context.Context, closed bool) error {
 	if f.attrsOnly() {
 		return f.commitAttr(ctx)
 	}
-	s, err := f.freeze()
+	s, data, err := f.freeze()
 	if err != nil {
 		return f.failed(fmt.Errorf("commit %q: %w", f.Path(), err))
 	}
 	if s == nil {
 		return nil
 	}
-	defer s.data.Release()
+	defer data.Release()
 	if closed && f.v.inUse(f) {
 		return nil
 	}
-	return f.commitSnapshot(ctx, s)
+	return f.commitSnapshot(ctx, s, data)
 }
 
-// commitSnapshot writes and publishes s; the path of f is held.
-func (f *File) commitSnapshot(ctx context.Context, s *snapshot) error {
+// commitSnapshot writes and publishes s, which is of data; the path of f is
+// held.
+func (f *File) commitSnapshot(ctx context.Context, s *snapshot, data *spool.Snapshot) error {
 	src, unload, err := f.v.load(ctx, s)
 	if err != nil {
 		return f.failed(fmt.Errorf("commit %q: %w", s.path, err))
@@ -125,12 +139,12 @@ func (f *File) commitSnapshot(ctx context.Context, s *snapshot) error {
 	o, err := f.v.writeSnapshot(ctx, s)
 	f.doubt(s)
 	if conflict(err) && f.v.opt.OnConflict == ConflictCopy {
-		return f.yield(ctx, s, err)
+		return f.yield(ctx, s, data, err)
 	}
 	if err != nil {
 		return f.failed(fmt.Errorf("commit %q: %w", s.path, err))
 	}
-	return f.committed(ctx, s, o)
+	return f.committed(ctx, s, data, o)
 }
 
 // conflict tells the failures that no further try mends: another host has the
@@ -160,7 +174,7 @@ const maxSent = 64
 func (f *File) doubt(s *snapshot) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.sent, f.left = s.sent[max(0, len(s.sent)-maxSent):], s.left
+	f.sent, f.left, f.sending = s.sent[max(0, len(s.sent)-maxSent):], s.left, nil
 }
 
 // maxRetries bounds how often an operation begins anew because another host
@@ -178,9 +192,14 @@ func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*o
 	if base != nil && base == s.base {
 		d.base, d.same = s.src, s.same()
 	}
+	var marks []string
+	d.announce = func(w *stored) {
+		marks = w.marks()
+		s.announce(s, marks)
+	}
 	o, err := v.put(ctx, d)
 	if lost := (*unsettled)(nil); errors.As(err, &lost) {
-		s.sent, s.left = append(slices.Clip(s.sent), lost.mark), s.left || lost.left
+		s.sent, s.left = append(slices.Clip(s.sent), marks...), s.left || lost.left
 	}
 	return o, err
 }
@@ -237,7 +256,7 @@ func (v *Volume) guard(ctx context.Context, honoured bool, key string, cond objs
 }
 
 // committed publishes o as the base of f: what s held is clean now.
-func (f *File) committed(ctx context.Context, s *snapshot, o *object) error {
+func (f *File) committed(ctx context.Context, s *snapshot, snap *spool.Snapshot, o *object) error {
 	src, err := f.v.contentOf(o)
 	if err != nil {
 		return f.failed(err)
@@ -246,7 +265,7 @@ func (f *File) committed(ctx context.Context, s *snapshot, o *object) error {
 	f.base, f.src = o, src // before Settle: fills come from here then
 	data := f.data
 	f.mu.Unlock()
-	if err := data.Settle(s.data); err != nil {
+	if err := data.Settle(snap); err != nil {
 		f.v.opt.Log.WithField("path", s.path).WithError(err).Warn("committed, but a recovery may offer the data once more")
 	}
 	f.v.publish(s.path, o, f.incarnation)
@@ -254,8 +273,9 @@ func (f *File) committed(ctx context.Context, s *snapshot, o *object) error {
 		f.v.dropInstruction(context.WithoutCancel(ctx), o.id.Key)
 	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.done, f.fail, f.excl, f.sent, f.left, f.wait = s.seq, nil, false, nil, false, retry{}
+	f.done, f.fail, f.excl, f.sent, f.sending, f.left, f.wait = s.seq, nil, false, nil, nil, false, retry{}
+	f.mu.Unlock()
+	f.dropNote(data)
 	return nil
 }
 
@@ -273,66 +293,38 @@ func (f *File) failed(err error) error {
 	return err
 }
 
-// leave writes down, durably, what a recovery must know of dirty data.
-func (f *File) leave(data *spool.File) {
-	open := f.v.inUse(f)
-	f.mu.Lock()
-	meta := f.leftover(open)
-	f.mu.Unlock()
-	if err := data.SetMeta(meta); err != nil && !errors.Is(err, spool.ErrClosed) { // else Close has seen to it
-		f.v.opt.Log.WithField("path", f.Path()).WithError(err).Warn("dirty data is kept, but cannot be named for recovery")
-	}
-}
-
-// leftover is the sealed note beside dirty data: what it is and what it was
-// made from. It needs f.mu.
-func (f *File) leftover(open bool) []byte {
-	n := note{Path: f.path, Key: f.v.fileKey(f.path), Open: open, Attr: f.attr, Xattrs: f.xat, Excl: f.excl}
-	if f.base != nil {
-		n.ETag, n.Generation = f.base.id.ETag, f.base.mark
-	}
-	b, err := json.Marshal(n)
-	if err != nil {
-		panic(err) // plain data
-	}
-	return b
-}
-
-// note is the content of a leftover.
-type note struct {
-	Path       string            `json:"path"`
-	Key        string            `json:"key"`
-	Open       bool              `json:"open,omitempty"` // not closed yet: perhaps half-written
-	Attr       Attr              `json:"attr"`
-	Xattrs     map[string][]byte `json:"xattrs,omitempty"`
-	Excl       bool              `json:"excl,omitempty"`
-	ETag       string            `json:"etag,omitempty"` // of the base; "" for a new file
-	Generation string            `json:"generation,omitempty"`
-}
-
 // yield gives way to the host that was first: the data is saved beside its
 // file, and f goes on there. The path of f is held.
-func (f *File) yield(ctx context.Context, s *snapshot, cause error) error {
+func (f *File) yield(ctx context.Context, s *snapshot, data *spool.Snapshot, cause error) error {
 	cause = fmt.Errorf("commit %q: %w", s.path, cause)
-	saved := *s
-	saved.path = f.v.conflictPath(s.path)
-	if s.base != nil { // the name keeps its file id, under the other host's version
-		saved.attr.FileID = newFileID()
-	}
-	o, err := f.v.putSnapshot(ctx, &saved, nil)
+	saved, o, err := f.v.saveBeside(ctx, s)
 	if err != nil {
 		return f.failed(errors.Join(cause, err))
 	}
-	f.v.opt.Log.WithField("path", s.path).WithField("saved", saved.path).
-		Warn("another host was first; the data written here was saved beside it")
 	f.v.rename(f, saved.path)
 	f.renumber(saved.attr.FileID)
 	f.v.forget(s.path)
 	f.v.touch(saved.path)
-	if err := f.committed(ctx, &saved, o); err != nil {
+	if err := f.committed(ctx, saved, data, o); err != nil {
 		return err
 	}
 	return fmt.Errorf("%w; data saved as %q", cause, saved.path)
+}
+
+// saveBeside writes s under the name of a conflict copy.
+func (v *Volume) saveBeside(ctx context.Context, s *snapshot) (*snapshot, *object, error) {
+	saved := *s
+	saved.path = v.conflictPath(s.path)
+	if s.base != nil { // the name keeps its file id, under the other host's version
+		saved.attr.FileID = newFileID()
+	}
+	o, err := v.putSnapshot(ctx, &saved, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	v.opt.Log.WithField("path", s.path).WithField("saved", saved.path).
+		Warn("another host was first; the data written here was saved beside it")
+	return &saved, o, nil
 }
 
 func (f *File) renumber(id uint64) {

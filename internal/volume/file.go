@@ -21,7 +21,8 @@ type File struct {
 
 	refs int // guarded by v.mu: handles; a dirty File lives on without
 
-	grow sync.Mutex // held by whoever moves the end, across a fill
+	grow    sync.Mutex // held by whoever moves the end, across a fill
+	telling sync.Mutex // held while the note is written; before mu
 
 	mu    sync.Mutex // guards all below
 	path  string
@@ -41,6 +42,11 @@ type File struct {
 	wrote uint64      // the last change of content
 	due   Change      // those of attributes since the last snapshot
 	fail  error       // of the last commit, until one succeeds
+
+	noted   noted
+	writing int      // changes of the content under way
+	shut    bool     // the last close has seen all of it
+	sending []string // as sent, of the commit that is under way
 }
 
 // holds tells whether obj is what f was made from. It needs no lock but f.mu.
@@ -247,6 +253,9 @@ func (f *File) writeAt(ctx context.Context, p []byte, off int64) (int, error) {
 		return 0, ErrTooLarge
 	}
 	data, err := f.overlay(ctx)
+	if err == nil {
+		err = f.begin(data)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -294,7 +303,7 @@ func (f *File) overlayOver(prove func(*content) error) (*spool.File, error) {
 		return f.data, nil
 	}
 	data, err := f.v.opt.Spool.NewFile(f.attr.Size)
-	f.data = data
+	f.data, f.noted = data, noted{}
 	return data, err
 }
 
@@ -303,6 +312,7 @@ func (f *File) overlayOver(prove func(*content) error) (*spool.File, error) {
 func (f *File) changed(whole bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.writing--
 	f.seq++
 	f.wrote = f.seq
 	if whole {
@@ -333,6 +343,9 @@ func (f *File) truncate(ctx context.Context, size int64) error {
 		}
 		return src.Verify(ctx)
 	})
+	if err == nil {
+		err = f.begin(data)
+	}
 	if err != nil {
 		return err
 	}
@@ -364,6 +377,9 @@ func (f *File) Allocate(ctx context.Context, off, n int64, o AllocOptions) error
 		return err
 	}
 	if o.PunchHole || o.ZeroRange {
+		if err := f.begin(data); err != nil {
+			return err
+		}
 		err := f.again(func() error { return data.Zero(off, n, f.fill(ctx)) })
 		f.changed(err == nil)
 		if err != nil {
@@ -428,7 +444,11 @@ func (f *File) SetAttr(ctx context.Context, c Change) (Info, error) {
 			return Info{}, err
 		}
 	}
-	if c.onlySize() || f.ride(c) {
+	if c.onlySize() {
+		return f.Info(), nil
+	}
+	if f.ride(c) {
+		f.mind(c)
 		return f.Info(), nil
 	}
 	unlock, err := f.lockPath(ctx)
@@ -445,6 +465,7 @@ func (f *File) setHeld(ctx context.Context, c Change) (Info, error) {
 		return Info{}, err
 	}
 	if f.ride(c) {
+		f.mind(c)
 		return f.Info(), nil
 	}
 	return f.setNow(ctx, c)
@@ -465,6 +486,17 @@ func (f *File) ride(c Change) bool {
 	}
 	f.take(c)
 	return true
+}
+
+// mind notes a change of attributes that rides. While the file is open, times
+// can wait: the note of its close has them.
+func (f *File) mind(c Change) {
+	f.mu.Lock()
+	due := !f.noted.plain || c.Mode != nil || c.UID != nil || c.GID != nil || c.Xattrs != nil
+	f.mu.Unlock()
+	if due {
+		f.retell()
+	}
 }
 
 // setNow writes a change of a clean file; its path is locked.

@@ -149,7 +149,7 @@ func newObject(info objstore.Info) *object {
 func (v *Volume) unopened(info objstore.Info, err error) *object {
 	o := newObject(info)
 	ns := o.seen.UnixNano()
-	o.err, o.body = err, bodyOf(info.ID)
+	o.err, o.body, o.mark = err, bodyOf(info.ID), sealMark(info.Metadata)
 	o.attr = Attr{
 		Mode: unix.S_IFREG | v.opt.FileMode, UID: v.opt.UID, GID: v.opt.GID, Size: info.Size, Mtime: ns, Ctime: ns,
 		FileID: hashID(info.Key),

@@ -233,6 +233,11 @@ func (v *Volume) detach(f *File) {
 
 // rename moves a registered File to another path.
 func (v *Volume) rename(f *File, to string) {
+	v.renamed(f, to)
+	f.retell()
+}
+
+func (v *Volume) renamed(f *File, to string) {
 	from := f.Path()
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -42,6 +42,8 @@ type draft struct {
 	same []objstore.Range
 
 	self bool // a copy of an object over itself
+
+	announce func(*stored) // before it is sent; nil: nobody needs to know
 }
 
 func (d draft) isDir() bool { return strings.HasSuffix(d.key, "/") }
@@ -78,6 +80,9 @@ func (v *Volume) put(ctx context.Context, d draft) (*object, error) {
 	w, err := d.rule.scheme.store(ctx, v, d)
 	if err != nil {
 		return nil, err
+	}
+	if d.announce != nil {
+		d.announce(w)
 	}
 	return v.send(ctx, d, w)
 }

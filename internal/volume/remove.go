@@ -129,6 +129,7 @@ func (v *Volume) unlink(f *File) {
 	f.mu.Unlock()
 	v.mu.Unlock()
 	v.retire(f)
+	f.retell()
 }
 
 func (v *Volume) inUse(f *File) bool {

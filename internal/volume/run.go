@@ -35,6 +35,8 @@ type Volume struct {
 	done sync.WaitGroup
 	work works // what Close waits for, until it may no longer
 
+	endReplay func() // set by Start; nil: nothing is replayed
+
 	mu           sync.Mutex // guards all below
 	known        map[string]*dentry
 	files        map[string]*File   // who shows a path: open, or dirty
@@ -114,6 +116,7 @@ func (v *Volume) Start(ctx context.Context) error {
 	if err := v.abortUploads(ctx); err != nil {
 		return fmt.Errorf("abort unfinished uploads: %w", err)
 	}
+	v.startReplay(ctx)
 	ctx, end := v.work.begin(ctx)
 	v.done.Add(1)
 	go func() {

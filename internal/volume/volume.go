@@ -111,8 +111,13 @@ type Options struct {
 	Prefix string // of every key of the mount: "" or ending in "/"
 	Root   string // volume root, where .sigil/ lies: a prefix of Prefix, "" or ending in "/"
 	Host   string // names this host in conflict files and journals; stable over remounts
+	Boot   string // names this run of the kernel, which forgets what is not synced; "" is not known
 
 	ReadOnly bool
+
+	// Left are spools of dead mounts, to be replayed by Start. They are the
+	// caller's, to be closed after Close.
+	Left []*spool.Remains
 
 	// What opens objects beside Keys: keys of the Amazon S3 Encryption Client
 	// and of SSE-C, in the order in which they are tried.

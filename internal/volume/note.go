@@ -1,0 +1,246 @@
+package volume
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/sigilfs/sigilfs/cache/spool"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
+)
+
+// note lies, sealed, beside the data of a dirty file in the spool: all that
+// whoever comes after the death of this process must know of it. Before a
+// change reaches the spool the note says that the file is open; when nobody can
+// write any more, that it is closed, before its commit begins; before each
+// write to the store, by what that is recognised there; and it is gone when
+// the bucket has all. None of these waits for the disk: they are about a
+// process that dies. What a commit that failed leaves is synced.
+type note struct {
+	Path   string            `json:"path"`
+	Key    string            `json:"key"`
+	Mode   string            `json:"mode,omitempty"` // of the rule
+	Open   bool              `json:"open,omitempty"` // not closed yet: perhaps half-written
+	Gone   bool              `json:"gone,omitempty"` // unlinked: nobody wants it
+	Attr   Attr              `json:"attr"`
+	Xattrs map[string][]byte `json:"xattrs,omitempty"`
+	Excl   bool              `json:"excl,omitempty"`
+	Opened int64             `json:"opened,omitempty"` // ns
+
+	ETag       string `json:"etag,omitempty"` // of the base; "" for a new file
+	Version    string `json:"version,omitempty"`
+	Generation string `json:"generation,omitempty"` // its mark
+
+	Sent   []string `json:"sent,omitempty"`   // marks of bodies of which one may be in the store
+	Last   []string `json:"last,omitempty"`   // marks of the one that holds all that is here; nil where none does
+	Beside string   `json:"beside,omitempty"` // the conflict copy as which that one was sent
+	Left   bool     `json:"left,omitempty"`   // as in File
+
+	Boot   string `json:"boot,omitempty"`   // of the kernel that has the data, on disk or not
+	Synced bool   `json:"synced,omitempty"` // on disk
+	At     int64  `json:"at,omitempty"`     // ns
+	Cause  string `json:"cause,omitempty"`  // why it is not committed
+}
+
+// maxCause bounds what a note tells of an error, in bytes.
+const maxCause = 1000
+
+func (n note) encode() []byte {
+	b, err := json.Marshal(n)
+	if err != nil {
+		panic(err) // plain data
+	}
+	return b
+}
+
+func parseNote(b []byte) (n note, err error) {
+	if err := json.Unmarshal(b, &n); err != nil {
+		return n, fmt.Errorf("note of a spool file: %w", ErrCorrupt)
+	}
+	return n, nil
+}
+
+// noted is what a File knows of its note.
+type noted struct {
+	there bool // there is one
+	plain bool // it says no more than that the file is open: changes need no other
+}
+
+// compose needs f.mu.
+func (f *File) compose() note {
+	v, key := f.v, f.v.fileKey(f.path)
+	n := note{
+		Path: f.path, Key: key, Mode: v.rule(key).Mode, Open: !f.shut || f.writing > 0, Gone: f.gone,
+		Attr: f.attr, Xattrs: f.xat, Excl: f.excl, Opened: f.opened.UnixNano(),
+		Sent: append(f.sent[:len(f.sent):len(f.sent)], f.sending...), Left: f.left,
+		Boot: v.opt.Boot, At: v.opt.Now().UnixNano(),
+	}
+	if f.base != nil {
+		n.ETag, n.Version, n.Generation = f.base.id.ETag, f.base.id.VersionID, f.base.mark
+		if f.wrote <= f.done && f.writing == 0 {
+			n.Last = []string{f.base.mark}
+		}
+	}
+	if f.fail != nil {
+		n.Cause = f.fail.Error()
+		n.Cause = n.Cause[:min(len(n.Cause), maxCause)]
+	}
+	return n
+}
+
+// tell writes the note anew. also, with f.mu held, adds what only its caller
+// knows. Until the note is there, every change that begins waits to write one
+// of its own.
+func (f *File) tell(write func([]byte) error, also func(*note)) error {
+	f.telling.Lock()
+	defer f.telling.Unlock()
+	f.mu.Lock()
+	n := f.compose()
+	if also != nil {
+		also(&n)
+	}
+	f.noted.plain = false
+	f.mu.Unlock()
+	if err := write(n.encode()); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.noted = noted{there: true, plain: n.Open && n.Last == nil}
+	return nil
+}
+
+// begin comes before a change of the content, which ends with changed, unless
+// begin fails.
+func (f *File) begin(data *spool.File) error {
+	f.mu.Lock()
+	f.writing++
+	f.shut = false
+	plain := f.noted.plain
+	f.mu.Unlock()
+	if plain {
+		return nil
+	}
+	err := f.tell(data.NoteMeta, nil)
+	if err != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.writing--
+	}
+	return err
+}
+
+// Flush is Commit when nobody who has f open can write any more, as at the last
+// close: should this process die meanwhile, the next mount completes it.
+func (f *File) Flush(ctx context.Context) error {
+	f.closing()
+	return f.Commit(ctx)
+}
+
+// closing notes that f is closed as it is now.
+func (f *File) closing() {
+	f.mu.Lock()
+	data, seq := f.data, f.seq
+	due := data != nil && !f.shut && !f.gone && seq != f.done && !f.onlyAttrs()
+	f.mu.Unlock()
+	if !due {
+		return
+	}
+	snap, err := data.Snapshot() // nothing of it is in memory only
+	if err == nil {
+		defer snap.Release()
+		f.mu.Lock()
+		f.shut = f.seq == seq && f.writing == 0
+		f.mu.Unlock()
+		err = f.tell(data.NoteMeta, nil)
+	}
+	f.untold(err)
+}
+
+// announce notes that s is about to be written, as what the marks tell.
+func (f *File) announce(s *snapshot, marks []string) {
+	f.mu.Lock()
+	f.sending = append(f.sending, marks...)
+	data := f.data
+	f.mu.Unlock()
+	if data == nil {
+		return
+	}
+	f.untold(f.tell(data.NoteMeta, func(n *note) {
+		if f.seq == s.seq && f.writing == 0 {
+			n.Last = marks
+		}
+		if s.path != f.path {
+			n.Beside = s.path
+		}
+	}))
+}
+
+// retell notes what has changed beside the content, where there is a note.
+func (f *File) retell() {
+	f.mu.Lock()
+	data, there := f.data, f.noted.there
+	f.mu.Unlock()
+	if there && data != nil {
+		f.untold(f.tell(data.NoteMeta, nil))
+	}
+}
+
+// leave writes down, durably, what a recovery must know of dirty data, and the
+// data too.
+func (f *File) leave(data *spool.File) {
+	f.mu.Lock()
+	seq := f.seq
+	f.mu.Unlock()
+	err := data.Sync()
+	synced := err == nil
+	f.untold(errors.Join(err, f.tell(data.SetMeta, func(n *note) {
+		n.Synced = synced && f.seq == seq && f.writing == 0
+	})))
+}
+
+// dropNote removes the note of a file that is clean.
+func (f *File) dropNote(data *spool.File) {
+	f.telling.Lock()
+	defer f.telling.Unlock()
+	f.mu.Lock()
+	f.noted.plain = false // the base is another one
+	clean := f.wrote <= f.done && f.writing == 0
+	f.noted.there = f.noted.there && !clean
+	f.mu.Unlock()
+	if clean {
+		f.untold(data.DropMeta())
+	}
+}
+
+// untold logs that a note could not be written: what it is about is none the
+// worse while this process lives.
+func (f *File) untold(err error) {
+	if err != nil && !errors.Is(err, spool.ErrClosed) { // else Close has seen to it
+		f.v.opt.Log.WithField("path", f.Path()).WithError(err).Warn("what is not committed yet is kept, but a recovery may not know all of it")
+	}
+}
+
+// marks are by what an object is recognised when it lies in the store: its own
+// mark and, for hosts that cannot open what they write, one of its seal.
+func (w *stored) marks() []string {
+	marks := []string{w.obj.mark}
+	if m := sealMark(w.metadata); m != "" {
+		marks = append(marks, m)
+	}
+	return marks
+}
+
+// sealMark tells one seal from another without opening it; "" where there is
+// none.
+func sealMark(metadata map[string]string) string {
+	seal := metadata[sigil.MetaSeal]
+	if seal == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(seal))
+	return "seal-" + hex.EncodeToString(sum[:16])
+}

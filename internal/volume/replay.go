@@ -1,0 +1,183 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/sigilfs/sigilfs/cache/spool"
+	"github.com/sigilfs/sigilfs/internal/objstore"
+)
+
+// commit puts l into the bucket, whose path is held.
+func (r *Recovery) commit(ctx context.Context, l *leftover) (Replayed, error) {
+	v := r.v
+	where, err := r.locate(ctx, l)
+	if err != nil {
+		return Replayed{}, err
+	}
+	if where.done != "" {
+		return Replayed{Path: where.done, Done: true}, nil
+	}
+	s, err := r.snapshot(ctx, l, where)
+	if err != nil {
+		return Replayed{}, err
+	}
+	src, unload, err := v.load(ctx, s)
+	if err != nil {
+		return Replayed{}, err
+	}
+	defer unload()
+	s.plain = src
+	return v.replay(ctx, s, where.lost)
+}
+
+// replay writes s. lost: another host was first, as is known already.
+func (v *Volume) replay(ctx context.Context, s *snapshot, lost error) (Replayed, error) {
+	var o *object
+	err := lost
+	if err == nil {
+		o, err = v.writeSnapshot(ctx, s)
+	}
+	if conflict(err) && v.opt.OnConflict == ConflictCopy {
+		saved, o, err := v.saveBeside(ctx, s)
+		if err != nil {
+			return Replayed{}, err
+		}
+		return v.replayed(saved, o), nil
+	}
+	if err != nil {
+		return Replayed{}, err
+	}
+	return v.replayed(s, o), nil
+}
+
+func (v *Volume) replayed(s *snapshot, o *object) Replayed {
+	v.made(s.path, o, false)
+	v.touch(s.path)
+	return Replayed{Path: s.path}
+}
+
+// located is what the store says of a file that was left.
+type located struct {
+	done string  // path where all of it lies; "" is nowhere
+	base *object // what it is to be written over; nil: nothing
+	lost error   // ErrChanged: another host was first
+}
+
+// locate finds out what became of the file, and of the commits of it whose
+// answer nobody heard.
+func (r *Recovery) locate(ctx context.Context, l *leftover) (located, error) {
+	n := l.note
+	now, err := r.v.lookFor(ctx, n.Key)
+	if err != nil {
+		return located{}, err
+	}
+	if now != nil && slices.Contains(n.Last, now.mark) {
+		return located{done: l.path}, nil
+	}
+	if n.Beside != "" {
+		beside, err := r.v.lookFor(ctx, r.v.fileKey(n.Beside))
+		if err != nil {
+			return located{}, err
+		}
+		if beside != nil && slices.Contains(n.Last, beside.mark) {
+			return located{done: n.Beside}, nil
+		}
+	}
+	switch {
+	case now != nil && n.ETag != "" && now.id.ETag == n.ETag, now != nil && slices.Contains(n.Sent, now.mark):
+		return located{base: now}, nil
+	case n.ETag == "", now == nil && n.Left:
+		return located{}, nil // as what is there may be older, the write decides
+	case r.v.opt.OnConflict == ConflictOverwrite:
+		return located{base: now}, nil
+	}
+	return located{lost: fmt.Errorf("another host has replaced or removed it since: %w", ErrChanged)}, nil
+}
+
+// lookFor is fetch; nil for what is not there.
+func (v *Volume) lookFor(ctx context.Context, key string) (*object, error) {
+	o, err := v.fetch(ctx, key)
+	if errors.Is(err, ErrNotExist) {
+		return nil, nil
+	}
+	return o, err
+}
+
+// snapshot is l as a commit takes it.
+func (r *Recovery) snapshot(ctx context.Context, l *leftover, where located) (*snapshot, error) {
+	n := l.note
+	s := &snapshot{
+		path: l.path, attr: n.Attr, xat: n.Xattrs, base: where.base, excl: n.Excl, sent: n.Sent, left: n.Left, opened: n.Opened,
+		data: l.left, announce: func(s *snapshot, marks []string) { r.announce(l, s, marks) },
+	}
+	if s.base == nil && n.ETag != "" {
+		s.base = n.base()
+	}
+	if !l.lacks(spool.Base) {
+		return s, nil
+	}
+	src, err := r.base(ctx, l, where)
+	s.src = src
+	return s, err
+}
+
+// base reads what is not in the spool: of the very version from which the file
+// was made, nothing else.
+func (r *Recovery) base(ctx context.Context, l *leftover, where located) (*content, error) {
+	o, n := where.base, l.note
+	if o == nil || where.lost != nil || o.id.ETag != n.ETag && !slices.Contains(n.Sent, o.mark) {
+		var err error
+		if o, err = r.v.fetchVersion(ctx, n); err != nil {
+			return nil, err
+		}
+	}
+	src, err := r.v.contentOf(o)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrPartial, err)
+	}
+	return src, src.Verify(ctx)
+}
+
+// announce notes, durably, by what the body that is about to be sent is
+// recognised.
+func (r *Recovery) announce(l *leftover, s *snapshot, marks []string) {
+	n := l.note
+	n.Sent, n.Last, n.Beside = append(slices.Clip(n.Sent), marks...), marks, ""
+	n.Sent = n.Sent[max(0, len(n.Sent)-maxSent):]
+	if s.path != l.path {
+		n.Beside = s.path
+	}
+	l.note = n
+	if err := l.in.SetMeta(l.ID, n.encode()); err != nil {
+		r.v.opt.Log.WithField("path", l.path).WithError(err).Warn("a replay could not be noted: if this process dies now, the next one may make a conflict copy of the same file")
+	}
+}
+
+// base is the object that the file was made from, as far as the note knows it.
+func (n note) base() *object {
+	return &object{id: objstore.ID{Key: n.Key, ETag: n.ETag, VersionID: n.Version}}
+}
+
+// fetchVersion is the version that the file was made from, where the bucket has
+// kept it.
+func (v *Volume) fetchVersion(ctx context.Context, n note) (*object, error) {
+	gone := fmt.Errorf("%w: the version from which it was made is not in the bucket any more", ErrPartial)
+	if n.Version == "" {
+		return nil, gone
+	}
+	var o *object
+	err := v.unlocked(ctx, n.Key, func(enc *objstore.Encryption) error {
+		info, suffix, err := v.ends(ctx, objstore.ID{Key: n.Key, ETag: n.ETag, VersionID: n.Version, Encryption: enc})
+		if err == nil {
+			o, err = v.decode(ctx, info, suffix)
+		}
+		return err
+	})
+	if errors.Is(err, ErrNotExist) || errors.Is(err, ErrChanged) {
+		return nil, gone
+	}
+	return o, err
+}
