@@ -15,7 +15,9 @@ const (
 )
 
 // asksServer tells whether a flag is about what the server does.
-func (p policyFlags) asksServer() bool { return p.sse != "" || p.sseKeyID != "" || p.sseKeySource != "" }
+func (p policyFlags) asksServer() bool {
+	return p.sse != "" || p.sseKeyID != "" || p.sseKeySource != ""
+}
 
 // serverKey gives the key that the server is to use, named by its flag; none
 // where no flag gives one.

@@ -58,3 +58,46 @@ encryption: [`+root+", {prefix: logs/, mode: none}]\n")
 		}
 	}
 }
+
+// What a flag says of reading holds for the file's rules too, whatever they say.
+func TestReadingOverFile(t *testing.T) {
+	const yes, no = true, false
+	rule := func(say string) string {
+		return "[{mode: client, key: main" + say + "}, {prefix: s3/, mode: sse-s3, require-encryption: true}, {prefix: open/, mode: none}]\n"
+	}
+	for _, tt := range []struct {
+		file           string // rule of the root and fields of the file
+		args           []string
+		allow, require bool // root
+		server         bool // s3/ requires
+	}{
+		{rule(", allow-plaintext: true"), nil, yes, no, yes},
+		{rule(", allow-plaintext: true"), []string{"--require-encryption"}, no, yes, yes},
+		{rule(", require-encryption: false"), []string{"--require-encryption"}, no, yes, yes},
+		{rule(", allow-plaintext: true"), []string{"-o", "require_encryption"}, no, yes, yes},
+		{rule(", allow-plaintext: true"), []string{"--allow-plaintext=false"}, no, no, yes},
+		{rule(", allow-plaintext: true"), []string{"--require-encryption=false"}, yes, no, no},
+		{rule(", require-encryption: true"), nil, no, yes, yes},
+		{rule(", require-encryption: true"), []string{"--allow-plaintext"}, yes, no, yes},
+		{rule(", require-encryption: true"), []string{"--require-encryption=false"}, no, no, no},
+		{rule("") + "require-encryption: true\n", []string{"--allow-plaintext"}, yes, no, yes},
+		{rule("") + "allow-plaintext: true\n", []string{"--require-encryption"}, no, yes, yes},
+		{rule(", allow-plaintext: true") + "require-encryption: true\n", nil, yes, no, yes},
+	} {
+		s, err := policyOf(t, writeConfig(t, "bucket: s3://acme\nkeys: {main: {aes: file:main}}\nencryption: "+tt.file), tt.args...)
+		if err != nil {
+			t.Errorf("%s %q: %v", tt.file, tt.args, err)
+			continue
+		}
+		for _, r := range resolve(s, map[string]*key{}) {
+			want := map[string][2]bool{"": {tt.allow, tt.require}, "s3/": {no, tt.server}, "open/": {no, no}}[r.Prefix]
+			if got := [2]bool{r.allowPlaintext, r.requireEncryption}; got != want {
+				t.Errorf("%s %q: %q allows, requires %v, want %v", tt.file, tt.args, r.Prefix, got, want)
+			}
+		}
+	}
+	_, err := policyOf(t, writeConfig(t, "bucket: s3://acme\nkeys: {main: {aes: file:main}}\nencryption: "+rule("")), "--allow-plaintext", "--require-encryption")
+	if err == nil || !strings.Contains(err.Error(), "contradict") {
+		t.Errorf("both flags: %v", err)
+	}
+}

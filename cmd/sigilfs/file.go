@@ -51,6 +51,7 @@ func (s *settings) openFile(path string, flags *pflag.FlagSet) error {
 		return usageError("%s: %w", file.Bucket.At, err)
 	}
 	s.policy = file.Policy
+	s.allowGiven, s.requireGiven = flags.Changed("allow-plaintext"), flags.Changed("require-encryption")
 	s.places = map[string]config.Place{}
 	for _, set := range file.Settings {
 		if err := s.take(set, flags); err != nil {

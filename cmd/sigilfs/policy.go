@@ -35,14 +35,15 @@ func (s *settings) settlePolicy() error {
 	if err := s.policy.Settle(); err != nil {
 		return s.explainPolicy(err)
 	}
-	if s.allowPlaintext && s.requireEncryption {
+	if s.allowPlaintext && s.requireEncryption && s.allowGiven == s.requireGiven {
 		return s.wrong("require-encryption", "and allow-plaintext contradict each other")
 	}
 	return s.checkWriters()
 }
 
-// checkWriters finds rules whose only key reads, where something is to be
-// written.
+// checkWriters finds rules by which nothing can be written, where something is
+// to be: their only key reads, or S3 would not give their encryption context
+// back as it was.
 func (s *settings) checkWriters() error {
 	for _, r := range s.policy.Rules {
 		if len(r.Keys) == 0 || s.readOnly {
@@ -50,9 +51,21 @@ func (s *settings) checkWriters() error {
 		}
 		if k, _ := s.policy.Key(r.Keys[0]); k.Kind == config.RSA {
 			return usageError("%s: an rsa key only reads: give mode s3ec a kms or aes key to write with and list this one under keys, or mount --read-only", r.At)
+		} else if r.Mode == config.S3EC && !asciiContext(contextOf(r.Context, []*key{{Key: *k}})) {
+			return usageError("%s: the encryption context has more than printable ASCII, which S3 does not give back as it was in the metadata of mode s3ec; change it, or mount --read-only", r.At)
 		}
 	}
 	return nil
+}
+
+func asciiContext(context map[string]string) bool {
+	odd := func(c rune) bool { return c < ' ' || c > '~' }
+	for name, value := range context {
+		if strings.ContainsFunc(name+value, odd) {
+			return false
+		}
+	}
+	return true
 }
 
 // noEncryption is the message to who did not say a mode.

@@ -41,18 +41,10 @@ type serverRule struct {
 func resolve(s *settings, opened map[string]*key) []rule {
 	var rules []rule
 	for _, from := range s.policy.Rules {
-		own := from.Mode.Own()
-		r := rule{Rule: from, allowPlaintext: own && s.allowPlaintext, requireEncryption: from.Mode != config.None && s.requireEncryption}
+		r := rule{Rule: from}
+		r.allowPlaintext, r.requireEncryption = s.reading(from)
 		for _, name := range from.Keys {
 			r.keys = append(r.keys, opened[name])
-		}
-		if from.AllowPlaintext != nil {
-			r.allowPlaintext = *from.AllowPlaintext
-			r.requireEncryption = r.requireEncryption && !r.allowPlaintext
-		}
-		if from.RequireEncryption != nil {
-			r.requireEncryption = *from.RequireEncryption
-			r.allowPlaintext = r.allowPlaintext && !r.requireEncryption
 		}
 		r.context = contextOf(from.Context, r.keys)
 		if from.SSE != nil {
@@ -62,6 +54,33 @@ func resolve(s *settings, opened map[string]*key) []rule {
 		rules = append(rules, r)
 	}
 	return rules
+}
+
+// reading tells what may be read under a rule: what it says itself, else what
+// the whole mount says. A flag stands above the file's rules, as above all of it.
+func (s *settings) reading(r config.Rule) (allow, require bool) {
+	allow, require = r.Mode.Own() && s.allowPlaintext, r.Mode != config.None && s.requireEncryption
+	if allow && require {
+		allow, require = s.allowGiven, s.requireGiven // one of them is the file's
+	}
+	allows, requires := r.AllowPlaintext, r.RequireEncryption
+	if r.At.Line > 0 { // of the file
+		if s.allowGiven || s.requireGiven && require {
+			allows = nil
+		}
+		if s.requireGiven || s.allowGiven && allow {
+			requires = nil
+		}
+	}
+	if allows != nil {
+		allow = *allows
+		require = require && !allow
+	}
+	if requires != nil {
+		require = *requires
+		allow = allow && !require
+	}
+	return allow, require
 }
 
 func contextOf(own map[string]string, keys []*key) map[string]string {

@@ -24,6 +24,7 @@ type settings struct {
 
 	stateKey                          string // source
 	allowPlaintext, requireEncryption bool   // of rules that do not say
+	allowGiven, requireGiven          bool   // not by the file: those of its rules too
 
 	endpoint, region, profile, caBundle     string
 	pathStyle, insecure, anonymous, payer   bool
