@@ -21,6 +21,7 @@ import (
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/s3"
 	"github.com/sigilfs/sigilfs/internal/volume"
+	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 )
@@ -42,6 +43,7 @@ type mounting struct {
 	ring     *keyring.Ring
 	own      *keyring.Set    // what the volume's own objects are sealed under; nil: nothing
 	policy   []volume.Rule   // rules, as the volume takes them
+	contexts s3ec.Keyring    // keys of KMS under contexts that rules of s3ec have
 	memory   *keymemory.File // of SSE-C keys; nil: none
 	spool    *spool.Spool
 	spoolDir string

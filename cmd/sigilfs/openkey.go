@@ -31,7 +31,7 @@ func (m *mounting) openKey(ctx context.Context, from config.Key) (*key, error) {
 	if k.master, err = keyring.Open(ctx, spec(from), m.sources()); err != nil {
 		return nil, err
 	}
-	return k, m.openS3EC(ctx, k)
+	return k, m.openS3EC(k)
 }
 
 // spec is a key as the key ring names it.
@@ -72,19 +72,16 @@ func (m *mounting) openRSA(ctx context.Context, k *key) error {
 
 // openS3EC makes the S3 Encryption Client's key of a master key, since its
 // objects may lie under any rule. One of age is none there.
-func (m *mounting) openS3EC(ctx context.Context, k *key) error {
+func (m *mounting) openS3EC(k *key) error {
 	switch k.master.Kind() {
 	case keyring.KindKMS:
-		made, err := s3ec.NewKMSKey(dataKeys{m.kms}, k.ID, k.Context)
+		made, err := m.s3ecKMS(k, k.Context)
 		if err != nil {
 			return err
 		}
 		k.s3ec = made
 	case keyring.KindAES:
-		secret, err := keyring.OpenKey(ctx, k.Source, m.sources())
-		if err != nil {
-			return err
-		}
+		secret, _ := keyring.AESKey(k.master) // its kind says that it has one
 		defer clear(secret[:])
 		made, err := s3ec.NewAESKey(secret, nil)
 		if err != nil {
@@ -93,6 +90,13 @@ func (m *mounting) openS3EC(ctx context.Context, k *key) error {
 		k.s3ec = made
 	}
 	return nil
+}
+
+// s3ecKMS is a key of KMS under a context. It is named by its ARN: an alias
+// that is pointed elsewhere while this is mounted would be refused for all that
+// was written before (KMS API Reference, Decrypt, IncorrectKeyException).
+func (m *mounting) s3ecKMS(k *key, context map[string]string) (*s3ec.KMSKey, error) {
+	return s3ec.NewKMSKey(dataKeys{m.kms}, k.master.ID(), context)
 }
 
 // dataKeys is KMS as mode s3ec needs it: with errors by the names that volume

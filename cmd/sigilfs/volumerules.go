@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/keymemory"
 	"github.com/sigilfs/sigilfs/internal/config"
@@ -50,7 +51,7 @@ func (m *mounting) volumeRule(ctx context.Context, r rule) (volume.Rule, error) 
 	case config.Client:
 		v.Keys, err = m.clientKeys(r)
 	case config.S3EC:
-		v.S3EC, err = s3ecWriter(r)
+		v.S3EC, err = m.s3ecWriter(r)
 	case config.BucketDefault:
 		v.Server, err = m.bucketDefault(ctx)
 		v.Assumed = true
@@ -83,8 +84,9 @@ func (m *mounting) clientKeys(r rule) (volume.KeySet, error) {
 }
 
 // s3ecWriter is the key of a rule that writes; a key that only reads gives
-// none, and then nothing is written.
-func s3ecWriter(r rule) (*volume.S3EC, error) {
+// none, and then nothing is written. Under an encryption context of the rule's
+// own it is a key by itself, which reads too.
+func (m *mounting) s3ecWriter(r rule) (*volume.S3EC, error) {
 	k := first(r.keys)
 	if k == nil {
 		return nil, errors.New("mode s3ec needs a key")
@@ -93,7 +95,16 @@ func s3ecWriter(r rule) (*volume.S3EC, error) {
 	if r.Version == 2 {
 		w.Format = s3ec.FormatV2
 	}
-	w.Key, _ = k.s3ec.(s3ec.Sealer)
+	if r.Context == nil {
+		w.Key, _ = k.s3ec.(s3ec.Sealer)
+		return w, nil
+	}
+	made, err := m.s3ecKMS(k, r.Context)
+	if err != nil {
+		return nil, err
+	}
+	m.contexts = append(m.contexts, made)
+	w.Key = made
 	return w, nil
 }
 
@@ -172,7 +183,7 @@ func (m *mounting) customers() ([]*sse.Mode, error) {
 
 // s3ecKeys are all keys that open objects of the S3 Encryption Client.
 func (m *mounting) s3ecKeys() s3ec.Keyring {
-	var all s3ec.Keyring
+	all := slices.Clone(m.contexts)
 	for _, k := range m.opened {
 		if k.s3ec != nil {
 			all = append(all, k.s3ec)

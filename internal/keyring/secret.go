@@ -22,6 +22,16 @@ func OpenKey(ctx context.Context, source string, via Sources) ([KeySize]byte, er
 	return c.key()
 }
 
+// AESKey gives the key of a Master of KindAES, for formats that wrap under it
+// otherwise than epochs do; not ok of any other. The caller clears it.
+func AESKey(m Master) (key [KeySize]byte, ok bool) {
+	own, ok := m.(*aesMaster)
+	if ok {
+		key = *own.key
+	}
+	return key, ok
+}
+
 // OpenPEM reads a private key in PEM (RFC 7468) that no passphrase protects,
 // from a source as of OpenKey, and gives the source's bytes. The caller parses
 // and clears them. Errors as of Open.
