@@ -21,10 +21,16 @@ var _ keyring.Bucket = bucket{}
 
 // Get takes "access denied" for absence: a prefix that this host may not read
 // holds no epoch for it, and the search goes on at the next. So it does where a
-// long prefix leaves no room for an epoch's key.
+// long prefix leaves no room for an epoch's key. But an epoch that S3 cannot
+// decrypt is there: one under a key that is denied, or gone, does not open, and
+// one under a key that is disabled (ErrKeyDisabled) may open again.
 func (b bucket) Get(ctx context.Context, key string) ([]byte, string, error) {
 	info, _, body, err := b.store.Get(ctx, objstore.ID{Key: key}, objstore.Range{Len: keyring.MaxEpochSize + 1})
 	switch {
+	case errors.Is(err, objstore.ErrKeyAccess): // which is an ErrAccess
+		return nil, "", fmt.Errorf("%w (%w)", keyring.ErrAccess, err)
+	case errors.Is(err, objstore.ErrKeyMissing):
+		return nil, "", fmt.Errorf("%w (%w)", keyring.ErrNoKey, err)
 	case errors.Is(err, objstore.ErrNotExist), errors.Is(err, objstore.ErrAccess), errors.Is(err, objstore.ErrTooLong):
 		return nil, "", fmt.Errorf("%w (%w)", keyring.ErrNotExist, err)
 	case err != nil:

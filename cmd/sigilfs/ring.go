@@ -116,7 +116,7 @@ func checkKeys(ctx context.Context, store objstore.Store, ring *keyring.Ring, ha
 		switch {
 		case opened:
 			return nil
-		case !errors.Is(err, keyring.ErrNoKey) && !errors.Is(err, keyring.ErrWrongKey) && !errors.Is(err, keyring.ErrAccess) && !errors.Is(err, keyring.ErrCorrupt) && !errors.Is(err, keyring.ErrVersion):
+		case !slices.ContainsFunc(doesNotOpen(), func(is error) bool { return errors.Is(err, is) }):
 			return err
 		}
 		last = err
@@ -129,6 +129,11 @@ func checkKeys(ctx context.Context, store objstore.Store, ring *keyring.Ring, ha
 		ids = append(ids, master.ID())
 	}
 	return fmt.Errorf("%w: %s opens nothing of what is in %s (%w)", errWrongKeys, strings.Join(ids, " or "), dir, last)
+}
+
+// doesNotOpen are the errors of one epoch, not of the bucket.
+func doesNotOpen() []error {
+	return []error{keyring.ErrNoKey, keyring.ErrWrongKey, keyring.ErrAccess, keyring.ErrCorrupt, keyring.ErrVersion, objstore.ErrKeyDisabled}
 }
 
 // newest gives the ids of the last epochs that were written.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -119,11 +120,56 @@ func TestKeysAdapter(t *testing.T) {
 	}
 }
 
-// denied answers every Get as a bucket policy may.
-type denied struct{ objstore.Store }
+// denied answers every Get as a bucket policy, or KMS, may.
+type denied struct {
+	objstore.Store
+	err error
+}
 
-func (denied) Get(context.Context, objstore.ID, objstore.Range) (objstore.Info, int64, io.ReadCloser, error) {
-	return objstore.Info{}, 0, nil, objstore.ErrAccess
+func (d denied) Get(context.Context, objstore.ID, objstore.Range) (objstore.Info, int64, io.ReadCloser, error) {
+	return objstore.Info{}, 0, nil, fmt.Errorf("get: %w", d.err)
+}
+
+// An epoch under a key that S3 may not use is there all the same: what is
+// sealed under it is not ours to read now, and it is not made anew.
+func TestEpochUnderAKeyOfTheServer(t *testing.T) {
+	store := mem.New(mem.Options{})
+	master := newMaster(t)
+	dir, err := keyring.OpenDir(filepath.Join(t.TempDir(), "epochs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mount := func(store objstore.Store) ringAndSet {
+		r, err := keyring.New(keyring.Options{Masters: []keyring.Master{master}, Bucket: bucket{store: store}, VolumeRoot: testRoot, Dir: dir, Host: "h"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := r.Set([]keyring.Master{master})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ringAndSet{keys{r}, keySet{set}}
+	}
+	epoch, err := mount(store).Current(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cause, want := range map[error]error{objstore.ErrKeyAccess: volume.ErrKeyAccess, objstore.ErrKeyDisabled: volume.ErrKeyDisabled} {
+		m := mount(denied{store, cause})
+		_, err := m.Open(t.Context(), testRoot+"a", epoch.ID, func(sigil.Epoch) bool { return true })
+		if !errors.Is(err, want) || errors.Is(err, volume.ErrNoKey) {
+			t.Errorf("%v: opened with %v", cause, err)
+		}
+		if e, err := m.Current(t.Context()); !errors.Is(err, want) {
+			t.Errorf("%v: epoch %v, %v", cause, e.ID, err)
+		}
+		if keys := store.Keys(); len(keys) != 1 {
+			t.Errorf("%v: %q", cause, keys)
+		}
+	}
+	if _, _, err := (bucket{store: denied{store, objstore.ErrKeyMissing}}).Get(t.Context(), "e"); !errors.Is(err, keyring.ErrNoKey) {
+		t.Errorf("deleted: %v", err)
+	}
 }
 
 func TestBucketAdapter(t *testing.T) {
@@ -132,7 +178,7 @@ func TestBucketAdapter(t *testing.T) {
 	if _, _, err := b.Get(t.Context(), "e"); !errors.Is(err, keyring.ErrNotExist) {
 		t.Errorf("absent: %v", err)
 	}
-	if _, _, err := (bucket{store: denied{store}}).Get(t.Context(), "e"); !errors.Is(err, keyring.ErrNotExist) {
+	if _, _, err := (bucket{store: denied{store, objstore.ErrAccess}}).Get(t.Context(), "e"); !errors.Is(err, keyring.ErrNotExist) {
 		t.Errorf("denied: %v", err)
 	}
 	if _, _, err := b.Get(t.Context(), strings.Repeat("d", objstore.MaxKeyLen)+"/e"); !errors.Is(err, keyring.ErrNotExist) {
