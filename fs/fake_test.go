@@ -556,6 +556,14 @@ func (f *fakeFile) Seek(_ context.Context, off int64, hole bool) (int64, error) 
 	return off, nil
 }
 
+func (f *fakeFile) Flush(ctx context.Context) error {
+	if err := f.v.begin(ctx, "flush", f.p); err != nil {
+		return err
+	}
+	f.v.mu.Unlock()
+	return f.Commit(ctx)
+}
+
 func (f *fakeFile) Commit(ctx context.Context) error {
 	if err := f.v.begin(ctx, "commit", f.p); err != nil {
 		return err

@@ -81,6 +81,7 @@ type File interface {
 	Info() volume.Info // as it is now; Nlink 0 once unlinked
 	SetAttr(ctx context.Context, c volume.Change) (volume.Info, error)
 	Commit(ctx context.Context) error
+	Flush(ctx context.Context) error // Commit, when nobody can write any more
 	Release()
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"sync/atomic"
 	"syscall"
 
 	nodefs "github.com/hanwen/go-fuse/v2/fs"
@@ -30,6 +31,8 @@ type handle struct {
 	node  *node
 	file  *shared
 	write bool
+
+	writing atomic.Bool // counted among file.writers; changed by writes
 }
 
 // newHandle gives a handle and the kernel's flags for it. Its pages stay from
@@ -39,7 +42,9 @@ type handle struct {
 func (n *node) newHandle(s *shared, flags uint32) (*handle, uint32) {
 	h := &handle{node: n, file: s, write: flags&unix.O_ACCMODE != unix.O_RDONLY}
 	fuseFlags := uint32(fuse.FOPEN_KEEP_CACHE)
-	if !h.write {
+	if h.write {
+		h.writes(true)
+	} else {
 		fuseFlags |= fuse.FOPEN_NOFLUSH
 	}
 	return h, fuseFlags
@@ -150,6 +155,9 @@ func (h *handle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadRes
 // the kernel makes EIO of less.
 func (h *handle) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
 	ctx = detach(ctx)
+	if !h.writing.Load() { // its descriptor was a copy, or pages were mapped
+		h.writes(true)
+	}
 	off, atEnd, kill := splitOffset(off)
 	if kill {
 		if err := h.file.dropPrivileges(ctx); err != nil {
@@ -186,7 +194,11 @@ func (h *handle) Flush(ctx context.Context) syscall.Errno {
 	if !h.write {
 		return 0
 	}
-	return h.node.fail("flush", "", h.file.Commit(detach(ctx)))
+	commit := h.file.Commit
+	if h.writes(false) == 0 {
+		commit = h.file.Flush
+	}
+	return h.node.fail("flush", "", commit(detach(ctx)))
 }
 
 // Fsync is that of any handle: fsync(2) is of the file.
@@ -197,6 +209,7 @@ func (h *handle) Fsync(ctx context.Context, _ uint32) syscall.Errno {
 // Release ends the handle. Pages that arrived after the last close, through
 // mmap(2), are committed by the volume in the background.
 func (h *handle) Release(context.Context) syscall.Errno {
+	h.writes(false)
 	h.node.drop(h.file)
 	return 0
 }

@@ -10,7 +10,21 @@ import (
 // volume, whatever the number of handles.
 type shared struct {
 	File
-	refs int // guarded by node.mu
+	refs    int // guarded by node.mu
+	writers int // handles that write; guarded by node.mu
+}
+
+// writes says that a handle may write from now on, or that it was closed: a
+// RELEASE comes too late to tell. left is how many others have not been.
+func (h *handle) writes(now bool) (left int) {
+	h.node.mu.Lock()
+	defer h.node.mu.Unlock()
+	if was := h.writing.Swap(now); now && !was {
+		h.file.writers++
+	} else if was && !now {
+		h.file.writers--
+	}
+	return h.file.writers
 }
 
 // hold gives the open file of n with a reference, nil if there is none.

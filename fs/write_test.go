@@ -115,6 +115,29 @@ func TestFlushCommits(t *testing.T) {
 	}
 }
 
+// The close of the last handle that may write is told from those before it, and
+// from fsync: after a crash it counts as the end of the writing.
+func TestTheLastCloseIsTold(t *testing.T) {
+	v := newFake()
+	dir, _ := mount(t, v, Options{})
+	path := filepath.Join(dir, "f")
+	a, err := os.Create(path)
+	check(t, err)
+	b, err := os.OpenFile(path, os.O_WRONLY, 0)
+	check(t, err)
+	reader := open(t, path, os.O_RDONLY)
+	for i, step := range []struct {
+		do   func() error
+		want int
+	}{{a.Sync, 0}, {a.Close, 0}, {b.Sync, 0}, {b.Close, 1}, {reader.Sync, 1}} {
+		check(t, step.do())
+		// The kernel may send a RELEASE later than the close(2) that made it.
+		if got := v.count("flush"); got != step.want {
+			t.Fatalf("step %d: %d last closes, want %d", i, got, step.want)
+		}
+	}
+}
+
 func TestCommitErrorsReachCloseAndFsync(t *testing.T) {
 	v := newFake()
 	dir, _ := mount(t, v, Options{})
