@@ -40,6 +40,10 @@ type ProbeOptions struct {
 	// requests more.
 	Full bool
 
+	// Encryption goes with every body: a bucket's policy may let none in
+	// without. Whether the server does it ProbeEncryption finds out.
+	Encryption *Encryption
+
 	// Timeout bounds the first answer, so that an endpoint which is not there
 	// is said to be so while a person waits; 0 is 20 s.
 	Timeout time.Duration
@@ -66,7 +70,7 @@ func Probe(ctx context.Context, s Store, opt ProbeOptions) (Capabilities, error)
 	if _, err := rand.Read(name); err != nil {
 		return Capabilities{}, err
 	}
-	p := &probe{s: s, dir: opt.Dir + hex.EncodeToString(name)}
+	p := &probe{s: s, dir: opt.Dir + hex.EncodeToString(name), encryption: opt.Encryption}
 	err := p.all(ctx, opt.Full)
 	return p.caps, errors.Join(err, p.clean(ctx))
 }
@@ -85,11 +89,19 @@ func reach(ctx context.Context, s Store, opt ProbeOptions) error {
 
 // probe is one run, with the keys it wrote to.
 type probe struct {
-	s       Store
-	dir     string
-	caps    Capabilities
-	written []string
+	s          Store
+	dir        string
+	encryption *Encryption
+	caps       Capabilities
+	written    []string
 }
+
+func (p *probe) options(c Condition) PutOptions {
+	return PutOptions{Condition: c, Metadata: probeMetadata, Encryption: p.encryption}
+}
+
+// source names the object at a key for a copy of it.
+func (p *probe) source(key string) ID { return ID{Key: key, Encryption: p.encryption} }
 
 // wrongTag is the ETag of nothing that a probe writes.
 const wrongTag = "00000000000000000000000000000000"
@@ -157,7 +169,7 @@ func (p *probe) once(ctx context.Context) (ID, error) {
 		return id, err
 	}
 	info, _, r, err := p.s.Get(ctx, id, Range{Suffix: 4096})
-	if errors.Is(err, ErrAccess) { // a host that may only write
+	if errors.Is(err, ErrAccess) && !errors.Is(err, ErrKeyAccess) { // a host that may only write
 		return id, nil
 	}
 	if err != nil {
@@ -173,7 +185,7 @@ func (p *probe) once(ctx context.Context) (ID, error) {
 }
 
 func (p *probe) write(ctx context.Context, key string, body []byte, cond Condition) (ID, error) {
-	got, err := p.s.Put(ctx, key, bytes.NewReader(body), int64(len(body)), PutOptions{Condition: cond, Metadata: probeMetadata})
+	got, err := p.s.Put(ctx, key, bytes.NewReader(body), int64(len(body)), p.options(cond))
 	return got.ID, err
 }
 
@@ -210,11 +222,11 @@ func (p *probe) put(ctx context.Context, id ID) (err error) {
 // copyPart tries it on an upload that is dropped again.
 func (p *probe) copyPart(ctx context.Context, id ID) error {
 	err := p.simplify(1, func() error {
-		up, err := p.s.Upload(ctx, id.Key, PutOptions{Metadata: probeMetadata})
+		up, err := p.s.Upload(ctx, id.Key, p.options(Condition{}))
 		if err != nil {
 			return err
 		}
-		return errors.Join(up.CopyPart(ctx, 1, ID{Key: id.Key}, Range{}), up.Abort(ctx))
+		return errors.Join(up.CopyPart(ctx, 1, p.source(id.Key), Range{}), up.Abort(ctx))
 	})
 	p.caps.CopyParts = err == nil
 	if errors.Is(err, ErrInvalid) || errors.Is(err, ErrUnsupported) || errors.Is(err, ErrAccess) {
@@ -225,7 +237,7 @@ func (p *probe) copyPart(ctx context.Context, id ID) error {
 
 func (p *probe) copy(ctx context.Context, id ID) (err error) {
 	dst := p.key("-copy")
-	_, err = p.s.Copy(ctx, ID{Key: id.Key}, dst, PutOptions{Metadata: probeMetadata})
+	_, err = p.s.Copy(ctx, p.source(id.Key), dst, p.options(Condition{}))
 	if errors.Is(err, ErrAccess) && !p.caps.Read {
 		return nil // a copy reads, which is told already
 	}
@@ -233,7 +245,7 @@ func (p *probe) copy(ctx context.Context, id ID) (err error) {
 		return err
 	}
 	p.caps.CopyConditions, err = conditions(func(c Condition) error {
-		_, err := p.s.Copy(ctx, ID{Key: id.Key}, dst, PutOptions{Metadata: probeMetadata, Condition: c})
+		_, err := p.s.Copy(ctx, p.source(id.Key), dst, p.options(c))
 		return err
 	})
 	return err
@@ -241,7 +253,7 @@ func (p *probe) copy(ctx context.Context, id ID) (err error) {
 
 func (p *probe) upload(ctx context.Context, id ID) (err error) {
 	p.caps.UploadConditions, err = conditions(func(c Condition) error {
-		up, err := p.s.Upload(ctx, id.Key, PutOptions{Metadata: probeMetadata})
+		up, err := p.s.Upload(ctx, id.Key, p.options(Condition{}))
 		if err != nil {
 			return err
 		}

@@ -1,8 +1,11 @@
 package objstore_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -34,6 +37,69 @@ func TestProbeFindsWhatIsHonoured(t *testing.T) {
 				t.Errorf("left behind: %q %v", keys, ups)
 			}
 		})
+	}
+}
+
+// strict is a bucket whose policy denies writes that ask for no encryption.
+type strict struct{ objstore.Store }
+
+func (s strict) denies(opt objstore.PutOptions) error {
+	if len(opt.Encryption.Writes()) == 0 {
+		return fmt.Errorf("policy: %w", objstore.ErrAccess)
+	}
+	return nil
+}
+
+func (s strict) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt objstore.PutOptions) (objstore.Receipt, error) {
+	if err := s.denies(opt); err != nil {
+		return objstore.Receipt{}, err
+	}
+	return s.Store.Put(ctx, key, body, size, opt)
+}
+
+func (s strict) Upload(ctx context.Context, key string, opt objstore.PutOptions) (objstore.Uploader, error) {
+	if err := s.denies(opt); err != nil {
+		return nil, err
+	}
+	return s.Store.Upload(ctx, key, opt)
+}
+
+func (s strict) Copy(ctx context.Context, src objstore.ID, dst string, opt objstore.PutOptions) (objstore.Receipt, error) {
+	if err := s.denies(opt); err != nil {
+		return objstore.Receipt{}, err
+	}
+	return s.Store.Copy(ctx, src, dst, opt)
+}
+
+func TestProbeOfABucketThatDemandsEncryption(t *testing.T) {
+	key := objstore.Header{sse + "-customer-algorithm": "AES256", sse + "-customer-key": "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=", sse + "-customer-key-md5": "Xsqb0+sHwAbNQ65I395/0w=="}
+	source := objstore.Header{}
+	for name, value := range key {
+		source["x-amz-copy-source-"+strings.TrimPrefix(name, "x-amz-")] = value
+	}
+	want := objstore.Capabilities{PutConditions: true, UploadConditions: true, CopyConditions: true, DeleteConditions: true, CopyParts: true, Read: true, Delete: true}
+	for name, enc := range map[string]*objstore.Encryption{
+		"kms": {Write: objstore.Header{sse: "aws:kms"}}, "customer": {Write: key, Read: key, Source: source},
+	} {
+		m := mem.New(mem.Options{})
+		got, err := objstore.Probe(t.Context(), strict{m}, objstore.ProbeOptions{Dir: "d/", Full: true, Encryption: enc})
+		if diff := cmp.Diff(want, got); err != nil || diff != "" || len(m.Keys())+len(m.Uploads()) > 0 {
+			t.Errorf("%s: %v, %s, left %q", name, err, diff, m.Keys())
+		}
+	}
+}
+
+// A key that may encrypt and not decrypt is no host that only writes: the cause
+// has a name.
+func TestProbeUnderAKeyThatDoesNotDecrypt(t *testing.T) {
+	s := faulty.New(mem.New(mem.Options{}), faulty.Options{Script: func(op faulty.Op) faulty.Fault {
+		if op.Verb == faulty.Get {
+			return faulty.Fault{Err: objstore.ErrKeyAccess}
+		}
+		return faulty.Fault{}
+	}})
+	if _, err := objstore.Probe(t.Context(), s, objstore.ProbeOptions{Dir: "d/"}); !errors.Is(err, objstore.ErrKeyAccess) {
+		t.Error(err)
 	}
 }
 
