@@ -151,10 +151,17 @@ func (m *mounting) tellLeftovers() {
 }
 
 func (m *mounting) probe(ctx context.Context) error {
-	caps, err := objstore.Probe(ctx, m.store, objstore.ProbeOptions{
-		Dir: m.set.volumeRoot + ".sigil/doctor/", ReadOnly: m.set.readOnly, Full: true,
-	})
+	enc, err := m.rootEncryption()
 	if err != nil {
+		return err
+	}
+	caps, err := objstore.Probe(ctx, m.store, objstore.ProbeOptions{
+		Dir: m.set.volumeRoot + ".sigil/doctor/", ReadOnly: m.set.readOnly, Full: true, Encryption: enc,
+	})
+	switch {
+	case enc != nil && ofMode(err):
+		return mountError("%s: mode %s: %w", m.root().At, m.root().Mode, err)
+	case err != nil:
 		return explainStore(m.set.target.Spec, err)
 	}
 	m.caps = caps
@@ -185,6 +192,13 @@ func (m *mounting) openVolume(ctx context.Context) error {
 	}
 	if m.memory != nil {
 		opt.KeyMemory = m.memory
+	}
+	if m.state != nil {
+		moves, err := m.state.Moves()
+		if err != nil {
+			return systemError("%w", err)
+		}
+		opt.Moves = moves
 	}
 	if opt.ScratchDir, opt.ScratchSize, err = m.scratch(); err != nil {
 		return systemError("%w", err)

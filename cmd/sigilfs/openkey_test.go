@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sigilfs/sigilfs/internal/config"
 	"github.com/sigilfs/sigilfs/internal/volume"
 	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
 )
@@ -19,6 +20,9 @@ const (
 	firstARN  = "arn:aws:kms:eu-central-1:111122223333:key/11111111-1111-1111-1111-111111111111"
 	secondARN = "arn:aws:kms:eu-central-1:111122223333:key/22222222-2222-2222-2222-222222222222"
 )
+
+// anyKey is a command that gives a key.
+const anyKey = "printf 0123456789abcdef%.0s 1 2 3 4"
 
 // opened is a mount whose keys are open and whose rules are made.
 func opened(t *testing.T, text string) *mounting {
@@ -37,6 +41,9 @@ func opened(t *testing.T, text string) *mounting {
 		t.Fatal(err)
 	}
 	for _, r := range m.rules {
+		if r.Mode == config.BucketDefault { // the bucket would be asked
+			continue
+		}
 		v, err := m.volumeRule(t.Context(), r)
 		if err != nil {
 			t.Fatal(err)

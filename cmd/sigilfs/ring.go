@@ -23,9 +23,13 @@ func (m *mounting) openRing(ctx context.Context) error {
 			return systemError("%w", err)
 		}
 	}
+	beneath, err := m.beneath()
+	if err != nil {
+		return err
+	}
 	masters := m.masters()
 	ring, err := keyring.New(keyring.Options{
-		Masters: masters, Bucket: bucket{m.store, m.beneath()}, VolumeRoot: m.set.volumeRoot,
+		Masters: masters, Bucket: bucket{m.store, beneath}, VolumeRoot: m.set.volumeRoot,
 		ReadOnly: m.set.readOnly, Dir: memory, Host: m.host(),
 		Report: newReporter(m.log).report, Revoked: m.revoke,
 	})

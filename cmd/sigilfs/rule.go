@@ -1,12 +1,11 @@
 package main
 
 import (
-	"net/netip"
-	"net/url"
 	"strings"
 
 	"github.com/sigilfs/sigilfs/internal/config"
 	"github.com/sigilfs/sigilfs/internal/keyring"
+	"github.com/sigilfs/sigilfs/internal/objstore/s3"
 	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
 	"github.com/sigilfs/sigilfs/objcrypt/sse"
 )
@@ -121,13 +120,13 @@ func hasMode(p config.Policy, m config.Mode) bool {
 // customer-provided keys": S3 refuses them over HTTP).
 func checkTransport(endpoint string, p config.Policy, insecure bool) error {
 	plain := strings.HasPrefix(strings.ToLower(endpoint), "http:")
-	if !plain || !hasCustomerKeys(p) || insecure && isLoopback(endpoint) {
+	switch exposed := s3.Exposed(endpoint); {
+	case !plain || !hasCustomerKeys(p) || insecure && !exposed:
 		return nil
+	case exposed:
+		return usageError("%s is plain http, and keys of sse-c go with every request: use https", endpoint)
 	}
-	if isLoopback(endpoint) {
-		return usageError("%s is plain http, and keys of sse-c go with every request: use https, or --insecure-endpoint, as it is on this host", endpoint)
-	}
-	return usageError("%s is plain http, and keys of sse-c go with every request: use https", endpoint)
+	return usageError("%s is plain http, and keys of sse-c go with every request: use https, or --insecure-endpoint, as it is on this host", endpoint)
 }
 
 // onTheWay says what a plain line shows of content.
@@ -147,14 +146,4 @@ func hasCustomerKeys(p config.Policy) bool {
 		}
 	}
 	return hasMode(p, config.SSEC)
-}
-
-// isLoopback tells whether an endpoint is this host, without asking anybody.
-func isLoopback(endpoint string) bool {
-	u, err := url.Parse(endpoint)
-	if err != nil {
-		return false
-	}
-	addr, err := netip.ParseAddr(u.Hostname())
-	return u.Hostname() == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/keymemory"
@@ -55,11 +56,9 @@ func (m *mounting) volumeRule(ctx context.Context, r rule) (volume.Rule, error) 
 	case config.BucketDefault:
 		v.Server, err = m.bucketDefault(ctx)
 		v.Assumed = true
-	default:
-		v.Server, err = serverMode(r.Mode, first(r.keys), r.context, r.BucketKey)
 	}
-	if err == nil && r.sse != nil {
-		v.Server, err = serverMode(r.sse.Mode, r.sse.key, r.sse.context, r.sse.BucketKey)
+	if err == nil && r.Mode != config.BucketDefault {
+		v.Server, err = r.asked()
 	}
 	if err != nil {
 		return v, mountError("%s: %w", r.At, err)
@@ -108,7 +107,7 @@ func (m *mounting) s3ecWriter(r rule) (*volume.S3EC, error) {
 	return w, nil
 }
 
-// serverMode is what S3 is asked for; nil for mode none.
+// serverMode is what S3 is asked for; nil where it is asked for nothing.
 func serverMode(mode config.Mode, k *key, context map[string]string, bucketKey *bool) (*sse.Mode, error) {
 	id := ""
 	if k != nil {
@@ -150,19 +149,42 @@ func (m *mounting) bucketDefault(ctx context.Context) (*sse.Mode, error) {
 	return mode, nil
 }
 
-// beneath is what S3 is asked to do with epochs, as with other objects of the
-// root: a bucket may take nothing without. But not SSE-C: they are wrapped and
-// authenticated as they are, and must be read where those keys are gone.
-func (m *mounting) beneath() *objstore.Encryption {
-	r := m.rules[len(m.rules)-1]
-	if r.sse == nil || r.sse.Mode == config.SSEC {
+// asked is what the rule asks of S3, nil for nothing.
+func (r rule) asked() (*sse.Mode, error) {
+	if r.sse != nil {
+		return serverMode(r.sse.Mode, r.sse.key, r.sse.context, r.sse.BucketKey)
+	}
+	return serverMode(r.Mode, first(r.keys), r.context, r.BucketKey)
+}
+
+// root is the rule without a prefix.
+func (m *mounting) root() rule { return m.rules[len(m.rules)-1] }
+
+// rootEncryption is what S3 is asked to do with objects of the root: a bucket
+// may take nothing without. Nil is nothing.
+func (m *mounting) rootEncryption() (*objstore.Encryption, error) {
+	mode, err := m.root().asked()
+	if err != nil {
+		return nil, mountError("%s: %w", m.root().At, err)
+	}
+	return encryption(mode), nil
+}
+
+func encryption(mode *sse.Mode) *objstore.Encryption {
+	if mode == nil {
 		return nil
 	}
-	mode, err := serverMode(r.sse.Mode, r.sse.key, r.sse.context, r.sse.BucketKey)
-	if err != nil {
-		return nil // volumeRule says so
+	return &objstore.Encryption{Write: mode.Write(), Read: mode.Read(), Source: mode.Source()}
+}
+
+// beneath is what S3 is asked to do with epochs: as with other objects of the
+// root, but not SSE-C. They are wrapped and authenticated as they are, and must
+// be read where those keys are gone.
+func (m *mounting) beneath() (*objstore.Encryption, error) {
+	if r := m.root(); r.Mode == config.SSEC || r.sse != nil && r.sse.Mode == config.SSEC {
+		return nil, nil
 	}
-	return &objstore.Encryption{Write: mode.Write()}
+	return m.rootEncryption()
 }
 
 // customers are all keys of SSE-C, to read with.
@@ -198,23 +220,40 @@ func (m *mounting) probeEncryption(ctx context.Context) error {
 	if m.set.readOnly {
 		return nil
 	}
-	asked := map[string]bool{}
-	for i, r := range m.policy {
-		if r.Server == nil || asked[r.Server.String()] {
-			continue
-		}
-		asked[r.Server.String()] = true
-		if err := m.probeMode(ctx, r); err != nil {
-			return mountError("%s: mode %s: %w", m.rules[i].At, r.Mode, err)
+	for _, i := range distinct(m.policy) {
+		if err := m.probeMode(ctx, m.policy[i]); err != nil {
+			return mountError("%s: mode %s: %w", m.rules[i].At, m.policy[i].Mode, err)
 		}
 	}
 	return nil
 }
 
+// ofMode tells the errors of a probe that are about the encryption asked for.
+func ofMode(err error) bool {
+	return slices.ContainsFunc([]error{
+		objstore.ErrKeyAccess, objstore.ErrKeyMissing, objstore.ErrKeyDisabled, objstore.ErrKeyBlocked, objstore.ErrUnsupported, objstore.ErrInvalid,
+	}, func(is error) bool { return errors.Is(err, is) })
+}
+
+// distinct gives the places of the rules that ask the server for something, one
+// of all that send the same.
+func distinct(rules []volume.Rule) []int {
+	var places []int
+	for i, r := range rules {
+		same := func(at int) bool {
+			return rules[at].Assumed == r.Assumed && maps.Equal(rules[at].Server.Write(), r.Server.Write())
+		}
+		if r.Server != nil && !slices.ContainsFunc(places, same) {
+			places = append(places, i)
+		}
+	}
+	return places
+}
+
 func (m *mounting) probeMode(ctx context.Context, r volume.Rule) error {
 	var enc *objstore.Encryption
 	if !r.Assumed {
-		enc = &objstore.Encryption{Write: r.Server.Write(), Read: r.Server.Read(), Source: r.Server.Source()}
+		enc = encryption(r.Server)
 	}
 	confirm := func(h objstore.Header) error { return r.Server.Confirm(h) }
 	got, err := objstore.ProbeEncryption(ctx, m.store, m.set.volumeRoot+".sigil/doctor/", enc, confirm)

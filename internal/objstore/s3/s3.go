@@ -102,7 +102,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 		if err := checkEndpoint(*base); err != nil { // of the environment
 			return nil, err
 		}
-		s.bare = isBare(*base)
+		s.bare = Exposed(*base)
 	}
 	return s, nil
 }
@@ -133,9 +133,9 @@ func checkEndpoint(endpoint string) error {
 	return nil
 }
 
-// isBare tells whether others may listen on the way to an endpoint: it is plain
-// http, and not this host.
-func isBare(endpoint string) bool {
+// Exposed tells whether others may listen on the way to an endpoint: it is plain
+// http, and not this host; nobody is asked for its address. "" is Amazon S3.
+func Exposed(endpoint string) bool {
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Scheme != "http" {
 		return err != nil
