@@ -73,11 +73,16 @@ func (n *node) Getxattr(ctx context.Context, attr string, dest []byte) (uint32, 
 	return into(dest, value)
 }
 
-// Listxattr gives the names, each ended by a NUL.
+// Listxattr gives the names, each ended by a NUL; none of what is neither file
+// nor directory: there the kernel refuses to get what it has listed (xattr(7),
+// "Extended user attributes"), and rsync -X fails.
 func (n *node) Listxattr(ctx context.Context, dest []byte) (uint32, syscall.Errno) {
 	info, err := n.info(ctx)
 	if err != nil {
 		return 0, n.fail("listxattr", "", err)
+	}
+	if typ := info.Attr.Mode & unix.S_IFMT; typ != unix.S_IFREG && typ != unix.S_IFDIR {
+		return 0, 0
 	}
 	var list bytes.Buffer
 	for _, name := range slices.Sorted(maps.Keys(xattrs(info))) {
