@@ -81,7 +81,7 @@ func TestKMSCallsOfAMount(t *testing.T) {
 	kms := server.Moto(t)
 	k := newKeys(t, kms)
 	m := mountByKMS(t, k, kms, "mode: client, key: cloud")
-	const files, dirs, readers = 10_000, 50, 16
+	const files, dirs, readers = 10_000, 50, 64
 	each := func(every int, do func(name string, want []byte) error) {
 		t.Helper()
 		var wg sync.WaitGroup
