@@ -20,6 +20,7 @@ type setup struct {
 	bucket func() *mem.Store
 	rules  []Rule
 	tweak  tweak
+	tick   func() // between the turns of two hosts; nil is nothing
 }
 
 // on mounts that policy; nil is the fixture's own, mode client.

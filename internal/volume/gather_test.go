@@ -27,7 +27,7 @@ func TestGather(t *testing.T) {
 			f.must(file.Commit(f.ctx))
 			f.must(file.Commit(f.ctx)) // costs nothing
 		}, "copy", "a"},
-		{"Rename", func(f *fixture) { f.rename("a", "b") }, "get list copy delete", "b"},
+		{"Rename", func(f *fixture) { f.rename("a", "b") }, "list copy delete", "b"},
 		{"Close", func(f *fixture) { f.must(f.Close(f.ctx)) }, "copy", "a"},
 		{"Write", func(f *fixture) {
 			file := f.open("a")

@@ -78,6 +78,7 @@ func (v *Volume) forget(p string) {
 
 // suspect has p asked again before it is believed.
 func (v *Volume) suspect(p string) {
+	v.dirs.doubt(p)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if d := v.known[p]; d != nil {
@@ -112,7 +113,14 @@ func (v *Volume) incarnationOf(p string, obj *object) uint64 {
 }
 
 // remember needs v.mu.
-func (v *Volume) remember(p string, d *dentry) { bounded(v.known, p, d) }
+func (v *Volume) remember(p string, d *dentry) {
+	bounded(v.known, p, d)
+	if d.dir {
+		v.dirs.add(p, asDir)
+	} else {
+		v.dirs.add(p, asFile)
+	}
+}
 
 // bounded puts a value into a map that holds at most maxKnown: what is over
 // goes by chance.
@@ -128,13 +136,14 @@ func bounded[V any](m map[string]V, p string, value V) {
 	}
 }
 
-// lookup finds out what p is: from memory while that is fresh, else by asking
-// for the file and for the first key of the directory at once.
+// lookup finds out what p is: from memory while that is fresh, by a listing of
+// its directory while that is, else by asking for the file and for the first key
+// of the directory at once.
 func (v *Volume) lookup(ctx context.Context, p string) (*dentry, error) {
 	if d := v.recall(p); v.fresh(d) {
 		return d, nil
 	}
-	return v.ask(ctx, p)
+	return v.askListed(ctx, p)
 }
 
 // ask is lookup without memory.
@@ -165,6 +174,7 @@ func (v *Volume) vanished(p string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.known, p)
+	v.dirs.drop(p, asFile|asDir)
 	if f := v.files[p]; f != nil && !f.dirty() {
 		delete(v.files, p)
 		_, seq := f.gathered()

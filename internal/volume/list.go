@@ -29,6 +29,8 @@ func (v *Volume) List(ctx context.Context, p, after string) iter.Seq2[Entry, err
 			exists: func(e Entry) (bool, error) { return v.exists(ctx, p, e) },
 			given:  func(name string) (bool, error) { return v.given(ctx, p, name, after) },
 		}
+		names, whole := v.collect(p, after), false
+		defer func() { names.end(whole) }()
 		prefix := v.dirKey(p)
 		opt := objstore.ListOptions{Prefix: prefix, Delimiter: "/"}
 		if after != "" {
@@ -39,10 +41,13 @@ func (v *Volume) List(ctx context.Context, p, after string) iter.Seq2[Entry, err
 				m.fail(err)
 				break
 			}
-			if !m.next(v.entry(p, prefix, e)) {
+			entry := v.entry(p, prefix, e)
+			names.entry(entry)
+			if !m.next(entry) {
 				break
 			}
 		}
+		whole = !m.ended
 		m.rest()
 		if m.err != nil {
 			yield(Entry{}, fmt.Errorf("list %q: %w", p, m.err))

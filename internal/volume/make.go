@@ -17,12 +17,17 @@ func (v *Volume) Mkdir(ctx context.Context, p string, a Attr) (Info, error) {
 	}
 	defer unlock()
 	a = v.newAttr(Attr{Mode: a.Mode&^unix.S_IFMT | unix.S_IFDIR, UID: a.UID, GID: a.GID}, 0)
+	since, sure := v.dirs.since(p)
 	o, err := v.putDir(context.WithoutCancel(ctx), p, a, nil, objstore.Condition{IfNone: true})
 	if err != nil {
 		return Info{}, fmt.Errorf("mkdir %q: %w", p, err)
 	}
 	v.touch(p)
-	return v.dirInfo(p, v.made(p, o, true)), nil
+	info := v.dirInfo(p, v.made(p, o, true))
+	if sure {
+		v.dirs.seed(p, since)
+	}
+	return info, nil
 }
 
 // Symlink makes a symbolic link; the target is its content, sealed.

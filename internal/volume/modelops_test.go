@@ -232,6 +232,9 @@ func modelOfTwo(t *testing.T, rt *rapid.T, s *setup) {
 	rt.Repeat(map[string]func(*rapid.T){
 		"": func(rt *rapid.T) {
 			m.t = rt
+			if s.tick != nil {
+				s.tick()
+			}
 			for _, m.f = range hosts {
 				m.f.t = failer{t, rt}
 				m.check()

@@ -130,7 +130,7 @@ func (v *Volume) Create(ctx context.Context, p string, a Attr, excl bool) (*File
 	}
 	a = v.newAttr(a, unix.S_IFREG)
 	v.touch(p)
-	f = &File{v: v, path: p, attr: a, data: data, excl: excl, opened: v.opt.Now(), seq: 1}
+	f = &File{v: v, path: p, attr: a, data: data, excl: excl, opened: v.absentSince(p), seq: 1}
 	f.incarnation = v.newIncarnation()
 	return v.register(f), nil
 }

@@ -133,6 +133,7 @@ func (v *Volume) options(d draft, w *stored, want *asked) objstore.PutOptions {
 func (v *Volume) settle(ctx context.Context, d draft, w *stored, want *asked, got objstore.Receipt, err error) (*object, error) {
 	o := w.obj
 	if err != nil {
+		v.dirs.doubt(v.pathOf(d.key)) // something is there, or may be
 		info, ours := v.recognise(ctx, o, want, err)
 		if !ours && errors.Is(err, objstore.ErrUnknown) {
 			return nil, &unsettled{err, o.mark, false}

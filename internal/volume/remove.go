@@ -97,6 +97,7 @@ func (v *Volume) deleteKey(ctx context.Context, p string) error {
 		v.dropInstruction(ctx, key)
 	}
 	v.forget(p)
+	v.dirs.drop(p, asFile)
 	return nil
 }
 
@@ -230,6 +231,7 @@ func (v *Volume) rmdir(ctx context.Context, p string) error {
 	delete(v.known, p)
 	delete(v.touched, p)
 	delete(v.ghosts, p)
+	v.dirs.drop(p, asDir)
 	return nil
 }
 

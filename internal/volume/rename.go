@@ -196,6 +196,7 @@ func (v *Volume) arrive(f *File, from, to string, src, moved *object) {
 		v.detach(f) // what moved is another host's version
 	}
 	v.forget(from)
+	v.dirs.drop(from, asFile)
 	v.publish(to, moved, incarnation)
 }
 

@@ -24,6 +24,7 @@ type Volume struct {
 	policy    policy
 	customers []*customer // in the order in which they are tried
 	copies    *copies
+	dirs      *dirNames
 	untagged  atomic.Bool // tags are denied
 
 	maxCopy, copyPart int64 // those constants; tests make them small
@@ -97,6 +98,7 @@ func New(opt Options) *Volume {
 		v.asked(m, false)
 	}
 	v.policy = v.newPolicy(opt.Rules)
+	v.dirs = newDirNames(opt.Now, opt.AttrTimeout)
 	v.copies = newCopies(v, opt.ScratchDir, opt.ScratchSize)
 	return v
 }

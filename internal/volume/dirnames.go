@@ -1,0 +1,413 @@
+package volume
+
+import (
+	"strings"
+	"sync"
+	"time"
+)
+
+// dirNames remembers which names directories have: by listings, and by what
+// this host made since. As long as a listing is fresh, a name that it lacks is
+// not there: the temporary and final names of new files cost no request. What a
+// name stands for it does not say.
+//
+// Who creates files looks up one absent name after the other. So a directory is
+// listed anew, at most once in a freshness, when lookups since the last listing
+// missed often enough to make its pages worth it, and not for a single look.
+//
+// It is bounded in directories, names and bytes; the directory used longest ago
+// goes. Safe for concurrent use; its mutex is a leaf.
+type dirNames struct {
+	now   func() time.Time
+	fresh time.Duration // how long a listing is believed; not positive: never
+	most  int           // names of a directory that is listed
+
+	mu    sync.Mutex // guards what follows
+	dirs  map[string]*dirRecord
+	clock uint64 // of uses
+	bytes int
+}
+
+// Bounds of what is remembered.
+const (
+	maxDirRecords = 64
+	maxDirNames   = 10 * listPage // longer directories are not listed for a lookup
+	maxDirBytes   = 16 << 20
+	nameOverhead  = 64 // bytes of a name beside its letters, about
+)
+
+// listPage is how many entries one LIST request brings.
+const listPage = 1000
+
+// longPause is for how long a directory that was too long to be listed is taken
+// to be so still.
+const longPause = time.Minute
+
+// nameKind says as what a name is known in its directory.
+type nameKind uint8
+
+const (
+	asFile nameKind = 1 << iota
+	asDir
+)
+
+// dirRecord is what is known of one directory.
+type dirRecord struct {
+	dir   string
+	names map[string]nameKind // nil: not listed
+	at    time.Time           // when that listing began
+	pages int                 // of it
+	bytes int
+	used  uint64
+
+	misses int       // absent names looked up since then
+	missed time.Time // the last one
+	absent bool      // the last name looked up was not there
+	long   time.Time // until then it is not listed: too long, or too slow
+
+	runs   int                 // listings under way
+	own    map[string]nameKind // what this host made while they were
+	relist chan struct{}       // closed when the one that lookups wait for ends
+}
+
+func newDirNames(now func() time.Time, fresh time.Duration) *dirNames {
+	return &dirNames{now: now, fresh: fresh, most: maxDirNames, dirs: map[string]*dirRecord{}}
+}
+
+// base is the last component of p.
+func base(p string) string { return p[strings.LastIndexByte(p, '/')+1:] }
+
+// find tells as what the name p is in its directory, 0 for not at all; not
+// known where no listing is fresh.
+func (n *dirNames) find(p string) (kind nameKind, known bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := n.listed(parent(p))
+	if r == nil {
+		return 0, false
+	}
+	return r.names[base(p)], true
+}
+
+// listed gives the record of a directory with a fresh listing. It needs n.mu.
+func (n *dirNames) listed(dir string) *dirRecord {
+	r := n.dirs[dir]
+	if r == nil || r.names == nil || n.now().Sub(r.at) >= n.fresh {
+		return nil
+	}
+	n.use(r)
+	return r
+}
+
+// since tells since when p is known to be absent by a fresh listing.
+func (n *dirNames) since(p string) (at time.Time, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := n.listed(parent(p))
+	if r == nil || r.names[base(p)] != 0 {
+		return time.Time{}, false
+	}
+	return r.at, true
+}
+
+// met notes how a lookup of p ended.
+func (n *dirNames) met(p string, absent bool) {
+	if n.fresh <= 0 {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := n.dirs[parent(p)]
+	switch {
+	case r == nil && !absent:
+		return
+	case r == nil:
+		r = n.record(parent(p))
+	}
+	r.absent = absent
+	if absent {
+		if n.now().Sub(r.missed) >= 2*n.fresh {
+			r.misses = 0 // nobody creates in a row here
+		}
+		r.misses, r.missed = r.misses+1, n.now()
+	}
+}
+
+// record makes the record of a directory. It needs n.mu.
+func (n *dirNames) record(dir string) *dirRecord {
+	r := &dirRecord{dir: dir}
+	n.dirs[dir] = r
+	n.use(r)
+	n.shrink(r)
+	return r
+}
+
+// use needs n.mu.
+func (n *dirNames) use(r *dirRecord) {
+	n.clock++
+	r.used = n.clock
+}
+
+// shrink lets go of what was used longest ago, but keep. It needs n.mu.
+func (n *dirNames) shrink(keep *dirRecord) {
+	for len(n.dirs) > maxDirRecords || n.bytes > maxDirBytes && len(n.dirs) > 1 {
+		var oldest *dirRecord
+		for _, r := range n.dirs {
+			if r != keep && (oldest == nil || r.used < oldest.used) {
+				oldest = r
+			}
+		}
+		n.remove(oldest)
+	}
+}
+
+// remove needs n.mu. A listing that is under way is in vain.
+func (n *dirNames) remove(r *dirRecord) {
+	n.bytes -= r.bytes
+	delete(n.dirs, r.dir)
+}
+
+// set puts a name into a record. It needs n.mu.
+func (n *dirNames) set(r *dirRecord, name string, kind nameKind) {
+	if r.names[name] == 0 {
+		r.bytes += len(name) + nameOverhead
+		n.bytes += len(name) + nameOverhead
+	}
+	r.names[name] |= kind
+}
+
+// unset takes kind from a name. It needs n.mu.
+func (n *dirNames) unset(r *dirRecord, name string, kind nameKind) {
+	had := r.names[name]
+	if had == 0 {
+		return
+	}
+	if r.names[name] = had &^ kind; had&^kind == 0 {
+		delete(r.names, name)
+		r.bytes -= len(name) + nameOverhead
+		n.bytes -= len(name) + nameOverhead
+	}
+}
+
+// add notes that p is there: this host made it, or the store said so.
+func (n *dirNames) add(p string, kind nameKind) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := n.dirs[parent(p)]
+	if r == nil {
+		return
+	}
+	if r.runs > 0 {
+		if r.own == nil {
+			r.own = map[string]nameKind{}
+		}
+		r.own[base(p)] |= kind
+	}
+	if r.names == nil {
+		return
+	}
+	n.set(r, base(p), kind)
+	n.limit(r)
+}
+
+// limit needs n.mu.
+func (n *dirNames) limit(r *dirRecord) {
+	if len(r.names) > n.most {
+		n.tooLong(r)
+	}
+	n.shrink(r)
+}
+
+// tooLong needs n.mu.
+func (n *dirNames) tooLong(r *dirRecord) {
+	n.bytes -= r.bytes
+	r.names, r.bytes, r.long = nil, 0, n.now().Add(longPause)
+}
+
+// drop notes that p is not there any more as kind; as a directory it has no
+// names either.
+func (n *dirNames) drop(p string, kind nameKind) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if r := n.dirs[parent(p)]; r != nil {
+		n.unset(r, base(p), kind)
+		if left := r.own[base(p)] &^ kind; left != 0 {
+			r.own[base(p)] = left
+		} else {
+			delete(r.own, base(p))
+		}
+	}
+	if kind&asDir != 0 {
+		n.forget(p)
+	}
+}
+
+// doubt has a listing believed no more: p is not as it says, or may not be.
+func (n *dirNames) doubt(p string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if r := n.dirs[parent(p)]; r != nil {
+		n.bytes -= r.bytes
+		r.names, r.bytes, r.at = nil, 0, n.now()
+	}
+}
+
+// moved notes that the directory at from is at to now.
+func (n *dirNames) moved(from, to string) {
+	n.drop(from, asDir)
+	n.drop(to, asDir)
+	n.add(to, asDir)
+}
+
+// torn notes that a move of the directory at from to to failed half way.
+func (n *dirNames) torn(from, to string) {
+	n.doubt(from)
+	n.doubt(to)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.forget(from)
+	n.forget(to)
+}
+
+// forget lets go of the names in dir and below. It needs n.mu.
+func (n *dirNames) forget(dir string) {
+	for p, r := range n.dirs {
+		if p == dir || below(p, dir) {
+			n.remove(r)
+		}
+	}
+}
+
+// seed notes that dir, just made here, had no names at the time given.
+func (n *dirNames) seed(dir string, at time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.dirs[dir] != nil {
+		return
+	}
+	r := n.record(dir)
+	r.names, r.at, r.pages, r.misses, r.missed = map[string]nameKind{}, at, 1, 1, n.now()
+}
+
+// plan says how a lookup in a directory without a fresh listing goes on.
+type plan struct {
+	list   *dirListing     // make a listing
+	wait   <-chan struct{} // for one that is being made
+	glance bool            // too long: look for the name alone, which hardly is there
+}
+
+func (n *dirNames) plan(dir string) plan {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := n.dirs[dir]
+	switch now := n.now(); {
+	case n.fresh <= 0 || r == nil:
+		return plan{}
+	case r.relist != nil:
+		return plan{wait: r.relist}
+	case now.Before(r.long):
+		return plan{glance: r.absent}
+	case 2*r.misses < max(1, r.pages) || now.Sub(r.missed) >= 2*n.fresh: // a lookup without it is two requests
+		return plan{}
+	}
+	r.relist = make(chan struct{})
+	l := n.begin(r)
+	l.waited = true
+	return plan{list: l}
+}
+
+// dirListing is one that is under way; end must be called. A nil one does nothing.
+type dirListing struct {
+	n      *dirNames
+	r      *dirRecord
+	at     time.Time
+	names  map[string]nameKind
+	count  int
+	waited bool // lookups wait for it
+}
+
+// start begins a listing that somebody else wants; nil where none is believed.
+func (n *dirNames) start(dir string) *dirListing {
+	if n.fresh <= 0 {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := n.dirs[dir]
+	if r == nil {
+		r = n.record(dir)
+	}
+	return n.begin(r)
+}
+
+// begin needs n.mu.
+func (n *dirNames) begin(r *dirRecord) *dirListing {
+	r.runs++
+	n.use(r)
+	return &dirListing{n: n, r: r, at: n.now(), names: map[string]nameKind{}}
+}
+
+// give adds an entry. False: there are too many, and no more are wanted.
+func (l *dirListing) give(name string, kind nameKind) bool {
+	if l == nil {
+		return true
+	}
+	l.count++
+	if l.count > l.n.most {
+		l.names = nil
+		return false
+	}
+	l.names[name] |= kind
+	if !l.waited {
+		l.n.show(l.r, name, kind)
+	}
+	return true
+}
+
+// show adds a name that an application is about to be shown.
+func (n *dirNames) show(r *dirRecord, name string, kind nameKind) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.dirs[r.dir] == r && r.names != nil {
+		n.set(r, name, kind)
+		n.limit(r)
+	}
+}
+
+// end takes the listing over, if it is whole.
+func (l *dirListing) end(whole bool) {
+	if l == nil {
+		return
+	}
+	n, r := l.n, l.r
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	own := r.own
+	if r.runs--; r.runs == 0 {
+		r.own = nil
+	}
+	if l.waited {
+		close(r.relist)
+		r.relist, r.misses = nil, 0
+	}
+	switch {
+	case n.dirs[r.dir] != r:
+	case l.names == nil, whole && l.waited && n.now().Sub(l.at) >= n.fresh:
+		n.tooLong(r)
+	case whole && !l.at.Before(r.at):
+		n.replace(r, l, own)
+	}
+}
+
+// replace needs n.mu.
+func (n *dirNames) replace(r *dirRecord, l *dirListing, own map[string]nameKind) {
+	n.bytes -= r.bytes
+	r.names, r.bytes, r.at, r.pages = map[string]nameKind{}, 0, l.at, l.count/listPage+1
+	for name, kind := range l.names {
+		n.set(r, name, kind)
+	}
+	for name, kind := range own {
+		n.set(r, name, kind)
+	}
+	n.limit(r)
+}
