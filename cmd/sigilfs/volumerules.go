@@ -24,20 +24,19 @@ func (m *mounting) openPolicy(ctx context.Context) error {
 		}
 		m.policy = append(m.policy, v)
 	}
-	return m.openMemory()
+	if m.state != nil && hasCustomerKeys(m.set.policy) {
+		m.openMemory(m.state.CustomerKeys())
+	}
+	return nil
 }
 
-// openMemory opens what is remembered of SSE-C keys, where there are any.
-func (m *mounting) openMemory() error {
-	if m.state == nil || !hasCustomerKeys(m.set.policy) {
-		return nil
+// openMemory opens what is remembered of SSE-C keys. Where that cannot be kept
+// they are asked for again at the next mount, which costs requests only.
+func (m *mounting) openMemory(path string) {
+	var err error
+	if m.memory, err = keymemory.Open(path); err != nil {
+		m.log.WithError(err).Warn("which object has which sse-c key is not remembered between mounts")
 	}
-	memory, err := keymemory.Open(m.state.CustomerKeys())
-	if err != nil {
-		return systemError("%w", err)
-	}
-	m.memory = memory
-	return nil
 }
 
 func (m *mounting) volumeRule(ctx context.Context, r rule) (volume.Rule, error) {

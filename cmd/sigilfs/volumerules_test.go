@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sigilfs/sigilfs/internal/volume"
@@ -64,5 +68,19 @@ func TestDistinctRules(t *testing.T) {
 	}
 	if got, want := distinct(rules), []int{0, 1, 2, 4, 6, 7}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// What only saves requests refuses no mount.
+func TestMemoryThatCannotBeOpened(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	if err := os.Symlink("/etc/passwd", path); err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	m := &mounting{log: newLog(&said, "text", false)}
+	m.openMemory(path)
+	if m.memory == nil || !strings.Contains(said.String(), "level=warning") {
+		t.Errorf("%v: %s", m.memory, &said)
 	}
 }

@@ -33,9 +33,11 @@ const maxFile = 4 * maxEntries * 40
 
 // File is a memory. It is safe for concurrent use.
 type File struct {
-	path string
+	path string // "" is kept nowhere
 
-	mu    sync.Mutex // guards all below
+	saving sync.Mutex // one Save at a time; taken before mu
+
+	mu    sync.Mutex // guards all below, and is not held over the disk
 	known map[name]string
 	dirty bool
 }
@@ -49,7 +51,8 @@ func nameOf(key string) name {
 }
 
 // Open reads the file at path; one that is not there, or damaged, remembers
-// nothing of what it cannot read.
+// nothing of what it cannot read. With an error, such as of a symbolic link in
+// its place, comes a memory that is never saved.
 func Open(path string) (*File, error) {
 	f := &File{path: path, known: map[name]string{}}
 	data, err := read(path)
@@ -57,7 +60,8 @@ func Open(path string) (*File, error) {
 		return f, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("memory of sse-c keys: %w", err)
+		f.path = ""
+		return f, fmt.Errorf("memory of sse-c keys: %w", err)
 	}
 	for line := range strings.Lines(string(data)) {
 		f.take(strings.TrimSuffix(line, "\n"))
@@ -121,20 +125,34 @@ func (f *File) Remember(key, id string) {
 
 // Save writes the file anew if anything has changed.
 func (f *File) Save() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.dirty {
+	f.saving.Lock()
+	defer f.saving.Unlock()
+	known := f.changed()
+	if known == nil {
 		return nil
 	}
-	if err := f.write(); err != nil {
+	if err := f.write(known); err != nil {
+		f.mu.Lock()
+		f.dirty = true
+		f.mu.Unlock()
 		return fmt.Errorf("memory of sse-c keys: %w", err)
 	}
-	f.dirty = false
 	return nil
 }
 
-// write needs f.mu. The file is replaced as a whole.
-func (f *File) write() (err error) {
+// changed gives a copy of what is known, nil where it is written already.
+func (f *File) changed() map[name]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.dirty || f.path == "" {
+		return nil
+	}
+	f.dirty = false
+	return maps.Clone(f.known)
+}
+
+// write replaces the file as a whole.
+func (f *File) write(known map[name]string) (err error) {
 	tmp, err := os.CreateTemp(filepath.Dir(f.path), filepath.Base(f.path)+".*")
 	if err != nil {
 		return err
@@ -145,8 +163,8 @@ func (f *File) write() (err error) {
 		}
 	}()
 	w := bufio.NewWriter(tmp)
-	for _, n := range slices.SortedFunc(maps.Keys(f.known), func(a, b name) int { return slices.Compare(a[:], b[:]) }) {
-		id := f.known[n]
+	for _, n := range slices.SortedFunc(maps.Keys(known), func(a, b name) int { return slices.Compare(a[:], b[:]) }) {
+		id := known[n]
 		if id == "" {
 			id = "-"
 		}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -79,9 +80,53 @@ func TestDamageIsForgotten(t *testing.T) {
 	if err := os.Symlink("/etc/passwd", path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(path); err == nil {
+	f, err = Open(path)
+	if err == nil {
 		t.Error("a symbolic link was followed")
 	}
+	f.Remember("a", idB)
+	f.wants(t, "a", idB, true)
+	if err := f.Save(); err != nil {
+		t.Error(err)
+	}
+	if to, err := os.Readlink(path); err != nil || to != "/etc/passwd" {
+		t.Errorf("the link was replaced: %q, %v", to, err)
+	}
+}
+
+// Nobody who looks a key up waits for the disk, and what was not written is
+// written by the next Save.
+func TestSaveHoldsNobodyUp(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	path := filepath.Join(dir, "keys")
+	f := open(t, path)
+	f.Remember("a", idA)
+	if err := f.Save(); err == nil {
+		t.Fatal("saved where no directory is")
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Save(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, path).wants(t, "a", idA, true)
+
+	f.saving.Lock() // as if the disk hung
+	f.Remember("b", idB)
+	f.wants(t, "b", idB, true)
+	f.saving.Unlock()
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			f.Remember("c", idA)
+			if err := f.Save(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	open(t, path).wants(t, "c", idA, true)
 }
 
 func FuzzTake(f *testing.F) {
