@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -41,10 +40,11 @@ type mounting struct {
 	state    *state.Dir
 	caps     objstore.Capabilities
 	ring     *keyring.Ring
-	own      *keyring.Set    // what the volume's own objects are sealed under; nil: nothing
-	policy   []volume.Rule   // rules, as the volume takes them
-	contexts s3ec.Keyring    // keys of KMS under contexts that rules of s3ec have
-	memory   *keymemory.File // of SSE-C keys; nil: none
+	own      *keyring.Set     // what the volume's own objects are sealed under; nil: nothing
+	policy   []volume.Rule    // rules, as the volume takes them
+	contexts s3ec.Keyring     // keys of KMS under contexts that rules of s3ec have
+	memory   *keymemory.File  // of SSE-C keys; nil: none
+	left     []*spool.Remains // of dead mounts
 	spool    *spool.Spool
 	spoolDir string
 	cache    *cache.Cache
@@ -61,7 +61,7 @@ type mounting struct {
 // then a matter for serve, which unmounts.
 func (m *mounting) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		m.openKeys, m.prepareDir, m.openStore, m.openState, m.probe, m.openRing, m.openPolicy, m.probeEncryption, m.openSpool, m.openVolume, m.mount,
+		m.openKeys, m.prepareDir, m.openStore, m.openState, m.probe, m.openRing, m.openPolicy, m.probeEncryption, m.openLeftovers, m.openSpool, m.openVolume, m.mount,
 	} {
 		if ctx.Err() != nil {
 			return mountError("%s: %w", m.set.target.Spec, context.Cause(ctx))
@@ -122,7 +122,7 @@ func (m *mounting) openState(ctx context.Context) error {
 	defer cancel()
 	dir, err := state.Open(ctx, state.Options{
 		Root:  m.set.stateDir,
-		ID:    state.ID{Endpoint: m.store.Endpoint(), Bucket: m.set.target.Bucket, VolumeRoot: m.set.volumeRoot},
+		ID:    m.stateID(),
 		Owner: state.Owner{PID: os.Getpid(), Mountpoint: m.dir, Spec: m.set.source},
 		Wait:  (&stateWait{log: m.log}).worth,
 	})
@@ -130,24 +130,12 @@ func (m *mounting) openState(ctx context.Context) error {
 		return explainState(err)
 	}
 	m.state = dir
-	m.tellLeftovers()
 	return nil
 }
 
-// tellLeftovers says where data of dead mounts lies. It is sealed and stays.
-func (m *mounting) tellLeftovers() {
-	all, err := m.state.Leftovers()
-	if err != nil {
-		m.log.WithError(err).Warn("what earlier mounts left behind could not be looked at")
-	}
-	files := 0
-	for _, l := range all {
-		files += l.Files
-	}
-	if files > 0 {
-		m.log.WithFields(logrus.Fields{"files": files, "dir": filepath.Dir(all[0].Path)}).
-			Warn("an earlier mount ended before all files were committed; what was written to them is kept, sealed")
-	}
+// stateID is what the volume's state goes by.
+func (m *mounting) stateID() state.ID {
+	return state.ID{Endpoint: m.store.Endpoint(), Bucket: m.set.target.Bucket, VolumeRoot: m.set.volumeRoot}
 }
 
 func (m *mounting) probe(ctx context.Context) error {
@@ -177,11 +165,12 @@ func (m *mounting) probe(ctx context.Context) error {
 	return nil
 }
 
-func (m *mounting) openVolume(ctx context.Context) error {
+// newVolume makes the volume, which does nothing by itself before it starts.
+func (m *mounting) newVolume() error {
 	s := m.set
 	opt := volume.Options{
-		Store: m.store, Keys: keys{m.ring}, Rules: m.policy, S3ECKeys: m.s3ecKeys(), Spool: m.spool, Log: m.log,
-		Prefix: s.target.Prefix, Root: s.volumeRoot, Host: m.host(), ReadOnly: s.readOnly,
+		Store: m.store, Keys: keys{m.ring}, Rules: m.policy, S3ECKeys: m.s3ecKeys(), Spool: m.spool, Left: m.left, Log: m.log,
+		Prefix: s.target.Prefix, Root: s.volumeRoot, Host: m.host(), Boot: bootID(), ReadOnly: s.readOnly,
 		UID: s.uid, GID: s.gid, DirMode: s.dirMode, FileMode: s.fileMode, StorageClass: s.storageClass,
 		AttrTimeout: believed(s.attrTimeout), OnConflict: conflictPolicy(s.onConflict),
 		RenameDirLimit: s.renameDirLimit, Capabilities: m.caps,
@@ -206,17 +195,24 @@ func (m *mounting) openVolume(ctx context.Context) error {
 	m.cache = cache.New(cache.Options{Bytes: s.cacheBytes()})
 	opt.Cache = m.cache
 	m.volume = volume.New(opt)
+	return nil
+}
+
+func (m *mounting) openVolume(ctx context.Context) error {
+	if err := m.newVolume(); err != nil {
+		return err
+	}
 	// The volume works on this context for as long as it lives; ctx, which ends
 	// with the start, may only interrupt it until then.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	interrupt := context.AfterFunc(ctx, end)
 	if err := m.volume.Start(life); err != nil {
 		end()
-		return explainStore(s.target.Spec, err)
+		return explainStore(m.set.target.Spec, err)
 	}
 	m.endLife = end
 	if !interrupt() {
-		return mountError("%s: %w", s.target.Spec, context.Cause(ctx))
+		return mountError("%s: %w", m.set.target.Spec, context.Cause(ctx))
 	}
 	return nil
 }

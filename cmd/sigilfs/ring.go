@@ -16,6 +16,20 @@ import (
 // openRing proves that the key fits what is in the bucket, can wrap, and that
 // the bucket takes an epoch. A read-only mount makes none.
 func (m *mounting) openRing(ctx context.Context) error {
+	if err := m.newRing(ctx); err != nil {
+		return err
+	}
+	switch err := checkKeys(ctx, m.store, m.ring, m.masters(), m.set.volumeRoot); {
+	case errors.Is(err, errWrongKeys):
+		m.log.Warnf("%v; files there will not open: give the key under which they were written with --key, once more for each key that only reads", err)
+	case err != nil:
+		return explainStore(m.set.target.Spec, err)
+	}
+	return m.openSets(ctx)
+}
+
+// newRing makes the key ring. It asks for nothing yet.
+func (m *mounting) newRing(context.Context) error {
 	var memory *keyring.Dir
 	if m.state != nil {
 		var err error
@@ -27,9 +41,8 @@ func (m *mounting) openRing(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	masters := m.masters()
 	ring, err := keyring.New(keyring.Options{
-		Masters: masters, Bucket: bucket{m.store, beneath}, VolumeRoot: m.set.volumeRoot,
+		Masters: m.masters(), Bucket: bucket{m.store, beneath}, VolumeRoot: m.set.volumeRoot,
 		ReadOnly: m.set.readOnly, Dir: memory, Host: m.host(),
 		Report: newReporter(m.log).report, Revoked: m.revoke,
 	})
@@ -37,13 +50,7 @@ func (m *mounting) openRing(ctx context.Context) error {
 		return mountError("%w", err)
 	}
 	m.ring = ring
-	switch err := checkKeys(ctx, m.store, ring, masters, m.set.volumeRoot); {
-	case errors.Is(err, errWrongKeys):
-		m.log.Warnf("%v; files there will not open: give the key under which they were written with --key, once more for each key that only reads", err)
-	case err != nil:
-		return explainStore(m.set.target.Spec, err)
-	}
-	return m.openSets(ctx)
+	return nil
 }
 
 // revoke has the volume read nothing more under an epoch.

@@ -210,7 +210,7 @@ func (m *mounting) verdict(err error) error {
 	kept := ""
 	if m.spool != nil {
 		if _, statErr := os.Lstat(m.spoolDir); statErr == nil {
-			kept = "what was not committed is kept, sealed, in " + m.spoolDir
+			kept = "what was not committed is kept, sealed, in " + m.spoolDir + "; the next mount commits what was closed, sigilfs recover shows the rest"
 		}
 	}
 	switch {
@@ -258,6 +258,7 @@ func (m *mounting) release() {
 		errs = append(errs, m.spool.Close())
 		_ = os.Remove(m.spoolDir) // goes if it is empty
 	}
+	errs = append(errs, m.closeLeftovers())
 	if m.store != nil {
 		errs = append(errs, m.store.Close())
 	}

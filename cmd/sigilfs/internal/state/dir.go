@@ -28,7 +28,7 @@ type Options struct {
 type Dir struct {
 	path string
 	host string
-	lock *os.File
+	lock *os.File // nil in one that is only looked at
 }
 
 // Open makes the volume's directory where it is missing, and takes it.
@@ -49,14 +49,34 @@ func Open(ctx context.Context, opt Options) (*Dir, error) {
 	return &Dir{path: path, host: host, lock: lock}, nil
 }
 
-func prepare(root string, id ID) (path, host string, err error) {
+// Look gives the volume's directory, which may not be there, whoever holds it:
+// to read what dead mounts left. Nothing is changed through it.
+func Look(root string, id ID) (*Dir, error) {
+	root, err := absolute(root)
+	if err != nil {
+		return nil, err
+	}
+	return &Dir{path: filepath.Join(root, id.name())}, nil
+}
+
+// absolute is root, or where it is by default.
+func absolute(root string) (string, error) {
 	if root == "" {
+		var err error
 		if root, err = DefaultRoot(); err != nil {
-			return "", "", err
+			return "", err
 		}
 	}
-	if root, err = filepath.Abs(root); err != nil {
-		return "", "", fmt.Errorf("state directory: %w", err)
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return "", fmt.Errorf("state directory: %w", err)
+	}
+	return root, nil
+}
+
+func prepare(root string, id ID) (path, host string, err error) {
+	if root, err = absolute(root); err != nil {
+		return "", "", err
 	}
 	if err := makePrivate(root, false); err != nil {
 		return "", "", fmt.Errorf("state directory: %w", err)
@@ -87,7 +107,12 @@ func (d *Dir) CustomerKeys() string { return filepath.Join(d.path, "customer-key
 func (d *Dir) SpoolKeyFile() string { return filepath.Join(d.path, "spool.key") }
 
 // Close gives the directory back.
-func (d *Dir) Close() error { return d.lock.Close() }
+func (d *Dir) Close() error {
+	if d.lock == nil {
+		return nil
+	}
+	return d.lock.Close()
+}
 
 // NewSpool names a spool directory that no mount has used. It is not made.
 func (d *Dir) NewSpool(now time.Time) string {
@@ -103,7 +128,8 @@ type Leftover struct {
 }
 
 // Leftovers gives the spool directories that hold data; those without any are
-// removed. The lock says that their mounts are gone.
+// removed. The lock says that their mounts are gone; whoever only looks meets
+// that of a living mount too, and removes nothing.
 func (d *Dir) Leftovers() ([]Leftover, error) {
 	root := filepath.Join(d.path, "spool")
 	dirs, err := os.ReadDir(root)
@@ -122,7 +148,7 @@ func (d *Dir) Leftovers() ([]Leftover, error) {
 			return all, fmt.Errorf("spools of earlier mounts: %w", err)
 		case n > 0:
 			all = append(all, Leftover{path, n})
-		default:
+		case d.lock != nil:
 			if err := os.RemoveAll(path); err != nil {
 				return all, fmt.Errorf("spools of earlier mounts: %w", err)
 			}
