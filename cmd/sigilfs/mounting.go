@@ -182,7 +182,7 @@ func (m *mounting) newVolume() error {
 	if m.memory != nil {
 		opt.KeyMemory = m.memory
 	}
-	if m.state != nil {
+	if m.state != nil && !m.set.readOnly {
 		moves, err := m.state.Moves()
 		if err != nil {
 			return systemError("%w", err)
