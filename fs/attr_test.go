@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"math"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sigilfs/sigilfs/internal/volume"
 	"golang.org/x/sys/unix"
 )
 
@@ -286,6 +288,12 @@ func TestUnsupported(t *testing.T) {
 	dir, _ := mount(t, v, Options{})
 	path := filepath.Join(dir, "f")
 	write(t, path, "x")
+	v.setHook(func(_ context.Context, op, _ string) error {
+		if op == "link" {
+			return volume.ErrNoLinks
+		}
+		return nil
+	})
 	want(t, unix.Link(path, path+"2"), unix.EPERM)
 	_, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR, 0o600)
 	want(t, err, unix.EOPNOTSUPP)

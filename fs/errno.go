@@ -35,6 +35,8 @@ var errnos = [...]struct {
 	{volume.ErrNotEmpty, syscall.ENOTEMPTY},
 	{volume.ErrInvalid, syscall.EINVAL},
 	{volume.ErrName, syscall.EPERM},
+	{volume.ErrNoLinks, syscall.EPERM},
+	{volume.ErrManyLinks, syscall.EMLINK},
 	{volume.ErrTooLong, syscall.ENAMETOOLONG},
 	{volume.ErrTooLarge, syscall.EFBIG},
 	{volume.ErrReadOnly, syscall.EROFS},

@@ -248,9 +248,37 @@ func (v *fake) remove(ctx context.Context, op, p string, isDir bool) error {
 	case len(n.children) > 0:
 		return volume.ErrNotEmpty
 	}
-	n.Nlink = 0
+	n.unlinked()
 	delete(dir.children, name)
 	return nil
+}
+
+// unlinked counts one name less; a directory has one.
+func (n *inode) unlinked() {
+	if n.Nlink--; n.children != nil {
+		n.Nlink = 0
+	}
+}
+
+func (v *fake) Link(ctx context.Context, from, to string) (volume.Info, error) {
+	if err := v.begin(ctx, "link", from); err != nil {
+		return volume.Info{}, err
+	}
+	defer v.mu.Unlock()
+	n, err := v.find(from)
+	if err != nil {
+		return volume.Info{}, err
+	}
+	dir, name, err := v.place(to)
+	switch {
+	case err != nil:
+		return volume.Info{}, err
+	case dir.children[name] != nil:
+		return volume.Info{}, volume.ErrExist
+	}
+	n.Nlink++
+	dir.children[name] = n
+	return v.info(n), nil
 }
 
 func (v *fake) Rename(ctx context.Context, from, to string, noReplace bool) error {
@@ -282,7 +310,10 @@ func (v *fake) rename(from, to string, noReplace bool) error {
 		case n.children == nil && old.children != nil:
 			return volume.ErrIsDir
 		}
-		old.Nlink = 0
+		if old == n {
+			return nil // names of one file (rename(2))
+		}
+		old.unlinked()
 	}
 	delete(src.children, name)
 	dst.children[newName] = n

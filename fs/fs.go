@@ -61,6 +61,7 @@ type Namer interface {
 	Mkdir(ctx context.Context, path string, a volume.Attr) (volume.Info, error)
 	Mknod(ctx context.Context, path string, a volume.Attr) (volume.Info, error)
 	Symlink(ctx context.Context, path, target string, a volume.Attr) (volume.Info, error)
+	Link(ctx context.Context, from, to string) (volume.Info, error)
 	Remove(ctx context.Context, path string) error
 	Rmdir(ctx context.Context, path string) error
 	Rename(ctx context.Context, from, to string, noReplace bool) error

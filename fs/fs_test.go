@@ -141,8 +141,6 @@ func errString(err error) string {
 
 // skipped are the cases of posixtest that do not apply, and why.
 var skipped = map[string]string{
-	"Link":                "hard links are EPERM (TestUnsupported)",
-	"LinkUnlinkRename":    "hard links are EPERM (TestUnsupported)",
 	"FcntlFlockLocksFile": "wants locks of one process to conflict, against fcntl(2): go-fuse skips it too (TestLocks)",
 }
 

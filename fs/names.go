@@ -86,9 +86,24 @@ func (n *node) Readlink(ctx context.Context) ([]byte, syscall.Errno) {
 	return []byte(target), n.fail("readlink", "", err)
 }
 
-// Link is EPERM, as of a filesystem without hard links (link(2)).
-func (n *node) Link(context.Context, nodefs.InodeEmbedder, string, *fuse.EntryOut) (*nodefs.Inode, syscall.Errno) {
-	return nil, unix.EPERM
+// Link gives the file target the name too. Where the volume has none, it is
+// EPERM, as of a filesystem without hard links (link(2)).
+func (n *node) Link(ctx context.Context, target nodefs.InodeEmbedder, name string, out *fuse.EntryOut) (*nodefs.Inode, syscall.Errno) {
+	file, ok := target.(*node)
+	if !ok {
+		return nil, unix.EINVAL
+	}
+	from, to, h := n.claimBoth(n.paths.use, file, "", name)
+	if h == nil {
+		return nil, unix.ENOENT
+	}
+	defer n.paths.leave(h)
+	info, err := n.vol.Link(detach(ctx), from, to)
+	if err != nil {
+		return nil, n.fail("link", name, err)
+	}
+	file.remember(info.Attr)
+	return n.entry(ctx, name, info, out), 0
 }
 
 // Tmpfile is ENOSYS: the kernel remembers it and answers EOPNOTSUPP itself.
@@ -119,7 +134,7 @@ func (n *node) Rename(ctx context.Context, name string, newParent nodefs.InodeEm
 	if !ok || flags&^unix.RENAME_NOREPLACE != 0 {
 		return unix.EINVAL
 	}
-	from, dst, h := n.claimMove(name, to, newName)
+	from, dst, h := to.claimBoth(n.paths.move, n, name, newName)
 	if h == nil {
 		return unix.ENOENT
 	}
@@ -127,20 +142,20 @@ func (n *node) Rename(ctx context.Context, name string, newParent nodefs.InodeEm
 	return n.fail("rename", name, n.vol.Rename(detach(ctx), from, dst, flags&unix.RENAME_NOREPLACE != 0))
 }
 
-// claimMove gives both paths and the claim of them, nil where a directory has
-// no name any more.
-func (n *node) claimMove(name string, to *node, newName string) (from, dst string, h *hold) {
+// claimBoth gives the paths of oldName in old ("" for old itself) and of name in
+// n, and the claim of both, nil where one of the nodes has no name any more.
+func (n *node) claimBoth(claim func(...string) *hold, old *node, oldName, name string) (from, to string, h *hold) {
 	for {
-		from, ok1 := n.path(name)
-		dst, ok2 := to.path(newName)
+		from, ok1 := old.path(oldName)
+		to, ok2 := n.path(name)
 		if !ok1 || !ok2 {
 			return "", "", nil
 		}
-		h := n.paths.move(from, dst)
-		again1, _ := n.path(name)
-		again2, _ := to.path(newName)
-		if from == again1 && dst == again2 {
-			return from, dst, h
+		h := claim(from, to)
+		again1, _ := old.path(oldName)
+		again2, _ := n.path(name)
+		if from == again1 && to == again2 {
+			return from, to, h
 		}
 		n.paths.leave(h)
 	}

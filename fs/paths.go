@@ -26,13 +26,11 @@ func newPaths() *paths {
 	return &paths{users: map[*hold]struct{}{}, moves: map[*hold]struct{}{}}
 }
 
-// use waits until no move that came before touches p.
-func (ps *paths) use(p string) *hold { return ps.enter(&hold{paths: []string{p}}) }
+// use waits until no move that came before touches any of p.
+func (ps *paths) use(p ...string) *hold { return ps.enter(&hold{paths: p}) }
 
-// move waits until nothing that came before is at or below from and to.
-func (ps *paths) move(from, to string) *hold {
-	return ps.enter(&hold{paths: []string{from, to}, move: true})
-}
+// move waits until nothing that came before is at or below any of p.
+func (ps *paths) move(p ...string) *hold { return ps.enter(&hold{paths: p, move: true}) }
 
 func (ps *paths) enter(h *hold) *hold {
 	h.done = make(chan struct{})

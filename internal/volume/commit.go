@@ -54,6 +54,7 @@ func (f *File) commitAs(ctx context.Context, closed bool) error {
 // snapshot is what one commit is about: f as it was at one moment.
 type snapshot struct {
 	path   string
+	shown  string // to the user: of an inode one of its names
 	seq    uint64
 	attr   Attr
 	xat    map[string][]byte
@@ -93,7 +94,7 @@ func (f *File) freeze() (*snapshot, *spool.Snapshot, error) {
 		return nil, nil, nil
 	}
 	s := &snapshot{
-		path: f.path, seq: f.seq, attr: f.attr, xat: f.xat,
+		path: f.path, shown: f.shown(), seq: f.seq, attr: f.attr, xat: f.xat,
 		base: f.base, src: f.src, excl: f.excl, sent: f.sent, left: f.left, opened: f.opened.UnixNano(),
 		announce: f.announce,
 	}
@@ -138,6 +139,11 @@ func (f *File) commitSnapshot(ctx context.Context, s *snapshot, data *spool.Snap
 	s.plain = src
 	o, err := f.v.writeSnapshot(ctx, s)
 	f.doubt(s)
+	if conflict(err) {
+		if linked, err := f.commitLinked(ctx, s); linked {
+			return err
+		}
+	}
 	if conflict(err) && f.v.opt.OnConflict == ConflictCopy {
 		return f.yield(ctx, s, data, err)
 	}
@@ -189,6 +195,9 @@ func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*o
 	if base != nil {
 		d.class, d.system, d.cond.IfMatch = base.class, base.system, base.id.ETag
 	}
+	if isInodePath(s.path) {
+		d.rule, d.attr.Nlink = v.ruleOf(base), base.attr.Nlink
+	}
 	if base != nil && base == s.base {
 		d.base, d.same = s.src, s.same()
 	}
@@ -210,7 +219,7 @@ func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*o
 // was there before a new file was opened without O_EXCL; under
 // ConflictOverwrite anything.
 func (v *Volume) overtake(ctx context.Context, s *snapshot, base *object, err error) (*object, error) {
-	now, ferr := v.fetch(ctx, v.fileKey(s.path))
+	now, ferr := v.fetchOver(ctx, s)
 	if ferr != nil && !errors.Is(ferr, ErrNotExist) {
 		return nil, fmt.Errorf("%w (who was first is not known: %v)", ferr, err) //nolint:errorlint // no conflict as long as that is so
 	}
@@ -218,7 +227,8 @@ func (v *Volume) overtake(ctx context.Context, s *snapshot, base *object, err er
 	ours := now != nil && slices.Contains(s.sent, now.mark)
 	older := now != nil && exists && base == nil && !s.excl && now.seen.Add(clockStep).UnixNano() <= s.opened
 	gone := now == nil && s.left
-	if ours || older || gone || v.opt.OnConflict == ConflictOverwrite && !s.excl {
+	renamed := isInodePath(s.path) && base.same(now) // another host has changed its names
+	if ours || older || gone || renamed || v.opt.OnConflict == ConflictOverwrite && !s.excl {
 		return now, nil
 	}
 	if exists && !s.excl {
@@ -314,7 +324,9 @@ func (f *File) yield(ctx context.Context, s *snapshot, data *spool.Snapshot, cau
 // saveBeside writes s under the name of a conflict copy.
 func (v *Volume) saveBeside(ctx context.Context, s *snapshot) (*snapshot, *object, error) {
 	saved := *s
-	saved.path = v.conflictPath(s.path)
+	saved.path = v.conflictPath(s.shown)
+	saved.shown = saved.path
+	saved.attr.Nlink = 1
 	if s.base != nil { // the name keeps its file id, under the other host's version
 		saved.attr.FileID = newFileID()
 	}

@@ -36,7 +36,7 @@ func (a *asked) headers() *objstore.Encryption {
 // askedAgain is what a copy of o asks for: what the rule has; but within a rule
 // nothing weaker than what o has already.
 func (v *Volume) askedAgain(o *object, to *Rule) (*asked, error) {
-	if v.rule(o.id.Key) != to || to.Server != nil && !to.state().WeakerThan(o.state) {
+	if v.ruleOf(o) != to || to.Server != nil && !to.state().WeakerThan(o.state) {
 		return to.want, nil
 	}
 	if c := v.customerOf(o.id.Encryption); c != nil {

@@ -160,6 +160,12 @@ func (c *content) located(ctx context.Context, get func(objstore.ID) error) erro
 	if ferr != nil && !errors.Is(ferr, ErrNotExist) {
 		return ferr // whether the body has gone is not known
 	}
+	if ferr == nil && o.isName() { // another host has linked it
+		o, ferr = c.v.inodeBehind(ctx, o)
+	}
+	if ferr != nil && !errors.Is(ferr, ErrNotExist) {
+		return ferr
+	}
 	if ferr != nil || !c.obj.same(o) {
 		c.v.distrust(c.obj)
 		return fmt.Errorf("%s: %w", id.Key, ErrChanged)

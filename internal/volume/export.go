@@ -63,8 +63,8 @@ func (r *Recovery) exportBase(ctx context.Context, l *leftover) (*content, error
 	if err != nil {
 		return nil, err
 	}
-	if where.done == l.path { // unchanged parts are alike
-		if where.base, err = r.v.lookFor(ctx, l.note.Key); err != nil {
+	if where.done == l.Path { // unchanged parts are alike
+		if where.base, err = r.v.lookForNoted(ctx, l.note); err != nil {
 			return nil, err
 		}
 	}

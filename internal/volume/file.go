@@ -26,6 +26,7 @@ type File struct {
 
 	mu    sync.Mutex // guards all below
 	path  string
+	via   string   // the name through which an inode was reached last
 	gone  bool     // unlinked, or its path is another file's now
 	sent  []string // bodies of commits whose outcome is unknown: one of them may be in the store
 	left  bool     // a removal of it failed, but may have been done
@@ -77,6 +78,9 @@ func (f *File) Info() Info {
 	defer f.mu.Unlock()
 	a := f.attr
 	a.Incarnation, a.Nlink = f.incarnation, 1
+	if f.base != nil {
+		a.Nlink = max(f.base.attr.Nlink, 1)
+	}
 	if f.data != nil {
 		a.Size = f.data.Size()
 	}
@@ -239,7 +243,12 @@ func (f *File) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 }
 
 // rule is that of the file's name.
-func (f *File) rule() *Rule { return f.v.rule(f.v.fileKey(f.Path())) }
+func (f *File) rule() *Rule {
+	if p := f.Path(); !isInodePath(p) {
+		return f.v.rule(f.v.fileKey(p))
+	}
+	return f.v.ruleOf(f.committedAs())
+}
 
 // limit is how long the file may become, in bytes.
 func (f *File) limit() int64 { return f.rule().scheme.limit() }

@@ -22,6 +22,11 @@ type dentry struct {
 	incarnation uint64
 	at          time.Time // when the store said so
 	own         bool      // made here and confirmed: no listing hides it
+
+	// Of a hard link: the name's own object, and what is known of the inode,
+	// whose object obj is.
+	link *object
+	to   *dentry
 }
 
 // fresh tells whether d may still be believed.
@@ -91,6 +96,9 @@ func (v *Volume) suspect(p string) {
 // distrust has the path asked again where obj was found to be gone from it.
 func (v *Volume) distrust(obj *object) {
 	p := strings.TrimPrefix(obj.id.Key, v.opt.Prefix)
+	if isInodeKey(obj.id.Key) {
+		p = inodePath(obj.id.Key)
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if d := v.known[p]; d != nil && d.obj == obj {
@@ -140,7 +148,7 @@ func bounded[V any](m map[string]V, p string, value V) {
 // its directory while that is, else by asking for the file and for the first key
 // of the directory at once.
 func (v *Volume) lookup(ctx context.Context, p string) (*dentry, error) {
-	if d := v.recall(p); v.fresh(d) {
+	if d := v.believed(p); d != nil {
 		return d, nil
 	}
 	return v.askListed(ctx, p)
@@ -158,7 +166,7 @@ func (v *Volume) ask(ctx context.Context, p string) (*dentry, error) {
 	case dir != nil:
 		return v.askDir(ctx, p, dir)
 	case file != nil:
-		return v.note(p, file, false), nil
+		return v.askObject(ctx, p, file)
 	case v.isGhost(p):
 		return v.note(p, nil, true), nil
 	}

@@ -111,7 +111,7 @@ func (v *Volume) entry(dir, prefix string, e objstore.Entry) Entry {
 // typeOf gives the type of a file that this mount has seen as it is listed.
 func (v *Volume) typeOf(p string, e objstore.Entry) uint32 {
 	d := v.recall(p)
-	if d == nil || d.obj == nil || d.obj.err != nil || d.obj.id.ETag != e.ETag {
+	if d == nil || d.obj == nil || d.obj.err != nil || d.named().id.ETag != e.ETag {
 		return 0
 	}
 	return d.obj.attr.Mode & unix.S_IFMT

@@ -58,7 +58,7 @@ func (v *Volume) askFile(ctx context.Context, p string) (*dentry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.note(p, o, false), nil
+	return v.askObject(ctx, p, o)
 }
 
 // askOnlyDir is ask of what is listed as a directory.

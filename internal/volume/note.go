@@ -22,6 +22,7 @@ import (
 type note struct {
 	Path   string            `json:"path"`
 	Key    string            `json:"key"`
+	Name   string            `json:"name,omitempty"` // of an inode: the key of one of its names
 	Mode   string            `json:"mode,omitempty"` // of the rule
 	Open   bool              `json:"open,omitempty"` // not closed yet: perhaps half-written
 	Gone   bool              `json:"gone,omitempty"` // unlinked: nobody wants it
@@ -73,7 +74,7 @@ type noted struct {
 func (f *File) compose() note {
 	v, key := f.v, f.v.fileKey(f.path)
 	n := note{
-		Path: f.path, Key: key, Mode: v.rule(key).Mode, Open: !f.shut || f.writing > 0, Gone: f.gone,
+		Path: f.shown(), Key: key, Mode: v.rule(v.fileKey(f.shown())).Mode, Open: !f.shut || f.writing > 0, Gone: f.gone,
 		Attr: f.attr, Xattrs: f.xat, Excl: f.excl, Opened: f.opened.UnixNano(),
 		Sent: append(f.sent[:len(f.sent):len(f.sent)], f.sending...), Left: f.left,
 		Boot: v.opt.Boot, At: v.opt.Now().UnixNano(),
@@ -83,6 +84,9 @@ func (f *File) compose() note {
 		if f.wrote <= f.done && f.writing == 0 {
 			n.Last = []string{f.base.mark}
 		}
+	}
+	if isInodePath(f.path) {
+		n.Name = v.fileKey(f.via)
 	}
 	if f.fail != nil {
 		n.Cause = f.fail.Error()

@@ -26,6 +26,7 @@ type object struct {
 	tags   int               // how many, as far as is known
 	state  sse.State         // how the server says that it is encrypted
 	seen   time.Time         // LastModified, where the store told it
+	rule   *Rule             // by which it was written, where that is known and its key does not tell; see ruleOf
 	err    error             // why it does not open; then the attributes are those of a file that has none
 
 	form form // nil where err is not
@@ -195,7 +196,7 @@ func (o *object) isDir() bool { return o.attr.Mode&unix.S_IFMT == unix.S_IFDIR }
 // info is what stat shows of the object.
 func (o *object) info() Info {
 	a := o.attr
-	a.Nlink = 1
+	a.Nlink = max(a.Nlink, 1)
 	if o.isDir() {
 		a.Nlink = 2
 	}

@@ -65,6 +65,14 @@ func (v *Volume) find(ctx context.Context, p string) (*File, error) {
 	if d.dir {
 		return nil, ErrIsDir
 	}
+	if d.link != nil {
+		return v.openInode(ctx, p, d)
+	}
+	return v.take(ctx, p, d)
+}
+
+// take finds or makes the File of d, which is at p.
+func (v *Volume) take(ctx context.Context, p string, d *dentry) (*File, error) {
 	if f := v.share(p, func(f *File) bool { return f.refresh(d.obj) }); f != nil {
 		return f, nil
 	}

@@ -52,7 +52,12 @@ func expressible(name string) bool {
 }
 
 // fileKey is the key of the object that a file at p is.
-func (v *Volume) fileKey(p string) string { return v.opt.Prefix + p }
+func (v *Volume) fileKey(p string) string {
+	if isInodePath(p) {
+		return p[1:]
+	}
+	return v.opt.Prefix + p
+}
 
 // dirKey is the key of the marker of directory p, and the prefix of all that
 // is in it. For the root of a whole bucket it is "", which no object can have.
@@ -92,7 +97,7 @@ func parent(p string) string {
 // below tells whether p lies in directory dir, at any depth; dir itself does not.
 func below(p, dir string) bool {
 	if dir == "" {
-		return p != ""
+		return p != "" && !isInodePath(p)
 	}
 	return len(p) > len(dir) && p[len(dir)] == '/' && p[:len(dir)] == dir
 }

@@ -41,6 +41,8 @@ type draft struct {
 	base *content
 	same []objstore.Range
 
+	inode sigil.Generation // what a hard-link name points to
+
 	self bool // a copy of an object over itself
 
 	announce func(*stored) // before it is sent; nil: nobody needs to know
@@ -51,7 +53,7 @@ func (d draft) isDir() bool { return strings.HasSuffix(d.key, "/") }
 // object is the one that d will be, as far as its form does not matter.
 func (d draft) object(length int64) *object {
 	return &object{
-		id: objstore.ID{Key: d.key}, length: length, class: d.class, system: d.system, attr: d.attr, xat: d.xat, mark: d.mark,
+		id: objstore.ID{Key: d.key}, length: length, class: d.class, system: d.system, attr: d.attr, xat: d.xat, mark: d.mark, rule: d.rule,
 	}
 }
 
@@ -256,6 +258,9 @@ func (v *Volume) restate(ctx context.Context, o *object, dst string, cond objsto
 	d := draft{key: dst, attr: o.attr, xat: o.xat, class: o.class, system: o.system, cond: cond, above: []*object{o}}
 	if change != nil {
 		change(&d)
+	}
+	if d.rule == nil && dst == o.id.Key {
+		d.rule = v.ruleOf(o)
 	}
 	d = v.complete(d)
 	w, err := o.form.restate(ctx, v, o, d)

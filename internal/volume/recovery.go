@@ -137,12 +137,14 @@ func (l *leftover) identify(v *Volume) error {
 	if n.At != 0 {
 		l.At = time.Unix(0, n.At)
 	}
-	path, ok := strings.CutPrefix(n.Key, v.opt.Prefix)
+	path, ok := strings.CutPrefix(n.name(), v.opt.Prefix)
 	if l.Path = path; !ok || checkPath(path) != nil || path == "" {
 		l.Path = n.Key
 		return ErrElsewhere
 	}
-	l.path = path
+	if l.path = path; n.Name != "" {
+		l.path = inodePath(n.Key)
+	}
 	return l.unfit(v)
 }
 
@@ -159,8 +161,8 @@ func (l *leftover) unfit(v *Volume) error {
 		return ErrUnproved
 	case n.Open:
 		return ErrStillOpen
-	case n.Mode != v.rule(n.Key).Mode:
-		return fmt.Errorf("%w: %s, not %s", ErrOtherRule, v.rule(n.Key).Mode, n.Mode)
+	case n.Mode != v.rule(n.name()).Mode:
+		return fmt.Errorf("%w: %s, not %s", ErrOtherRule, v.rule(n.name()).Mode, n.Mode)
 	}
 	return nil
 }

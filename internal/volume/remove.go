@@ -44,6 +44,9 @@ func (v *Volume) remove(ctx context.Context, p string) error {
 		if d.dir {
 			return ErrIsDir
 		}
+		if d.link != nil {
+			return v.removeName(ctx, p, d)
+		}
 		if f == nil || !f.refresh(d.obj) { // another host's version
 			return v.deleteKey(ctx, p)
 		}
@@ -158,7 +161,7 @@ func (v *Volume) park(ctx context.Context, f *File) (unpark func(), err error) {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
 	key := v.parked() + hex.EncodeToString(id[:])
-	o, err := v.restate(ctx, base, key, objstore.Condition{IfNone: true}, func(d *draft) { d.rule = v.rule(base.id.Key) })
+	o, err := v.restate(ctx, base, key, objstore.Condition{IfNone: true}, func(d *draft) { d.rule = v.ruleOf(base) })
 	if errors.Is(err, objstore.ErrUnknown) {
 		v.condemn(key)
 	}

@@ -57,12 +57,15 @@ func (v *Volume) renameFile(ctx context.Context, from, to string, noReplace bool
 		if err := f.commitContent(ctx); err != nil {
 			return err
 		}
-		if f.Path() != from {
+		if p := f.Path(); p != from && !isInodePath(p) {
 			return ErrNotExist // gave way to another host
 		}
 	}
 	change, seq := f.carry()
 	src, moved, err := v.replace(ctx, from, to, noReplace, change)
+	if errors.Is(err, errSameFile) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -85,6 +88,9 @@ func (v *Volume) replace(ctx context.Context, from, to string, noReplace bool, c
 		if src, err = v.source(ctx, from); err != nil {
 			return nil, nil, err
 		}
+		if src.isName() && src.inode() == target.inode() {
+			return nil, nil, errSameFile
+		}
 		if moved, err = v.moveObject(ctx, src, from, to, target, c); !conflict(err) {
 			return src, moved, err
 		}
@@ -103,7 +109,7 @@ func (v *Volume) source(ctx context.Context, from string) (*object, error) {
 	if d.dir {
 		return nil, ErrIsDir
 	}
-	return d.obj, nil
+	return d.named(), nil
 }
 
 // target is what a rename will replace at to: nil for nothing. A file that was
@@ -121,7 +127,7 @@ func (v *Volume) target(ctx context.Context, to string, noReplace bool) (*object
 	case d.dir:
 		return nil, ErrIsDir
 	}
-	return d.obj, nil
+	return d.named(), nil
 }
 
 // moveObject copies src to to, over target, with a record sealed for its new
@@ -154,6 +160,11 @@ func (v *Volume) moveObject(ctx context.Context, src *object, from, to string, t
 		v.forget(to)
 		return nil, fmt.Errorf("copied, but the old name could not be removed: %w", err)
 	}
+	for _, gone := range []*object{src, target} {
+		if gone.isName() {
+			v.dropName(ctx, gone)
+		}
+	}
 	if src.instruction() {
 		v.dropInstruction(ctx, src.id.Key)
 	}
@@ -175,6 +186,8 @@ func (v *Volume) copyFile(ctx context.Context, src *object, dst string, cond obj
 		}
 	}
 	switch {
+	case src.isName():
+		return v.copyName(ctx, src, dst, cond, target)
 	case !src.instruction() || v.rule(src.id.Key) != v.rule(dst):
 		return v.restate(ctx, src, dst, cond, above)
 	case target == nil || !target.instruction():
@@ -188,6 +201,10 @@ func (v *Volume) copyFile(ctx context.Context, src *object, dst string, cond obj
 
 // arrive tells all who knew the file at from that it is at to now.
 func (v *Volume) arrive(f *File, from, to string, src, moved *object) {
+	if src.isName() {
+		v.arriveName(from, to, moved)
+		return
+	}
 	incarnation := v.note(from, src, false).incarnation
 	if f != nil && f.follows(src, moved) {
 		incarnation = f.incarnation

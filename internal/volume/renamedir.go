@@ -204,6 +204,8 @@ type moved struct {
 	etag string // of what was copied
 	key  string
 
+	name *object // what was copied, if it is a hard-link name
+
 	from, to *object // nil where only the keys matter: nobody here knows the file
 }
 
@@ -279,6 +281,9 @@ func (v *Volume) remembered(o, to *object, dst string, err error) (moved, error)
 		return moved{}, err
 	}
 	m := moved{src: o.id.Key, etag: o.id.ETag, key: dst}
+	if o.isName() {
+		m.name = o
+	}
 	if p := strings.TrimPrefix(m.src, v.opt.Prefix); v.fileAt(p) != nil || v.recall(strings.TrimSuffix(p, "/")) != nil {
 		m.from, m.to = o, to
 	}
@@ -289,12 +294,18 @@ func (v *Volume) remembered(o, to *object, dst string, err error) (moved, error)
 // and not made over a newer state of it.
 func (v *Volume) copyTo(ctx context.Context, j *journal, o *object, dst string) (*object, error) {
 	mark := func(d *draft) { d.mark = j.mark(o) }
+	copyIf := func(cond objstore.Condition) (*object, error) {
+		if o.isName() {
+			return v.copyName(ctx, o, dst, cond, nil)
+		}
+		return v.restate(ctx, o, dst, cond, mark)
+	}
 	if !j.resumed {
-		return v.restate(ctx, o, dst, objstore.Condition{IfNone: true}, mark)
+		return copyIf(objstore.Condition{IfNone: true})
 	}
 	there, err := v.fetch(ctx, dst)
 	if errors.Is(err, ErrNotExist) {
-		return v.restate(ctx, o, dst, objstore.Condition{IfNone: true}, mark)
+		return copyIf(objstore.Condition{IfNone: true})
 	}
 	if err != nil {
 		return nil, err
@@ -304,7 +315,7 @@ func (v *Volume) copyTo(ctx context.Context, j *journal, o *object, dst string) 
 		return nil, fmt.Errorf("%s: %w", dst, ErrExist)
 	}
 	if !current { // written to under its old name since
-		return v.restate(ctx, o, dst, objstore.Condition{IfMatch: there.id.ETag}, mark)
+		return copyIf(objstore.Condition{IfMatch: there.id.ETag})
 	}
 	return there, nil
 }
@@ -374,6 +385,9 @@ func (v *Volume) undoOne(ctx context.Context, j *journal, src, dst string) error
 	ours, current := j.copied(o, there)
 	if !ours || !current || o.version() != 0 && there.version() != 0 && o.body != there.body && !o.alike(there) { // written to since
 		return nil
+	}
+	if there.isName() {
+		return v.deleteName(ctx, there)
 	}
 	return v.delete(ctx, dst, there.id.ETag)
 }
@@ -460,7 +474,10 @@ func (v *Volume) deleteSource(ctx context.Context, m moved) error {
 		err = v.delete(ctx, m.src, m.etag)
 	}
 	if errors.Is(err, ErrChanged) {
-		return nil
+		err = nil
+	}
+	if err == nil && m.name != nil {
+		v.dropName(ctx, m.name)
 	}
 	return err
 }

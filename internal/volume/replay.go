@@ -56,7 +56,7 @@ func (v *Volume) replay(ctx context.Context, s *snapshot, lost error) (Replayed,
 func (v *Volume) replayed(s *snapshot, o *object) Replayed {
 	v.made(s.path, o, false)
 	v.touch(s.path)
-	return Replayed{Path: s.path}
+	return Replayed{Path: s.shown}
 }
 
 // located is what the store says of a file that was left.
@@ -70,12 +70,12 @@ type located struct {
 // answer nobody heard.
 func (r *Recovery) locate(ctx context.Context, l *leftover) (located, error) {
 	n := l.note
-	now, err := r.v.lookFor(ctx, n.Key)
+	now, err := r.v.lookForNoted(ctx, n)
 	if err != nil {
 		return located{}, err
 	}
 	if now != nil && slices.Contains(n.Last, now.mark) {
-		return located{done: l.path}, nil
+		return located{done: l.Path}, nil
 	}
 	if n.Beside != "" {
 		beside, err := r.v.lookFor(ctx, r.v.fileKey(n.Beside))
@@ -110,11 +110,11 @@ func (v *Volume) lookFor(ctx context.Context, key string) (*object, error) {
 func (r *Recovery) snapshot(ctx context.Context, l *leftover, where located) (*snapshot, error) {
 	n := l.note
 	s := &snapshot{
-		path: l.path, attr: n.Attr, xat: n.Xattrs, base: where.base, excl: n.Excl, sent: n.Sent, left: n.Left, opened: n.Opened,
+		path: l.path, shown: l.Path, attr: n.Attr, xat: n.Xattrs, base: where.base, excl: n.Excl, sent: n.Sent, left: n.Left, opened: n.Opened,
 		data: l.left, announce: func(s *snapshot, marks []string) { r.announce(l, s, marks) },
 	}
 	if s.base == nil && n.ETag != "" {
-		s.base = n.base()
+		s.base = n.base(r.v)
 	}
 	if !l.lacks(spool.Base) {
 		return s, nil
@@ -157,8 +157,28 @@ func (r *Recovery) announce(l *leftover, s *snapshot, marks []string) {
 }
 
 // base is the object that the file was made from, as far as the note knows it.
-func (n note) base() *object {
-	return &object{id: objstore.ID{Key: n.Key, ETag: n.ETag, VersionID: n.Version}}
+func (n note) base(v *Volume) *object {
+	return &object{id: objstore.ID{Key: n.Key, ETag: n.ETag, VersionID: n.Version}, rule: v.rule(n.name())}
+}
+
+// name is the key of the file's name.
+func (n note) name() string {
+	if n.Name != "" {
+		return n.Name
+	}
+	return n.Key
+}
+
+// lookForNoted is lookFor of where the file was.
+func (v *Volume) lookForNoted(ctx context.Context, n note) (*object, error) {
+	if n.Name == "" {
+		return v.lookFor(ctx, n.Key)
+	}
+	o, err := v.fetchInode(ctx, n.Key, v.rule(n.Name))
+	if errors.Is(err, ErrNotExist) {
+		return nil, nil
+	}
+	return o, err
 }
 
 // fetchVersion is the version that the file was made from, where the bucket has

@@ -42,6 +42,7 @@ type Volume struct {
 	known        map[string]*dentry
 	files        map[string]*File   // who shows a path: open, or dirty
 	open         map[*File]struct{} // all Files, those without a path too
+	rolls        map[string]*roll   // by the inode's key
 	touched      map[string]int64   // directory → mtime in ns that is not in its marker
 	ghosts       map[string]bool    // implicit directories that lost their last entry here
 	doomed       []string           // keys to remove: unlinked bodies that nobody has open any more, done journals
@@ -89,6 +90,7 @@ func New(opt Options) *Volume {
 		known:        map[string]*dentry{},
 		files:        map[string]*File{},
 		open:         map[*File]struct{}{},
+		rolls:        map[string]*roll{},
 		touched:      map[string]int64{},
 		ghosts:       map[string]bool{},
 		revoked:      map[sigil.EpochID]bool{},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
@@ -63,7 +64,7 @@ func (f *sealedForm) settle(o *object, size int64) {
 	o.form, o.xat = f, r.Xattrs
 	o.attr = Attr{
 		Mode: r.Mode, UID: r.UID, GID: r.GID, Rdev: r.Rdev, Mtime: r.Mtime, Ctime: r.Ctime,
-		Size: size, FileID: validID(r.FileID),
+		Size: size, FileID: validID(r.FileID), Nlink: uint32(min(r.Nlink, math.MaxUint32)),
 	}
 	o.body = hex.EncodeToString(r.Generation[:])
 	o.mark = o.body
@@ -139,7 +140,7 @@ func (f *sealedForm) restate(ctx context.Context, v *Volume, o *object, d draft)
 
 // keySet chooses under which a body that stays is sealed.
 func (f *sealedForm) keySet(ctx context.Context, v *Volume, o *object, d draft) (KeySet, error) {
-	from, to := v.rule(o.id.Key), d.rule
+	from, to := v.ruleOf(o), d.rule
 	switch {
 	case from == to && to.Keys == nil: // sealed all the same, and stays so
 		if v.policy.internal.Keys == nil {
@@ -197,7 +198,7 @@ func (s sealedScheme) store(ctx context.Context, v *Volume, d draft) (*stored, e
 	if w, err := s.patch(ctx, v, d, epoch); w != nil || err != nil {
 		return w, err
 	}
-	rec := &sigil.Record{FileID: d.attr.FileID, Nlink: 1}
+	rec := &sigil.Record{FileID: d.attr.FileID, Inode: d.inode}
 	d.describe(v, rec)
 	if d.isDir() {
 		rec.Fresh()
@@ -216,7 +217,10 @@ func (s sealedScheme) store(ctx context.Context, v *Volume, d draft) (*stored, e
 func (d draft) describe(v *Volume, rec *sigil.Record) {
 	a := d.attr
 	rec.Attr = sigil.Attr{Mode: a.Mode, UID: a.UID, GID: a.GID, Mtime: a.Mtime, Ctime: a.Ctime}
-	rec.Rdev, rec.Xattrs = a.Rdev, d.xat
+	rec.Rdev, rec.Xattrs, rec.Nlink = a.Rdev, d.xat, 1
+	if !d.isDir() {
+		rec.Nlink = uint64(a.Nlink)
+	}
 	rec.Version = v.version(d.above...)
 }
 

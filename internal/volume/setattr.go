@@ -93,6 +93,9 @@ func (v *Volume) SetAttr(ctx context.Context, p string, c Change) (Info, error) 
 	if d.dir {
 		return v.setDirs(ctx, p, d, c)
 	}
+	if d.link != nil {
+		return v.setInode(ctx, p, d, c)
+	}
 	return v.setPath(ctx, p, d, c)
 }
 
@@ -124,7 +127,12 @@ func (v *Volume) setObject(ctx context.Context, p string, o *object, c Change) (
 		if !errors.Is(err, ErrChanged) {
 			return n, named(err, "set attributes of", p)
 		}
-		if o, err = v.fetch(ctx, key); err != nil {
+		if o, err = v.refetch(ctx, o); err != nil {
+			break
+		}
+		if o.isName() { // another host has linked it
+			v.suspect(p)
+			err = ErrChanged
 			break
 		}
 	}

@@ -24,7 +24,7 @@ func (v *Volume) Stat(ctx context.Context, p string) (Info, error) {
 // hold: an answer that a commit of our own overtook would pass for another
 // host's version.
 func (v *Volume) look(ctx context.Context, p string) (*dentry, error) {
-	if d := v.recall(p); v.fresh(d) {
+	if d := v.believed(p); d != nil {
 		return d, nil
 	}
 	unlock, err := v.names.lock(ctx, one(p))
@@ -38,6 +38,9 @@ func (v *Volume) look(ctx context.Context, p string) (*dentry, error) {
 func (v *Volume) infoOf(p string, d *dentry) Info {
 	if d.dir {
 		return v.dirInfo(p, d)
+	}
+	if d.link != nil {
+		return v.infoOf(d.inode(), d.to)
 	}
 	if f := v.fileAt(p); f != nil {
 		if f.refresh(d.obj) || v.recall(p) != d { // the latter: published by a commit since

@@ -71,16 +71,18 @@ var (
 
 	ErrSpoolFull = spool.ErrFull
 
-	ErrIsDir    = errors.New("is a directory")
-	ErrNotDir   = errors.New("is not a directory")
-	ErrNotEmpty = errors.New("directory is not empty")
-	ErrInvalid  = errors.New("invalid argument")
-	ErrName     = errors.New("name is reserved") // `.sigil` as a component
-	ErrReadOnly = errors.New("volume is read-only")
-	ErrCrossing = errors.New("rename crosses a boundary") // more entries than RenameDirLimit
-	ErrXattrs   = errors.New("extended attributes take too much space")
-	ErrNoXattr  = errors.New("no such extended attribute")
-	ErrClosed   = errors.New("volume is shutting down")
+	ErrIsDir     = errors.New("is a directory")
+	ErrNotDir    = errors.New("is not a directory")
+	ErrNotEmpty  = errors.New("directory is not empty")
+	ErrInvalid   = errors.New("invalid argument")
+	ErrName      = errors.New("name is reserved") // `.sigil` as a component
+	ErrReadOnly  = errors.New("volume is read-only")
+	ErrCrossing  = errors.New("operation crosses a boundary") // of rules, or more entries than RenameDirLimit
+	ErrXattrs    = errors.New("extended attributes take too much space")
+	ErrNoXattr   = errors.New("no such extended attribute")
+	ErrNoLinks   = errors.New("hard links need a file under mode client")
+	ErrManyLinks = errors.New("file has too many names")
+	ErrClosed    = errors.New("volume is shutting down")
 
 	// ErrNotEncrypted: what was written is not, or not known to be, encrypted
 	// as the policy says. It was removed, or the error names what is left.
