@@ -27,6 +27,7 @@ func (v *Volume) Close(ctx context.Context) error {
 	}
 	v.done.Wait()
 	err := v.commitAll(ctx)
+	v.stopStreams(ctx)
 	err = errors.Join(err, v.keepAll())
 	v.copies.close()
 	v.doomOpen()

@@ -33,6 +33,9 @@ func (f *File) commitClosed(ctx context.Context) error {
 
 // commitAs runs on the mount's time: only its end tears a commit.
 func (f *File) commitAs(ctx context.Context, closed bool) error {
+	if err := f.lostErr(); err != nil {
+		return err
+	}
 	if !f.pending() {
 		return nil
 	}
@@ -68,6 +71,11 @@ type snapshot struct {
 	opened int64          // ns
 
 	announce func(s *snapshot, marks []string) // before s is sent
+
+	cuts   uint64
+	stream *stream // the content goes up already
+	held   bool    // the stream keeps the snapshot
+	behind error   // why attributes did not follow
 }
 
 // frozen is content that does not change: a spool.Snapshot, or what a dead
@@ -81,6 +89,9 @@ type frozen interface {
 // ReadAt reads the plaintext of the snapshot. It is a sigil.ReaderAt.
 func (s *snapshot) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return s.data.ReadAt(p, off, func(off int64, p []byte) error {
+		if s.src == nil {
+			return errGone
+		}
 		n, err := s.src.ReadAt(ctx, p, off)
 		return filled(n, len(p), err)
 	})
@@ -88,12 +99,15 @@ func (s *snapshot) ReadAt(ctx context.Context, p []byte, off int64) (int, error)
 
 // freeze takes the snapshot; nil where there is nothing to commit.
 func (f *File) freeze() (*snapshot, *spool.Snapshot, error) {
+	f.gate.Lock()
+	defer f.gate.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.seq == f.done || f.gone {
 		return nil, nil, nil
 	}
 	s := &snapshot{
+		cuts: f.growth.cuts, stream: f.growth.stream,
 		path: f.path, shown: f.shown(), seq: f.seq, attr: f.attr, xat: f.xat,
 		base: f.base, src: f.src, excl: f.excl, sent: f.sent, left: f.left, opened: f.opened.UnixNano(),
 		announce: f.announce,
@@ -101,6 +115,9 @@ func (f *File) freeze() (*snapshot, *spool.Snapshot, error) {
 	f.due = Change{} // the snapshot has them all
 	data, err := f.data.Snapshot()
 	s.data = data
+	if s.stream != nil && err == nil {
+		s.stream.close()
+	}
 	return s, data, err
 }
 
@@ -114,6 +131,9 @@ func (f *File) commitHeld(ctx context.Context, closed bool) error {
 	if f.attrsOnly() {
 		return f.commitAttr(ctx)
 	}
+	if err := f.resumeStream(ctx); err != nil {
+		return err
+	}
 	s, data, err := f.freeze()
 	if err != nil {
 		return f.failed(fmt.Errorf("commit %q: %w", f.Path(), err))
@@ -121,8 +141,15 @@ func (f *File) commitHeld(ctx context.Context, closed bool) error {
 	if s == nil {
 		return nil
 	}
-	defer data.Release()
+	defer func() {
+		if !s.held {
+			data.Release()
+		}
+	}()
 	if closed && f.v.inUse(f) {
+		if s.stream != nil {
+			s.stream.reopen()
+		}
 		return nil
 	}
 	return f.commitSnapshot(ctx, s, data)
@@ -131,6 +158,7 @@ func (f *File) commitHeld(ctx context.Context, closed bool) error {
 // commitSnapshot writes and publishes s, which is of data; the path of f is
 // held.
 func (f *File) commitSnapshot(ctx context.Context, s *snapshot, data *spool.Snapshot) error {
+	defer f.v.room.begin()()
 	src, unload, err := f.v.load(ctx, s)
 	if err != nil {
 		return f.failed(fmt.Errorf("commit %q: %w", s.path, err))
@@ -139,6 +167,11 @@ func (f *File) commitSnapshot(ctx context.Context, s *snapshot, data *spool.Snap
 	s.plain = src
 	o, err := f.v.writeSnapshot(ctx, s)
 	f.doubt(s)
+	if err != nil && s.stream != nil {
+		if err = f.streamFailed(ctx, s, data, err); errors.Is(err, errGone) {
+			return err
+		}
+	}
 	if conflict(err) {
 		if linked, err := f.commitLinked(ctx, s); linked {
 			return err
@@ -187,10 +220,9 @@ func (f *File) doubt(s *snapshot) {
 // was faster.
 const maxRetries = 5
 
-// putSnapshot writes s over base.
-func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*object, error) {
-	d := draft{key: v.fileKey(s.path), attr: s.attr, xat: s.xat, src: s.plain, class: v.opt.StorageClass, above: []*object{base}}
-	d.attr.Size = s.data.Size()
+// draftOf begins the draft of s over base.
+func (v *Volume) draftOf(s *snapshot, base *object) draft {
+	d := draft{key: v.fileKey(s.path), attr: s.attr, xat: s.xat, class: v.opt.StorageClass, above: []*object{base}}
 	d.cond.IfNone = base == nil
 	if base != nil {
 		d.class, d.system, d.cond.IfMatch = base.class, base.system, base.id.ETag
@@ -198,6 +230,13 @@ func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*o
 	if isInodePath(s.path) {
 		d.rule, d.attr.Nlink = v.ruleOf(base), base.attr.Nlink
 	}
+	return d
+}
+
+// putSnapshot writes s over base.
+func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*object, error) {
+	d := v.draftOf(s, base)
+	d.src, d.attr.Size = s.plain, s.data.Size()
 	if base != nil && base == s.base {
 		d.base, d.same = s.src, s.same()
 	}
@@ -206,7 +245,10 @@ func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*o
 		marks = w.marks()
 		s.announce(s, marks)
 	}
-	o, err := v.put(ctx, d)
+	o, err := v.putStream(ctx, s, base, d)
+	if errors.Is(err, errNoStream) {
+		o, err = v.put(ctx, d)
+	}
 	if lost := (*unsettled)(nil); errors.As(err, &lost) {
 		s.sent, s.left = append(slices.Clip(s.sent), marks...), s.left || lost.left
 	}
@@ -273,6 +315,7 @@ func (f *File) committed(ctx context.Context, s *snapshot, snap *spool.Snapshot,
 	}
 	f.mu.Lock()
 	f.base, f.src = o, src // before Settle: fills come from here then
+	f.settleGrowth(s)
 	data := f.data
 	f.mu.Unlock()
 	if err := data.Settle(snap); err != nil {
@@ -282,11 +325,14 @@ func (f *File) committed(ctx context.Context, s *snapshot, snap *spool.Snapshot,
 	if s.base != nil && s.base.instruction() && s.base.id.Key == o.id.Key {
 		f.v.dropInstruction(context.WithoutCancel(ctx), o.id.Key)
 	}
+	if s.stream != nil {
+		s.stream.finished()
+	}
 	f.mu.Lock()
 	f.done, f.fail, f.excl, f.sent, f.sending, f.left, f.wait = s.seq, nil, false, nil, nil, false, retry{}
 	f.mu.Unlock()
 	f.dropNote(data)
-	return nil
+	return f.lagging(s, o)
 }
 
 // failed remembers why the file is dirty still and writes down, durably, what

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sigilfs/sigilfs/cache/spool"
@@ -23,6 +24,9 @@ type File struct {
 
 	grow    sync.Mutex // held by whoever moves the end, across a fill
 	telling sync.Mutex // held while the note is written; before mu
+
+	gate    sync.RWMutex // see enter; after grow
+	ungated atomic.Int32 // changes under way that do not hold the gate
 
 	mu    sync.Mutex // guards all below
 	path  string
@@ -48,6 +52,8 @@ type File struct {
 	writing int      // changes of the content under way
 	shut    bool     // the last close has seen all of it
 	sending []string // as sent, of the commit that is under way
+
+	growth growth
 }
 
 // holds tells whether obj is what f was made from. It needs no lock but f.mu.
@@ -142,12 +148,15 @@ func (f *File) content() *content {
 // ErrChanged.
 func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (n int, err error) {
 	f.mu.Lock()
-	data := f.data
+	data, lost := f.data, f.growth.lost
 	f.mu.Unlock()
+	if lost != nil {
+		return 0, lost
+	}
 	if data == nil {
 		return f.readBase(ctx, p, off)
 	}
-	err = f.again(func() (err error) {
+	err = f.reading(ctx, func() (err error) {
 		n, err = data.ReadAt(p, off, f.fill(ctx))
 		return err
 	})
@@ -207,6 +216,9 @@ func (f *File) again(op func() error) (err error) {
 // away since they were asked for are zeros.
 func (f *File) fill(ctx context.Context) spool.Fill {
 	return func(off int64, p []byte) error {
+		if f.absent(off, off+int64(len(p))) {
+			return errDropped
+		}
 		n, err := f.readBase(ctx, p, off)
 		switch {
 		case n == len(p):
@@ -262,14 +274,10 @@ func (f *File) writeAt(ctx context.Context, p []byte, off int64) (int, error) {
 		return 0, ErrTooLarge
 	}
 	data, err := f.overlay(ctx)
-	if err == nil {
-		err = f.begin(data)
-	}
 	if err != nil {
 		return 0, err
 	}
-	err = f.again(func() error { return data.WriteAt(p, off, f.fill(ctx)) })
-	f.changed(err == nil)
+	err = f.change(ctx, data, off, off+int64(len(p)), func() error { return data.WriteAt(p, off, f.fill(ctx)) })
 	if err != nil {
 		return 0, err
 	}
@@ -292,10 +300,10 @@ func (f *File) overlay(ctx context.Context) (*spool.File, error) {
 // overlayOver is overlay with another proof.
 func (f *File) overlayOver(prove func(*content) error) (*spool.File, error) {
 	f.mu.Lock()
-	data, src := f.data, f.src
+	data, src, lost := f.data, f.src, f.growth.lost
 	f.mu.Unlock()
-	if data != nil {
-		return data, nil
+	if data != nil || lost != nil {
+		return data, lost
 	}
 	if f.v.opt.ReadOnly {
 		return nil, ErrReadOnly
@@ -352,15 +360,10 @@ func (f *File) truncate(ctx context.Context, size int64) error {
 		}
 		return src.Verify(ctx)
 	})
-	if err == nil {
-		err = f.begin(data)
-	}
 	if err != nil {
 		return err
 	}
-	err = data.Truncate(size)
-	f.changed(err == nil)
-	return err
+	return f.shorten(ctx, data, size)
 }
 
 // AllocOptions choose what Allocate does to its range: reserve it (the zero
@@ -386,11 +389,7 @@ func (f *File) Allocate(ctx context.Context, off, n int64, o AllocOptions) error
 		return err
 	}
 	if o.PunchHole || o.ZeroRange {
-		if err := f.begin(data); err != nil {
-			return err
-		}
-		err := f.again(func() error { return data.Zero(off, n, f.fill(ctx)) })
-		f.changed(err == nil)
+		err := f.change(ctx, data, off, off+n, func() error { return data.Zero(off, n, f.fill(ctx)) })
 		if err != nil {
 			return err
 		}

@@ -138,7 +138,7 @@ func (v *Volume) Create(ctx context.Context, p string, a Attr, excl bool) (*File
 	}
 	a = v.newAttr(a, unix.S_IFREG)
 	v.touch(p)
-	f = &File{v: v, path: p, attr: a, data: data, excl: excl, opened: v.absentSince(p), seq: 1}
+	f = &File{v: v, path: p, attr: a, data: data, excl: excl, opened: v.absentSince(p), seq: 1, growth: growth{fresh: true}}
 	f.incarnation = v.newIncarnation()
 	return v.register(f), nil
 }

@@ -63,6 +63,7 @@ func (v *Volume) remove(ctx context.Context, p string) error {
 		return err
 	}
 	v.unlink(f)
+	f.stopStream(ctx, true)
 	return nil
 }
 
@@ -152,10 +153,16 @@ func (v *Volume) parked() string {
 // is, if a handle still needs it once the name has gone. unpark takes that
 // back, for when the name stays after all.
 func (v *Volume) park(ctx context.Context, f *File) (unpark func(), err error) {
+	if !v.inUse(f) {
+		return func() {}, nil
+	}
+	if err := f.bringBack(ctx); err != nil {
+		return nil, err
+	}
 	f.mu.Lock()
 	base := f.base
 	f.mu.Unlock()
-	if base == nil || !v.inUse(f) {
+	if base == nil {
 		return func() {}, nil
 	}
 	var id [16]byte

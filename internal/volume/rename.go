@@ -154,6 +154,7 @@ func (v *Volume) moveObject(ctx context.Context, src *object, from, to string, t
 	}
 	if victim != nil {
 		v.unlink(victim)
+		victim.stopStream(ctx, true)
 	}
 	// ErrChanged: another host has put a new file at from since.
 	if err := v.delete(ctx, v.fileKey(from), src.id.ETag); err != nil && !errors.Is(err, ErrChanged) {

@@ -30,6 +30,8 @@ type Volume struct {
 	maxCopy, copyPart int64 // those constants; tests make them small
 
 	loads chan struct{} // one for each commit that may hold its content in memory
+	slots chan struct{} // one for each part of a stream that may be under way
+	room  room
 
 	wake chan struct{} // work for the background
 	stop chan struct{} // closed by Close
@@ -85,6 +87,7 @@ func New(opt Options) *Volume {
 		maxCopy:      maxCopy,
 		copyPart:     copyPart,
 		loads:        make(chan struct{}, parallelLoads),
+		slots:        make(chan struct{}, parallelSlots),
 		wake:         make(chan struct{}, 1),
 		stop:         make(chan struct{}),
 		known:        map[string]*dentry{},
