@@ -160,3 +160,44 @@ func TestGatherBound(t *testing.T) {
 	clear(f.Volume.open)
 	f.mu.Unlock()
 }
+
+// TestRenameOfRecent: where a copy would have to be guarded, or asked for its
+// encryption, a small body that was just written is put under its new name.
+func TestRenameOfRecent(t *testing.T) {
+	silent := setupOf("sse-kms silent")
+	for name, tc := range map[string]struct {
+		setup *setup
+		tweak tweak
+		want  string
+	}{
+		"AWS":           {nil, nil, "copy delete"},
+		"NoConditions":  {nil, func(o *Options) { o.Capabilities.CopyConditions = false }, "put delete"},
+		"NothingEchoed": {&silent, nil, "put delete"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := mount(t, tc.setup.store(), tc.setup.on, long, gathering, func(o *Options) {
+				if tc.tweak != nil {
+					tc.tweak(o)
+				}
+			})
+			f.lists("")
+			f.put("a", "abc")
+			f.must(errOf(f.SetAttr(f.ctx, "a", mode(0o600))))
+			f.s.Reset()
+			f.rename("a", "b")
+			f.requests(tc.want)
+			f.settledAt2(tc.setup, "b")
+			f.absent("a")
+		})
+	}
+}
+
+func (f *fixture) settledAt2(s *setup, p string) {
+	f.t.Helper()
+	f.has(p, "abc")
+	other := mount(f.t, f.mem, s.on)
+	other.has(p, "abc")
+	if got := other.stat(p); got.Mode&0o777 != 0o600 {
+		f.t.Errorf("%+v", got.Attr)
+	}
+}

@@ -28,6 +28,9 @@ func (v *Volume) askListed(ctx context.Context, p string) (*dentry, error) {
 }
 
 func (v *Volume) askAs(ctx context.Context, p string) (*dentry, error) {
+	if d, err := v.askMarker(ctx, p); d != nil || err != nil {
+		return d, err
+	}
 	kind, known := v.listed(ctx, p)
 	switch {
 	case !known || kind == 0 && v.mine(p):
@@ -41,6 +44,22 @@ func (v *Volume) askAs(ctx context.Context, p string) (*dentry, error) {
 	}
 	v.vanished(p)
 	return nil, fmt.Errorf("%q: %w", p, ErrNotExist)
+}
+
+// askMarker asks for the marker alone of what was a directory with one: where it
+// is there still, so is the directory. Nil: it has to be asked otherwise.
+func (v *Volume) askMarker(ctx context.Context, p string) (*dentry, error) {
+	if d := v.recall(p); d == nil || !d.dir || d.obj == nil {
+		return nil, nil
+	}
+	o, err := v.fetch(ctx, v.dirKey(p))
+	if errors.Is(err, ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v.note(p, o, true), nil
 }
 
 // mine tells what this host shows at p whatever a listing says.

@@ -106,7 +106,7 @@ func TestListingAnswers(t *testing.T) {
 	f.stat("d/a")
 	f.requests("get")
 	f.stat("d/sub")
-	f.requests("list head")
+	f.requests("head")
 }
 
 // TestAbsenceEnds: another host's file shows within AttrTimeout, and its
@@ -346,9 +346,15 @@ func TestDirNamesBounds(t *testing.T) {
 	})
 }
 
-// remembering is a setup where everything is believed that can be.
+// remembering is a setup where everything is believed that can be, on a server
+// that does not look at the conditions of copies.
 func remembering() *setup {
-	return &setup{tweak: func(o *Options) { o.AttrTimeout, o.AttrDelay = time.Hour, time.Hour }}
+	return &setup{
+		bucket: func() *mem.Store { return mem.New(mem.Options{IgnoreCopyConditions: true}) },
+		tweak: func(o *Options) {
+			o.AttrTimeout, o.AttrDelay, o.Capabilities.CopyConditions = time.Hour, time.Hour, false
+		},
+	}
 }
 
 // TestModelRemembers: with memory, listings and attributes that wait, a volume

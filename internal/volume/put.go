@@ -105,8 +105,16 @@ func (v *Volume) send(ctx context.Context, d draft, w *stored) (*object, error) 
 	want := d.rule.want
 	opt := v.options(d, w, want)
 	opt.Tags = v.newTags(want)
+	small, err := v.recent.load(ctx, d, &w.body)
+	if err != nil {
+		return nil, err
+	}
 	got, err := v.tagging(opt, func(opt objstore.PutOptions) (objstore.Receipt, error) { return v.transmit(ctx, d, w, opt) })
-	return v.settle(ctx, d, w, want, got, err)
+	o, err := v.settle(ctx, d, w, want, got, err)
+	if err == nil {
+		v.recent.keep(o, small)
+	}
+	return o, err
 }
 
 func (v *Volume) transmit(ctx context.Context, d draft, w *stored, opt objstore.PutOptions) (objstore.Receipt, error) {
@@ -135,7 +143,7 @@ func (v *Volume) options(d draft, w *stored, want *asked) objstore.PutOptions {
 func (v *Volume) settle(ctx context.Context, d draft, w *stored, want *asked, got objstore.Receipt, err error) (*object, error) {
 	o := w.obj
 	if err != nil {
-		v.dirs.doubt(v.pathOf(d.key)) // something is there, or may be
+		v.suspect(v.pathOf(d.key)) // something is there, or may be
 		info, ours := v.recognise(ctx, o, want, err)
 		if !ours && errors.Is(err, objstore.ErrUnknown) {
 			return nil, &unsettled{err, o.mark, false}
@@ -282,7 +290,7 @@ func (v *Volume) restate(ctx context.Context, o *object, dst string, cond objsto
 		return nil, err
 	}
 	d.self = dst == o.id.Key
-	got, err := v.tagging(opt, func(opt objstore.PutOptions) (objstore.Receipt, error) { return v.copyBody(ctx, o, dst, opt) })
+	got, err := v.tagging(opt, func(opt objstore.PutOptions) (objstore.Receipt, error) { return v.relocate(ctx, o, d, want, opt) })
 	return v.settle(ctx, d, w, want, got, err)
 }
 

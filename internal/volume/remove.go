@@ -95,6 +95,7 @@ func (v *Volume) deleteFile(ctx context.Context, f *File, p string) error {
 func (v *Volume) deleteKey(ctx context.Context, p string) error {
 	key := v.fileKey(p)
 	if err := v.delete(ctx, key, ""); err != nil {
+		v.suspect(p) // it may be done
 		return err
 	}
 	if v.instructed(key) {
@@ -233,6 +234,7 @@ func (v *Volume) rmdir(ctx context.Context, p string) error {
 	}
 	if d.obj != nil {
 		if err := v.delete(ctx, v.dirKey(p), ""); err != nil {
+			v.suspect(p) // it may be done
 			return err
 		}
 	}

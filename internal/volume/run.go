@@ -25,6 +25,7 @@ type Volume struct {
 	customers []*customer // in the order in which they are tried
 	copies    *copies
 	dirs      *dirNames
+	recent    *recentBodies
 	untagged  atomic.Bool // tags are denied
 
 	maxCopy, copyPart int64 // those constants; tests make them small
@@ -104,6 +105,9 @@ func New(opt Options) *Volume {
 	}
 	v.policy = v.newPolicy(opt.Rules)
 	v.dirs = newDirNames(opt.Now, opt.AttrTimeout)
+	if opt.AttrDelay > 0 {
+		v.recent = newRecentBodies()
+	}
 	v.copies = newCopies(v, opt.ScratchDir, opt.ScratchSize)
 	return v
 }
