@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 )
@@ -29,6 +31,16 @@ type answer struct {
 
 // errBroken is an error that proves nothing about the client.
 var errBroken = errors.New("the client did not get its answer")
+
+// refusals begin the errors by which AWS's clients refuse an object, or say
+// that they do not know its format: they have one class for both.
+func refusals() []string {
+	return []string{
+		"software.amazon.encryption.s3.S3EncryptionClientException: ",
+		"java.lang.RuntimeException: javax.crypto.AEADBadTagException: ", // of a stream's end
+		"S3EncryptionClientError: ",
+	}
+}
 
 // client is one of AWS's in a process of its own.
 type client struct {
@@ -107,6 +119,8 @@ func (c *client) do(cmd command) error {
 	switch {
 	case a.Broken:
 		return fmt.Errorf("%w: %s", errBroken, a.Error)
+	case slices.ContainsFunc(refusals(), func(class string) bool { return strings.HasPrefix(a.Error, class) }):
+		return fmt.Errorf("%w: %s", errRefused, a.Error)
 	case a.Error != "":
 		return errors.New(a.Error)
 	}

@@ -2,13 +2,31 @@ package interop
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
-// A party writes and reads encrypted objects of the bucket.
+// A party writes and reads encrypted objects of the bucket. Errors of read are
+// errRefused or errUnknown, by the names that the party's own errors have;
+// every other proves nothing about it.
 type party interface {
 	write(ctx context.Context, key string, plaintext []byte, c config) error
 	read(ctx context.Context, key string, c config) ([]byte, error)
+}
+
+var (
+	errRefused = errors.New("refused") // for what is in the object, or for want of its key
+	errUnknown = errors.New("unknown") // for a format or algorithm that the reader says it does not know
+)
+
+// named gives an error the class that errors like it have, if any.
+func named(err error, classes map[error]error) error {
+	for like, class := range classes {
+		if errors.Is(err, like) {
+			return fmt.Errorf("%w: %w", class, err)
+		}
+	}
+	return err
 }
 
 // A config is how an object is written, or what its reader knows.

@@ -5,12 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
-	"fmt"
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"syscall"
 
 	"github.com/sigilfs/sigilfs/integration/daemon"
@@ -36,14 +33,15 @@ func (m mounted) write(_ context.Context, key string, plaintext []byte, _ config
 
 func (m mounted) read(_ context.Context, key string, _ config) ([]byte, error) {
 	b, err := os.ReadFile(filepath.Join(m.dir, key))
-	if err != nil && !slices.ContainsFunc(refusals(), func(e error) bool { return errors.Is(err, e) }) {
-		err = fmt.Errorf("%w: %w", errBroken, err)
-	}
-	return b, err
+	return b, named(err, map[error]error{
+		syscall.EBADMSG: errRefused, syscall.EKEYREJECTED: errRefused, // corrupt or a downgrade; another key
+		syscall.EIO: errUnknown, // which a failure would be too: counted only where it is expected
+	})
 }
 
-// refusals are for what is corrupt, under another key, or of no known version.
-func refusals() []error { return []error{syscall.EBADMSG, syscall.EKEYREJECTED, syscall.EIO} }
+// strict is where the mount's rule requires commitment and knows no instruction
+// files.
+const strict = "strict/"
 
 // prefix is where the objects of a config lie.
 func (c config) prefix() string {
@@ -93,7 +91,10 @@ func mountConfig(root string) ([]byte, error) {
 		}
 	}
 	type object = map[string]any
-	rules := []object{{"mode": "none"}}
+	rules := []object{
+		{"mode": "none"},
+		{"prefix": strict, "mode": "s3ec", "key": "aes", "s3ec-require-commitment": true},
+	}
 	for _, c := range configs() {
 		bare := c
 		bare.Context = nil

@@ -53,10 +53,11 @@ func (o ours) write(ctx context.Context, key string, plaintext []byte, c config)
 
 func (o ours) read(ctx context.Context, key string, c config) ([]byte, error) {
 	plaintext, err := o.open(ctx, key, c)
-	if err != nil && !refusal(err) {
-		err = fmt.Errorf("%w: %w", errBroken, err)
-	}
-	return plaintext, err
+	return plaintext, named(err, map[error]error{
+		objcrypt.ErrCorrupt: errRefused, objcrypt.ErrWrongKey: errRefused, objcrypt.ErrNoKey: errRefused, objcrypt.ErrDowngrade: errRefused,
+		keyring.ErrWrongKey: errRefused, // of KMS
+		objcrypt.ErrVersion: errUnknown,
+	})
 }
 
 func (o ours) open(ctx context.Context, key string, c config) ([]byte, error) {
@@ -117,16 +118,6 @@ func (o ours) master(c config) (s3ec.Key, error) {
 		return s3ec.ParseRSAKey(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}))
 	}
 	return s3ec.NewAESKey([32]byte(secret), c.Context)
-}
-
-// refusal tells the errors by which s3ec, or KMS, refuses an object.
-func refusal(err error) bool {
-	for _, is := range []error{objcrypt.ErrCorrupt, objcrypt.ErrWrongKey, objcrypt.ErrNoKey, objcrypt.ErrDowngrade, objcrypt.ErrVersion, keyring.ErrWrongKey} {
-		if errors.Is(err, is) {
-			return true
-		}
-	}
-	return false
 }
 
 // memory is a body in memory.
