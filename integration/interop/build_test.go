@@ -2,14 +2,15 @@ package interop
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"testing"
 
 	"github.com/sigilfs/sigilfs/integration/server"
 )
@@ -18,7 +19,7 @@ import (
 const cacheDir = "../../.cache"
 
 // cached gives a directory that build filled, at an earlier run if the sources
-// were the same then. Whoever builds it at the same time builds the same.
+// were the same then. One process builds while the others wait.
 func cached(name string, sources []string, build func(dir string) error) (string, error) {
 	sum, err := hash(sources)
 	if err != nil {
@@ -28,24 +29,69 @@ func cached(name string, sources []string, build func(dir string) error) (string
 	if err != nil {
 		return "", err
 	}
+	if err := os.MkdirAll(cache, 0o755); err != nil { //nolint:gosec // a build directory
+		return "", err
+	}
+	unlock, err := server.Lock(filepath.Join(cache, "interop-"+name+".lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
 	dir := filepath.Join(cache, "interop-"+name+"-"+sum)
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	if err := os.MkdirAll(cache, 0o755); err != nil { //nolint:gosec // a build directory
+	fresh := filepath.Join(cache, "interop-"+name+".new")
+	if err := os.RemoveAll(fresh); err != nil { // of a build that was killed
 		return "", err
 	}
-	fresh, err := os.MkdirTemp(cache, "interop-"+name+"-new-")
-	if err != nil {
+	if err := os.Mkdir(fresh, 0o700); err != nil {
 		return "", err
 	}
 	if err := build(fresh); err != nil {
 		return "", errors.Join(fmt.Errorf("build %s: %w", name, err), os.RemoveAll(fresh))
 	}
-	if err := os.Rename(fresh, dir); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", err
+	return dir, os.Rename(fresh, dir)
+}
+
+// A build that failed, or was killed, leaves nothing for the next one to find.
+func TestCached(t *testing.T) {
+	name := "test-" + rand.Text()
+	leftovers := func() []string {
+		found, err := filepath.Glob(filepath.Join(cacheDir, "interop-"+name+"*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
 	}
-	return dir, nil
+	t.Cleanup(func() {
+		for _, path := range leftovers() {
+			_ = os.RemoveAll(path)
+		}
+	})
+	failed := errors.New("no compiler")
+	if _, err := cached(name, nil, func(string) error { return failed }); !errors.Is(err, failed) {
+		t.Errorf("a build that failed: %v", err)
+	}
+	if found := leftovers(); len(found) != 1 { // the lock
+		t.Errorf("left behind: %q", found)
+	}
+	killed := filepath.Join(cacheDir, "interop-"+name+".new")
+	if err := os.MkdirAll(filepath.Join(killed, "half"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	build := func(dir string) error { return os.WriteFile(filepath.Join(dir, "whole"), nil, 0o600) }
+	dir, err := cached(name, nil, build)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(names) != 1 {
+		t.Errorf("%q, %v", names, err)
+	}
+	again, err := cached(name, nil, func(string) error { return failed })
+	if err != nil || again != dir || len(leftovers()) != 2 {
+		t.Errorf("%s, %v; %q", again, err, leftovers())
+	}
 }
 
 // hash is of names and contents, in the order given.

@@ -27,7 +27,7 @@ func buildMinIO(ctx context.Context) (string, error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil { //nolint:gosec // a build directory
 		return "", err
 	}
-	unlock, err := lock(filepath.Join(cache, "minio.lock"))
+	unlock, err := Lock(filepath.Join(cache, "minio.lock"))
 	if err != nil {
 		return "", err
 	}
@@ -73,8 +73,8 @@ func run(ctx context.Context, dir string, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// lock takes the file's lock, which ends with the process at the latest.
-func lock(path string) (unlock func(), err error) {
+// Lock takes the file's lock, which ends with the process at the latest.
+func Lock(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err

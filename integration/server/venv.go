@@ -25,7 +25,7 @@ func Venv(ctx context.Context, name, pins string) (string, error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil { //nolint:gosec // a build directory
 		return "", err
 	}
-	unlock, err := lock(filepath.Join(cache, name+".lock"))
+	unlock, err := Lock(filepath.Join(cache, name+".lock"))
 	if err != nil {
 		return "", err
 	}
