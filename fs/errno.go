@@ -22,7 +22,6 @@ var errnos = [...]struct {
 	{errStale, syscall.ESTALE},
 	// Of keys in the service: a key that does not exist must not look like a
 	// file that does not.
-	{volume.ErrKeyNeeded, syscall.ENOKEY},
 	{volume.ErrKeyMissing, syscall.ENOKEY},
 	{volume.ErrKeyDisabled, syscall.EKEYREJECTED},
 	{volume.ErrKeyAccess, syscall.EACCES},
@@ -51,6 +50,7 @@ var errnos = [...]struct {
 	{volume.ErrCorrupt, syscall.EBADMSG},
 	{volume.ErrDowngrade, syscall.EBADMSG},
 	{volume.ErrAccess, syscall.EACCES},
+	{volume.ErrKeyNeeded, syscall.ENOKEY}, // after ErrAccess: a bare 403 is perhaps both
 	{volume.ErrBadAuth, syscall.EACCES},
 	{volume.ErrArchived, syscall.EREMOTE},
 	{volume.ErrSpoolFull, syscall.ENOSPC},

@@ -66,6 +66,7 @@ type snapshot struct {
 	excl   bool
 	sent   []string // bodies of commits, this and earlier ones, whose outcome is unknown
 	left   bool     // a removal of the base may have been done
+	kept   *object  // what a commit wrote that is not as it should be
 	data   frozen
 	plain  sigil.ReaderAt // the content: the snapshot itself, or a copy in memory
 	opened int64          // ns
@@ -166,6 +167,7 @@ func (f *File) commitSnapshot(ctx context.Context, s *snapshot, data *spool.Snap
 	defer unload()
 	s.plain = src
 	o, err := f.v.writeSnapshot(ctx, s)
+	f.stand(s.kept)
 	f.doubt(s)
 	if err != nil && s.stream != nil {
 		if err = f.streamFailed(ctx, s, data, err); errors.Is(err, errGone) {
@@ -205,6 +207,21 @@ func (v *Volume) writeSnapshot(ctx context.Context, s *snapshot) (*object, error
 	return nil, fmt.Errorf("%q: replaced again and again: %w", s.path, ErrChanged)
 }
 
+// stand makes o, which holds what a commit wrote though it is not as it should
+// be, what f goes on from: what was unchanged is nowhere else any more.
+func (f *File) stand(o *object) {
+	if o == nil {
+		return
+	}
+	src, err := f.v.contentOf(o)
+	if err != nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.base, f.src = o, src
+}
+
 // maxSent bounds the bodies of unknown outcome that are remembered of a file.
 const maxSent = 64
 
@@ -225,7 +242,7 @@ func (v *Volume) draftOf(s *snapshot, base *object) draft {
 	d := draft{key: v.fileKey(s.path), attr: s.attr, xat: s.xat, class: v.opt.StorageClass, above: []*object{base}}
 	d.cond.IfNone = base == nil
 	if base != nil {
-		d.class, d.system, d.cond.IfMatch = base.class, base.system, base.id.ETag
+		d.class, d.system, d.cond.IfMatch = base.class, base.contentType(), base.id.ETag
 	}
 	if isInodePath(s.path) {
 		d.rule, d.attr.Nlink = v.ruleOf(base), base.attr.Nlink
@@ -238,7 +255,7 @@ func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*o
 	d := v.draftOf(s, base)
 	d.src, d.attr.Size = s.plain, s.data.Size()
 	if base != nil && base == s.base {
-		d.base, d.same = s.src, s.same()
+		d.base, d.same, d.only = s.src, s.same(), s.needsBase()
 	}
 	var marks []string
 	d.announce = func(w *stored) {
@@ -250,7 +267,7 @@ func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*o
 		o, err = v.put(ctx, d)
 	}
 	if lost := (*unsettled)(nil); errors.As(err, &lost) {
-		s.sent, s.left = append(slices.Clip(s.sent), marks...), s.left || lost.left
+		s.sent, s.left, s.kept = append(slices.Clip(s.sent), marks...), s.left || lost.left, lost.kept
 	}
 	return o, err
 }

@@ -31,7 +31,7 @@ func TestRequests(t *testing.T) {
 	f.absent("b")
 	f.requests("get list")
 	f.rename("a", "b")
-	f.requests("get list copy delete") // what is at the new name is asked
+	f.requests("list copy delete") // the new name is looked for
 	f.put("c", "x")
 	f.s.Reset()
 	f.rename("c", "b")

@@ -160,7 +160,7 @@ func TestUnconfirmedCopies(t *testing.T) {
 				if stripped := s.rules[0].Server.Confirm(o.Info.Encrypted) != nil; stripped == versioned {
 					t.Errorf("%v", o.Info.Encrypted)
 				}
-				if !versioned && said(hook, logrus.ErrorLevel, "no longer encrypted") != 1 {
+				if !versioned && said(hook, logrus.ErrorLevel, "not encrypted as it should be") != 1 {
 					t.Error("nothing in the log")
 				}
 				f.put("b", "bb")

@@ -130,18 +130,20 @@ func (c *content) fetch(ctx context.Context, off int64, p []byte) (n int, err er
 
 // stream gives w the whole body as stored.
 func (c *content) stream(ctx context.Context, w io.Writer) error {
-	return c.located(ctx, func(id objstore.ID) error {
-		_, _, body, err := c.v.opt.Store.Get(ctx, id, objstore.Range{})
-		if err != nil {
-			return err
-		}
-		defer body.Close()
-		n, err := io.Copy(w, body)
-		if err == nil && n != c.obj.length {
-			err = io.ErrUnexpectedEOF
-		}
+	var body io.ReadCloser
+	err := c.located(ctx, func(id objstore.ID) (err error) {
+		_, _, body, err = c.v.opt.Store.Get(ctx, id, objstore.Range{})
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	n, err := io.Copy(w, body)
+	if err == nil && n != c.obj.length {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // located runs get on this very body. Where the key holds another ETag but

@@ -28,6 +28,9 @@ type copies struct {
 	end   bool          // close has begun
 }
 
+// maxIdle bounds the copies that nobody reads: each is an open file.
+const maxIdle = 64
+
 // localCopy is one of them. room, file, text and err are set before ready is
 // closed.
 type localCopy struct {
@@ -101,6 +104,9 @@ func (k *copies) put(l *localCopy) {
 		return
 	case k.all[l.body] == l && !k.end:
 		k.idle = append(k.idle, l)
+		if len(k.idle) > maxIdle {
+			k.evict()
+		}
 		k.wake()
 	default:
 		k.free(l)

@@ -91,7 +91,7 @@ func TestFetchedOnce(t *testing.T) {
 	f.must(errOf(f.SetAttr(f.ctx, "a", Change{Mode: ptr[uint32](0o600)})))
 	f.rename("a", "b")
 	f.reads(file, text)
-	f.requests("copy get list copy delete") // the look at b
+	f.requests("copy list copy delete") // the look for b
 	f.write(file, "more", 0)
 	f.must(file.Commit(f.ctx))
 	f.requests("put")

@@ -219,14 +219,10 @@ func TestRenameUnderFreshKey(t *testing.T) {
 	}
 }
 
-// TestRenameUnsealedVolume: without a sealed journal no tree goes between rules;
-// single files do.
-func TestRenameUnsealedVolume(t *testing.T) {
-	f := mount(t, awsBucket(), func(o *Options) {
-		world(o)
-		o.Rules = slices.DeleteFunc(o.Rules, func(r Rule) bool { return r.Keys != nil })
-		o.Rules = append(o.Rules, Rule{Mode: "none"})
-	})
+// TestRenameWithoutState: who remembers nothing moves no tree between rules;
+// single files he does.
+func TestRenameWithoutState(t *testing.T) {
+	f := mount(t, awsBucket(), func(o *Options) { world(o); o.Moves = nil })
 	f.put("none/d/x", "1")
 	f.put("kms/d/x", "2")
 	wants(t, f.Rename(f.ctx, "none/d", "kms/e", false), ErrCrossing)

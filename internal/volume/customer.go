@@ -169,17 +169,17 @@ func (v *Volume) remembers(key string, c *customer) {
 }
 
 // tagged gives the key ID in the object's tags; "" where there is none, or tags
-// are not told.
+// are not told: the keys are tried then.
 func (s *search) tagged(ctx context.Context) (string, error) {
 	tagger, ok := s.v.opt.Store.(objstore.Tagger)
 	if !ok || !s.needed {
 		return "", nil
 	}
 	tags, err := tagger.Tags(ctx, objstore.ID{Key: s.key})
-	if errors.Is(err, ErrAccess) || errors.Is(err, ErrUnsupported) {
-		return "", nil
+	if err != nil {
+		return "", ctx.Err()
 	}
-	return tags[sse.KeyTag], err
+	return tags[sse.KeyTag], nil
 }
 
 // failed says why no key opened the object.
@@ -214,7 +214,10 @@ func (v *Volume) movedTags(ctx context.Context, o *object, want *asked) (map[str
 	tags := map[string]string{}
 	if tagger, ok := v.opt.Store.(objstore.Tagger); ok && o.tags > 0 {
 		old, err := tagger.Tags(ctx, o.id)
-		if err != nil && !errors.Is(err, ErrAccess) && !errors.Is(err, ErrUnsupported) {
+		if errors.Is(err, ErrAccess) || errors.Is(err, ErrUnsupported) {
+			return nil, nil // a stale key ID costs requests, the others would be lost
+		}
+		if err != nil {
 			return nil, err
 		}
 		maps.Copy(tags, old)

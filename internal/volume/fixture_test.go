@@ -109,7 +109,7 @@ func mountIdle(t testing.TB, m *mem.Store, tweaks ...tweak) *fixture {
 	c := cache.New(cache.Options{Bytes: 4 << 20, BlockSize: 64 << 10, ReadAhead: -1})
 	k := &fakeKeys{epochs: []sigil.Epoch{epoch(1)}}
 	opt := Options{
-		Store: s, Keys: k, Rules: []Rule{{Mode: "client", Keys: k}}, ScratchDir: os.TempDir(), Cache: c, Log: silentLog(), Host: "here", AttrTimeout: -1, AttrDelay: -1,
+		Moves: movesOf(m), Store: s, Keys: k, Rules: []Rule{{Mode: "client", Keys: k}}, ScratchDir: os.TempDir(), Cache: c, Log: silentLog(), Host: "here", AttrTimeout: -1, AttrDelay: -1,
 		Capabilities: objstore.Capabilities{PutConditions: true, UploadConditions: true, CopyConditions: true, DeleteConditions: true, CopyParts: true},
 	}
 	for _, tw := range tweaks {

@@ -55,7 +55,15 @@ func (v *Volume) begin(ctx context.Context, from, to string) (*journal, error) {
 		v.condemn(key)
 		v.wakeUp()
 	}
-	return j, err
+	if err != nil {
+		return nil, err
+	}
+	if err := v.vouch(j); err != nil {
+		v.condemn(key)
+		v.wakeUp()
+		return nil, err
+	}
+	return j, nil
 }
 
 func (v *Volume) writeJournal(ctx context.Context, j *journal, key string, cond objstore.Condition) error {
@@ -129,7 +137,9 @@ func (v *Volume) run(ctx context.Context, j *journal) error {
 		}
 		j.undone = true
 	}
-	if derr := v.delete(ctx, j.obj.id.Key, ""); derr != nil {
+	derr := v.delete(ctx, j.obj.id.Key, "")
+	v.concluded(j)
+	if derr != nil {
 		v.opt.Log.WithField("journal", j.obj.id.Key).WithError(derr).Warn("journal of a finished directory rename could not be removed yet")
 		v.condemn(j.obj.id.Key)
 		v.wakeUp()
@@ -157,6 +167,7 @@ func (v *Volume) keepBeating(ctx context.Context, j *journal, cancel context.Can
 // and those that another host has not renewed for silence. One that cannot be
 // completed is reported and left for the next mount.
 func (v *Volume) resumeMoves(ctx context.Context) error {
+	there := map[string]bool{}
 	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: v.journalDir()}) {
 		if err != nil {
 			return err
@@ -167,7 +178,8 @@ func (v *Volume) resumeMoves(ctx context.Context) error {
 			log.WithError(err).Error("journal of an unfinished directory rename does not open")
 			continue
 		}
-		if j.Host != v.opt.Host && v.opt.Now().Sub(e.Modified) < silence {
+		there[j.id()] = true
+		if !v.ours(j) || j.Host != v.opt.Host && v.opt.Now().Sub(e.Modified) < silence {
 			continue
 		}
 		log = log.WithField("from", j.From).WithField("to", j.To)
@@ -175,13 +187,17 @@ func (v *Volume) resumeMoves(ctx context.Context) error {
 			log.WithError(err).Error("unfinished directory rename could not be completed")
 			continue
 		}
+		delete(there, j.id())
 		log.Info("unfinished directory rename completed")
 	}
-	return nil
+	if v.opt.Moves == nil {
+		return nil
+	}
+	return v.opt.Moves.Retain(there)
 }
 
 func (v *Volume) resume(ctx context.Context, j *journal) error {
-	if err := v.checkRules(j.From, j.To); err != nil {
+	if err := v.vouched(j); err != nil {
 		return err
 	}
 	j.resumed = true

@@ -238,8 +238,17 @@ func (v *Volume) keyID(o *object) string {
 	if f, ok := o.form.(*sealedForm); ok {
 		return strings.Join(v.opt.Keys.KeyIDs(f.header.Epoch), ",")
 	}
-	if c := v.customerOf(o.id.Encryption); c != nil {
+	if c := v.customerOf(o.id.Encryption); c != nil && o.state.Algorithm == sse.SSEC {
 		return c.id
 	}
 	return o.state.KMSKeyID
+}
+
+// contentType is what of S3's own metadata stays when the content is replaced:
+// an encoding or a caching rule speaks of the old one.
+func (o *object) contentType() map[string]string {
+	if t := o.system["content-type"]; t != "" {
+		return map[string]string{"content-type": t}
+	}
+	return nil
 }

@@ -19,10 +19,8 @@ func (s sealedScheme) patch(ctx context.Context, v *Volume, d draft, epoch sigil
 		return nil, nil
 	}
 	f := d.base.obj.form.(*sealedForm)
-	for _, id := range []sigil.EpochID{f.rec.SealEpoch, f.header.Epoch} {
-		if ok, err := s.keys.MayKeep(ctx, d.base.obj.id.Key, id); err != nil || !ok {
-			return nil, err // nil: former holders of the data key must not read what comes now
-		}
+	if ok, err := f.mayKeep(ctx, s.keys, d.base.obj); err != nil || !ok {
+		return nil, err // nil: former holders of the data key must not read what comes now
 	}
 	rec := f.rec.Clone()
 	d.describe(v, rec)

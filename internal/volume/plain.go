@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"mime"
 	"strings"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
@@ -158,11 +159,33 @@ func (d draft) metadata(old map[string]string) (map[string]string, error) {
 		Mtime: &d.attr.Mtime, Ctime: &d.attr.Ctime, Xattrs: d.xat,
 	}
 	md := attrmeta.Merge(old, a)
+	for name, value := range md {
+		md[name] = printable(value)
+	}
 	md[metaMark] = d.mark
-	if err := objstore.CheckMetadata(md); err != nil {
+	err := objstore.CheckMetadata(md)
+	for _, dispensable := range []string{metaMark, "ctime"} { // where others have taken the space
+		if err == nil {
+			break
+		}
+		delete(md, dispensable)
+		err = objstore.CheckMetadata(md)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", d.key, ErrXattrs, err)
 	}
 	return md, nil
+}
+
+// printable gives what others wrote as a header can hold it: as S3 itself tells
+// it (RFC 2047).
+func printable(value string) string {
+	for i := range len(value) {
+		if value[i] < ' ' || value[i] > '~' {
+			return mime.BEncoding.Encode("UTF-8", value)
+		}
+	}
+	return value
 }
 
 // maxPlain is the largest object that S3 takes, in bytes.

@@ -84,7 +84,7 @@ func TestMixedBucket(t *testing.T) {
 }
 
 // TestAttributesTakeNoEncryptionAway: a chmod gives an object what the rule has,
-// but never less than it had.
+// but nothing less, and nothing of another kind, than it had.
 func TestAttributesTakeNoEncryptionAway(t *testing.T) {
 	arn := func(id string) *sse.Mode { return need(sse.KMS(mem.KeyHome+"key/"+id, nil, nil)) }
 	k := &fakeKeys{}
@@ -104,11 +104,11 @@ func TestAttributesTakeNoEncryptionAway(t *testing.T) {
 			"none": sse.S3(), "s3ec": sse.S3(), "sse-kms-customer": arn(kmsKey), "sse-c": ssecMode('a'),
 		}},
 		"SSEKMS": {Rule{Mode: "sse-kms", Server: arn(kmsOther)}, map[string]*sse.Mode{
-			"none": arn(kmsOther), "sse-s3": arn(kmsOther), "sse-kms": arn(kmsOther), "sse-kms-customer": arn(kmsOther), "sse-c": arn(kmsOther),
+			"none": arn(kmsOther), "sse-s3": arn(kmsOther), "sse-kms": arn(kmsOther), "sse-kms-customer": arn(kmsOther), "sse-c": ssecMode('a'),
 			"dsse-kms": need(sse.DSSE(kmsKey, nil)),
 		}},
 		"SSEC": {Rule{Mode: "sse-c", Server: ssecMode('b')}, map[string]*sse.Mode{
-			"none": ssecMode('b'), "sse-c": ssecMode('b'), "sse-kms": ssecMode('b'), "dsse-kms": need(sse.DSSE(kmsKey, nil)),
+			"none": ssecMode('b'), "sse-c": ssecMode('b'), "sse-kms": arn(mem.ManagedKey), "dsse-kms": need(sse.DSSE(kmsKey, nil)),
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

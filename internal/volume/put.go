@@ -2,6 +2,7 @@ package volume
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -43,9 +44,9 @@ type draft struct {
 
 	inode sigil.Generation // what a hard-link name points to
 
-	self bool // a copy of an object over itself
-
 	announce func(*stored) // before it is sent; nil: nobody needs to know
+	self     bool          // a copy of an object over itself
+	only     bool          // once the base is replaced, the content is in the new object only
 }
 
 func (d draft) isDir() bool { return strings.HasSuffix(d.key, "/") }
@@ -146,7 +147,7 @@ func (v *Volume) settle(ctx context.Context, d draft, w *stored, want *asked, go
 		v.suspect(v.pathOf(d.key)) // something is there, or may be
 		info, ours := v.recognise(ctx, o, want, err)
 		if !ours && errors.Is(err, objstore.ErrUnknown) {
-			return nil, &unsettled{err, o.mark, false}
+			return nil, &unsettled{error: err, mark: o.mark}
 		}
 		if !ours {
 			return nil, err
@@ -154,13 +155,11 @@ func (v *Volume) settle(ctx context.Context, d draft, w *stored, want *asked, go
 		got = objstore.Receipt{ID: info.ID, Encrypted: info.Encrypted}
 	}
 	o.id, o.seen = got.ID, v.opt.Now()
+	o.body = cmp.Or(o.body, bodyOf(o.id))
 	if err := v.confirm(ctx, d, o, want, got); errors.Is(err, objstore.ErrUnknown) {
-		return nil, &unsettled{err, o.mark, false}
+		return nil, &unsettled{error: err, mark: o.mark}
 	} else if err != nil {
 		return nil, err
-	}
-	if o.body == "" {
-		o.body = bodyOf(o.id)
 	}
 	if len(v.customers) > 0 && !v.own(o.id.Key) {
 		v.remembers(o.id.Key, v.customerOf(o.id.Encryption))
@@ -171,8 +170,9 @@ func (v *Volume) settle(ctx context.Context, d draft, w *stored, want *asked, go
 // unsettled is the failure of a write that may yet show as done.
 type unsettled struct {
 	error
-	mark string // of what was written
-	left bool   // it was taken back, and what was there before is gone
+	mark string  // of what was written
+	left bool    // it was taken back, and what was there before is gone
+	kept *object // it is there, but not as it should be
 }
 
 func (u *unsettled) Unwrap() error { return u.error }

@@ -48,7 +48,7 @@ func (v *Volume) remove(ctx context.Context, p string) error {
 			return v.removeName(ctx, p, d)
 		}
 		if f == nil || !f.refresh(d.obj) { // another host's version
-			return v.deleteKey(ctx, p)
+			return v.deleteKey(ctx, p, d.obj)
 		}
 	}
 	unpark, err := v.park(ctx, f)
@@ -72,10 +72,10 @@ func (v *Volume) remove(ctx context.Context, p string) error {
 // commit of unknown outcome left.
 func (v *Volume) deleteFile(ctx context.Context, f *File, p string) error {
 	f.mu.Lock()
-	unborn, sent := f.base == nil, f.sent
+	base, sent := f.base, f.sent
 	f.mu.Unlock()
-	if !unborn {
-		return v.deleteKey(ctx, p)
+	if base != nil {
+		return v.deleteKey(ctx, p, base)
 	}
 	if len(sent) == 0 {
 		return nil
@@ -87,18 +87,19 @@ func (v *Volume) deleteFile(ctx context.Context, f *File, p string) error {
 	case err != nil:
 		return err
 	case slices.Contains(sent, o.mark):
-		return v.deleteKey(ctx, p)
+		return v.deleteKey(ctx, p, o)
 	}
 	return nil
 }
 
-func (v *Volume) deleteKey(ctx context.Context, p string) error {
+// deleteKey removes what o is at p, with its instruction file.
+func (v *Volume) deleteKey(ctx context.Context, p string, o *object) error {
 	key := v.fileKey(p)
 	if err := v.delete(ctx, key, ""); err != nil {
 		v.suspect(p) // it may be done
 		return err
 	}
-	if v.instructed(key) {
+	if o.instruction() {
 		v.dropInstruction(ctx, key)
 	}
 	v.forget(p)

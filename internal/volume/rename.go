@@ -146,7 +146,7 @@ func (v *Volume) moveObject(ctx context.Context, src *object, from, to string, t
 	}
 	moved, err = v.copyFile(ctx, src, v.fileKey(to), cond, target, c)
 	if err != nil {
-		unpark()
+		v.spare(victim, unpark, err)
 		if errors.Is(err, ErrNotExist) {
 			v.forget(from)
 		}
@@ -157,7 +157,7 @@ func (v *Volume) moveObject(ctx context.Context, src *object, from, to string, t
 		victim.stopStream(ctx, true)
 	}
 	// ErrChanged: another host has put a new file at from since.
-	if err := v.delete(ctx, v.fileKey(from), src.id.ETag); err != nil && !errors.Is(err, ErrChanged) {
+	if err := v.deleteMoved(ctx, src, moved); err != nil && !errors.Is(err, ErrChanged) {
 		v.forget(to)
 		return nil, fmt.Errorf("copied, but the old name could not be removed: %w", err)
 	}
@@ -173,6 +173,31 @@ func (v *Volume) moveObject(ctx context.Context, src *object, from, to string, t
 		v.dropInstruction(ctx, target.id.Key)
 	}
 	return moved, nil
+}
+
+// spare gives a target of a rename that failed its name back, unless it may be
+// gone: then whoever has it open needs the body that was parked.
+func (v *Volume) spare(victim *File, unpark func(), err error) {
+	lost := (*unsettled)(nil)
+	switch {
+	case victim != nil && errors.As(err, &lost) && lost.left:
+		v.unlink(victim)
+	case errors.Is(err, objstore.ErrUnknown):
+	default:
+		unpark()
+	}
+}
+
+// deleteMoved removes what was copied to moved. Through this host that takes
+// long: where the server does not honour the condition, the source is looked at
+// again.
+func (v *Volume) deleteMoved(ctx context.Context, src, moved *object) error {
+	if src.body != moved.body {
+		if err := v.guard(ctx, v.opt.Capabilities.DeleteConditions, src.id.Key, objstore.Condition{IfMatch: src.id.ETag}); err != nil {
+			return err
+		}
+	}
+	return v.delete(ctx, src.id.Key, src.id.ETag)
 }
 
 // copyFile copies src to dst, over target, with the attributes that c changes,

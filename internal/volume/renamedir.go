@@ -38,7 +38,7 @@ func (v *Volume) renameDir(ctx context.Context, from, to string, noReplace bool)
 	if err := v.settleUnder(ctx, from); err != nil {
 		return err
 	}
-	if err := v.checkRules(v.dirKey(from), v.dirKey(to)); err != nil {
+	if err := v.mayMove(v.dirKey(from), v.dirKey(to)); err != nil {
 		return err
 	}
 	if err := v.checkMove(ctx, from, to); err != nil {
@@ -132,17 +132,6 @@ func (v *Volume) settleUnder(ctx context.Context, dir string) error {
 		}
 	}
 	return nil
-}
-
-// checkRules refuses a directory rename that would encrypt anything in another
-// way where its journal is not sealed: whoever can write to the bucket could
-// plant one, and have this host move what is encrypted to where it is not.
-func (v *Volume) checkRules(from, to string) error {
-	p := v.policy
-	if p.internal.Keys != nil || p.of(from) == p.of(to) && !p.spans(from) && !p.spans(to) {
-		return nil
-	}
-	return fmt.Errorf("%s and %s are under several rules, and the volume itself is not sealed: %w", from, to, ErrCrossing)
 }
 
 // checkMove refuses, before anything is touched, a rename over the limit, and

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -143,25 +144,44 @@ func (f *sealedForm) keySet(ctx context.Context, v *Volume, o *object, d draft) 
 	from, to := v.ruleOf(o), d.rule
 	switch {
 	case from == to && to.Keys == nil: // sealed all the same, and stays so
-		if v.policy.internal.Keys == nil {
-			return nil, fmt.Errorf("%s: the policy has no key to seal with: %w", d.key, ErrNoKey)
-		}
-		return v.policy.internal.Keys, nil
+		return f.ownKeys(ctx, v, o)
 	case from == to:
 		return to.Keys, nil
 	case to.Keys == nil:
 		return nil, errAnew
 	}
-	for _, id := range []sigil.EpochID{f.rec.SealEpoch, f.header.Epoch} {
-		ok, err := to.Keys.MayKeep(ctx, o.id.Key, id)
-		if err != nil {
-			return nil, fmt.Errorf("%s: epoch %s: %w", o.id.Key, id, err)
-		}
-		if !ok {
-			return nil, errAnew
-		}
+	if ok, err := f.mayKeep(ctx, to.Keys, o); err != nil || !ok {
+		return nil, cmp.Or(err, errAnew)
 	}
 	return to.Keys, nil
+}
+
+// ownKeys is the volume's key set, for an object whose rule has none: only if
+// it is for those alone that could read the object already.
+func (f *sealedForm) ownKeys(ctx context.Context, v *Volume, o *object) (KeySet, error) {
+	keys := v.policy.internal.Keys
+	if keys == nil {
+		return nil, fmt.Errorf("%s: the policy has no key to seal with: %w", o.id.Key, ErrNoKey)
+	}
+	ok, err := f.mayKeep(ctx, keys, o)
+	if err == nil && !ok {
+		err = fmt.Errorf("%s: sealed for other keys than the volume's: %w", o.id.Key, ErrNoKey)
+	}
+	return keys, err
+}
+
+// mayKeep tells whether the data key may go on under keys.
+func (f *sealedForm) mayKeep(ctx context.Context, keys KeySet, o *object) (bool, error) {
+	for _, id := range []sigil.EpochID{f.rec.SealEpoch, f.header.Epoch} {
+		ok, err := keys.MayKeep(ctx, o.id.Key, id)
+		if err != nil {
+			return false, fmt.Errorf("%s: epoch %s: %w", o.id.Key, id, err)
+		}
+		if !ok {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 func (sealedScheme) limit() int64 { return sigil.MaxSize }

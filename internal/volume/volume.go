@@ -127,6 +127,10 @@ type Options struct {
 	Customers []*sse.Mode // of SSE-C, beside those of Rules
 	KeyMemory KeyMemory   // of SSE-C; nil remembers nothing
 
+	// Moves remembers directory renames between rules; nil: there are none,
+	// ErrCrossing.
+	Moves MoveMemory
+
 	// ScratchDir is where bodies that must be verified whole are held, sealed,
 	// and ScratchSize the most that they take there, in bytes: 0 is 1 GiB.
 	ScratchDir  string
