@@ -182,6 +182,13 @@ func (m *mounting) newVolume() error {
 	if m.memory != nil {
 		opt.KeyMemory = m.memory
 	}
+	if m.state != nil && !m.set.readOnly {
+		moves, err := m.state.Moves()
+		if err != nil {
+			return systemError("%w", err)
+		}
+		opt.Moves = moves
+	}
 	if opt.ScratchDir, opt.ScratchSize, err = m.scratch(); err != nil {
 		return systemError("%w", err)
 	}
