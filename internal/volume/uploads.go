@@ -2,12 +2,13 @@ package volume
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 )
@@ -15,17 +16,20 @@ import (
 // uploading says that a multipart upload is under way. It lies, sealed, under
 // .sigil/uploads/HOST/ of the volume root from before the first part until the
 // upload is completed or aborted: the parts of one that nobody ends stay, unseen
-// by every listing, and are paid for.
+// by every listing, and are paid for. It is written anew, with the newest part,
+// every heartbeat that parts come.
 type uploading struct {
 	Version int    `json:"version"`
 	Key     string `json:"key"`
 	Upload  string `json:"upload"`
+	Part    int    `json:"part,omitempty"` // the newest; 0 for none
 }
 
 // uploadsDir is where the uploads of this host are recorded.
-func (v *Volume) uploadsDir() string {
-	return v.opt.Root + hidden + "/uploads/" + url.PathEscape(v.opt.Host) + "/"
-}
+func (v *Volume) uploadsDir() string { return v.allUploads() + url.PathEscape(v.opt.Host) + "/" }
+
+// allUploads is where those of all hosts are.
+func (v *Volume) allUploads() string { return v.opt.Root + hidden + "/uploads/" }
 
 // upload is a multipart upload that is recorded.
 type upload struct {
@@ -33,6 +37,10 @@ type upload struct {
 	v      *Volume
 	key    string
 	record string // key of its record; "" where the store could not take it up again
+
+	mu     sync.Mutex // guards what follows
+	newest int        // part
+	told   time.Time  // when the record was written
 }
 
 // beginUpload begins an upload to key and records it. Whoever gets one ends it
@@ -46,20 +54,18 @@ func (v *Volume) beginUpload(ctx context.Context, key string, opt objstore.PutOp
 	if _, ok := v.opt.Store.(objstore.Resumer); !ok {
 		return u, nil
 	}
-	if err := u.writeRecord(ctx); err != nil {
+	u.record, u.told = v.uploadsDir()+newMark(), v.opt.Now()
+	if err := u.writeRecord(ctx, 0); err != nil {
 		return nil, u.giveUp(ctx, fmt.Errorf("record of an upload: %w", err))
 	}
 	return u, nil
 }
 
-func (u *upload) writeRecord(ctx context.Context) error {
-	b, err := json.Marshal(uploading{Version: 1, Key: u.key, Upload: u.UploadID()})
+func (u *upload) writeRecord(ctx context.Context, part int) error {
+	b, err := json.Marshal(uploading{Version: 1, Key: u.key, Upload: u.UploadID(), Part: part})
 	if err != nil {
 		panic(err) // plain data
 	}
-	var id [16]byte
-	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
-	u.record = u.v.uploadsDir() + hex.EncodeToString(id[:])
 	_, err = u.v.putOwn(ctx, draft{key: u.record}, b)
 	return err
 }
@@ -102,16 +108,21 @@ func (u *upload) erase(ctx context.Context) {
 	}
 }
 
-// abortUploads ends what a process of this host which died was uploading. What
-// cannot be ended now is reported and left for the next mount.
+// abortUploads ends what a process of this host which died was uploading, and
+// what another host was that has been silent for long. What cannot be ended now
+// is reported and left for the next mount.
 func (v *Volume) abortUploads(ctx context.Context) error {
 	store, ok := v.opt.Store.(objstore.Resumer)
 	if !ok {
 		return nil
 	}
-	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: v.uploadsDir()}) {
+	age := v.ages()
+	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: v.allUploads()}) {
 		if err != nil {
 			return err
+		}
+		if !strings.HasPrefix(e.Key, v.uploadsDir()) && !age.silent(ctx, e.Modified) {
+			continue
 		}
 		if err := v.abortUpload(ctx, store, e.Key); err != nil {
 			v.opt.Log.WithField("key", e.Key).WithError(err).Warn("upload of an earlier process could not be aborted")

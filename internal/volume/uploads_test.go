@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
@@ -45,6 +46,38 @@ func TestCrashedUploads(t *testing.T) {
 				again.noLeftovers()
 			}
 		}
+	}
+}
+
+// TestSilentUploads: an upload of another host is aborted when nothing has been
+// heard of it for seven days by the clock of the store, whatever the own one
+// says.
+func TestSilentUploads(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		passes, wrong time.Duration
+		beats         bool
+		aborted       bool
+	}{
+		{"a day", 24 * time.Hour, 0, false, false},
+		{"eight days", 8 * 24 * time.Hour, 0, false, true},
+		{"eight days with a part", 8 * 24 * time.Hour, 0, true, false},
+		{"a clock that is wrong", 24 * time.Hour, 30 * 24 * time.Hour, false, false},
+	} {
+		clock := newClock()
+		m := memAt(clock)
+		f := mount(t, m, host("there"), func(o *Options) { o.Now = clock.now })
+		up, err := f.beginUpload(f.ctx, "a", objstore.PutOptions{})
+		f.must(err)
+		clock.pass(c.passes)
+		if c.beats {
+			f.must(up.Part(f.ctx, 3, strings.NewReader("x"), 1))
+		}
+		mount(t, m, func(o *Options) { o.Now = func() time.Time { return clock.now().Add(c.wrong) } })
+		if aborted := len(m.Uploads()) == 0; aborted != c.aborted {
+			t.Errorf("%s: aborted %v", c.name, aborted)
+		}
+		_ = up.giveUp(f.ctx, nil)
 	}
 }
 
