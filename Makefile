@@ -13,7 +13,7 @@ FUZZTIME ?= 5
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOFUMPT  := go run mvdan.cc/gofumpt@v0.12.0
 
-.PHONY: build demo test setup unit fuzz integration interop lint clean
+.PHONY: build demo test test-full setup unit fuzz integration interop lint clean
 
 build: bin/sigilfs
 
@@ -26,6 +26,10 @@ demo: bin/sigilfs
 	cd integration && SIGILFS_BIN=$(CURDIR)/bin/sigilfs go run ./demo $(if $(ONCE),-once)
 
 test: setup unit fuzz integration interop
+
+# What takes too long for every change: large files in full size.
+test-full: bin/sigilfs
+	cd integration && SIGILFS_FULL=1 SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -count=1 -timeout 30m -v -run 'TestStreamInBoundedMemory' .
 
 # Debian packages that the tests drive: restic, borg, fio and their like.
 setup:
