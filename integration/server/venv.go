@@ -13,7 +13,7 @@ import (
 )
 
 // Venv gives a Python virtual environment with the packages that pins names in
-// pip's form, each with its exact version. It lies in .cache of the repository,
+// pip's form, each with its exact version and the hashes of its files. It lies in .cache of the repository,
 // named by name and what is pinned, and a lock on that directory lets one
 // process make it while the others wait.
 func Venv(ctx context.Context, name, pins string) (string, error) {
@@ -55,7 +55,7 @@ func makeVenv(ctx context.Context, venv, pins string) error {
 	if err := tool(ctx, python, "-m", "venv", "--clear", venv); err != nil {
 		return err
 	}
-	return tool(ctx, filepath.Join(venv, "bin", "pip"), "install", "-q", "--no-input", "--disable-pip-version-check", "--no-deps", "-r", file)
+	return tool(ctx, filepath.Join(venv, "bin", "pip"), "install", "-q", "--no-input", "--disable-pip-version-check", "--no-deps", "--require-hashes", "-r", file)
 }
 
 // tool runs a program to its end, and shows what it said if it fails.
