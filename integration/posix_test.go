@@ -12,8 +12,6 @@ import (
 
 // Cases that are left out, and why.
 var posixSkips = map[string]string{
-	"Link":                "hard links are not there yet",
-	"LinkUnlinkRename":    "hard links are not there yet",
 	"FcntlFlockLocksFile": "go-fuse skips it too: POSIX locks of one process never conflict, on any filesystem whose locks the kernel keeps",
 }
 
