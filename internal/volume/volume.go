@@ -24,7 +24,7 @@
 // # Locks
 //
 // File.grow → names (the paths that an operation moves, makes, commits or asks
-// for: nameLocks) → Volume.mu → File.mu → spool. The first two are held across
+// for, and then at most one inode's: nameLocks) → Volume.mu → File.mu → spool. The first two are held across
 // the network, the others never.
 package volume
 
