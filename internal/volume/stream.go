@@ -46,7 +46,7 @@ var errDropped = errors.New("content was uploaded and is not here any more")
 var errGone = errors.New("what was uploaded of the file is gone")
 
 // stream is the upload of one file while it is written. Its lock comes after
-// File.gate and before the spool's; File.mu is not held with it.
+// File.gate and File.mu, and before the spool's.
 type stream struct {
 	f     *File
 	v     *Volume
@@ -229,7 +229,7 @@ func (st *stream) begin(ctx context.Context) {
 		}
 		return
 	}
-	st.v.opt.Log.WithField("path", st.path).WithError(err).Debug("file is not uploaded while it is written")
+	st.v.opt.Log.WithField("path", st.path).WithError(err).Warn("a file that is being written cannot be uploaded yet")
 	f := st.f
 	f.mu.Lock()
 	f.growth.pause.later(f.v.opt.Now())

@@ -12,6 +12,7 @@ import (
 	"github.com/sigilfs/sigilfs/cache/spool"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
+	"github.com/sigilfs/sigilfs/internal/objstore/mem"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 )
 
@@ -322,6 +323,39 @@ func TestStreamOverwrites(t *testing.T) {
 	file := f.began("a", text)
 	flown(file)
 	mount(t, f.mem, host("there")).put("a", "theirs")
+	f.must(file.Commit(f.ctx))
+	file.Release()
+	f.has("a", text)
+	f.noLeftovers()
+}
+
+// TestStreamIsNotEncrypted: a server that does not encrypt gets no part, and
+// what is here stays.
+func TestStreamIsNotEncrypted(t *testing.T) {
+	s := setupOf("sse-s3")
+	f := mount(t, mem.New(mem.Options{IgnoreEncryption: true}), s.on, spoolOf(t, 40))
+	text := noise(90*mib, 4)
+	file, err := f.Create(f.ctx, "a", Attr{Mode: 0o644}, false)
+	f.must(err)
+	wants(t, f.tryWriteOn(file, text, 0), ErrSpoolFull)
+	wants(t, file.Commit(f.ctx), ErrNotEncrypted)
+	f.reads(file, text[:file.Info().Size])
+	file.Release()
+	if n := f.s.Counts().Requests[faulty.Part]; n != 0 || len(f.mem.Uploads()) != 0 {
+		t.Errorf("%d parts were sent", n)
+	}
+}
+
+// TestStreamIsAborted: an upload that somebody has aborted is sent anew, as
+// long as all of it is here.
+func TestStreamIsAborted(t *testing.T) {
+	f := mount(t, bucket())
+	text := noise(60*mib, 4)
+	file := f.began("a", text)
+	flown(file)
+	for id, key := range f.mem.Uploads() {
+		f.must(f.mem.Resume(key, id).Abort(f.ctx))
+	}
 	f.must(file.Commit(f.ctx))
 	file.Release()
 	f.has("a", text)

@@ -89,16 +89,31 @@ func (st *stream) finish(ctx context.Context, s *snapshot, base *object, d draft
 	st.ending.Lock()
 	defer st.ending.Unlock()
 	st.flights.Wait()
-	if st.err != nil || st.path != s.path && !st.isDropped() {
-		st.abort(ctx)
-		s.stream = nil
-		return nil, errNoStream
+	whole := !st.isDropped() // none is dropped any more
+	if whole && (st.err != nil || st.path != s.path) {
+		return nil, st.giveWay(ctx, s)
 	}
+	o, err := st.conclude(ctx, s, base, d)
+	if whole && errors.Is(err, objstore.ErrNoUpload) {
+		return nil, st.giveWay(ctx, s)
+	}
+	return o, err
+}
+
+// giveWay has s written as a whole; st.ending is held.
+func (st *stream) giveWay(ctx context.Context, s *snapshot) error {
+	st.abort(ctx)
+	s.stream = nil
+	return errNoStream
+}
+
+// conclude is finish of a stream that can be finished.
+func (st *stream) conclude(ctx context.Context, s *snapshot, base *object, d draft) (*object, error) {
 	if st.path != s.path {
 		return nil, fmt.Errorf("%q: was %q when its upload began: %w", s.path, st.path, errGone)
 	}
 	d.key, d.rule, d.mark = st.draft.key, st.draft.rule, st.draft.mark
-	//ONLY
+	d.only = d.only || st.isDropped()
 	if st.last == nil {
 		w, err := st.complement(ctx, s, d)
 		if err != nil {
@@ -240,7 +255,7 @@ func (f *File) streamFailed(ctx context.Context, s *snapshot, data *spool.Snapsh
 	st.ending.Lock()
 	defer st.ending.Unlock()
 	switch {
-	case !st.isDropped():
+	case !st.isDropped() || s.kept != nil: // or all of it is in the base
 		st.abort(ctx)
 		s.stream = nil
 		return err
@@ -327,19 +342,18 @@ func (f *File) stopStream(ctx context.Context, shut bool) {
 	st := f.growth.stream
 	f.growth.shut = f.growth.shut || shut
 	f.mu.Unlock()
-	if st == nil {
-		return
+	if st != nil {
+		st.stop(ctx)
 	}
-	if shut && st.isDropped() {
-		f.v.opt.Log.WithField("path", f.Path()).
-			Error("a file larger than the spool is open at the end of the mount: what was uploaded of it is gone, the rest is kept")
-	}
-	st.stop(ctx)
 }
 
 // stopStreams is the end of the mount.
 func (v *Volume) stopStreams(ctx context.Context) {
 	for _, f := range v.allFiles() {
+		if st := f.streamOf(); st != nil && st.isDropped() {
+			v.opt.Log.WithField("path", f.Path()).
+				Error("a file larger than the spool is not complete at the end of the mount: what was uploaded of it is gone, the rest is kept")
+		}
 		f.stopStream(ctx, true)
 	}
 }
