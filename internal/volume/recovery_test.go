@@ -642,3 +642,79 @@ func TestNotesAreCheap(t *testing.T) {
 	}
 	file.Release()
 }
+
+// TestWhatWasDoneIsNotSentAgain: the kill came between the last request and its
+// answer.
+func TestWhatWasDoneIsNotSentAgain(t *testing.T) {
+	f := mountSpooled(t, bucket())
+	var r *spool.Remains
+	f.s.SetScript(func(op faulty.Op) faulty.Fault {
+		if op.Verb != faulty.Put {
+			return faulty.Fault{}
+		}
+		return faulty.Fault{After: func(error) error { r = f.remains(); return nil }}
+	})
+	f.must(f.flush("a", "text"))
+	before := f.mem.Snapshot()["a"].Body
+	again := mount(t, f.mem, boot("1"), left(r))
+	if all := again.leftIn(r); len(all) != 0 || !bytes.Equal(before, again.mem.Snapshot()["a"].Body) {
+		t.Errorf("sent again; left %+v", all)
+	}
+}
+
+// TestCommitOfUnknownOutcome: an earlier commit was done and nobody heard of it;
+// what it made is not taken for another host's.
+func TestCommitOfUnknownOutcome(t *testing.T) {
+	f := mountSpooled(t, bucket())
+	f.put("a", "old")
+	file := f.open("a")
+	puts := 0
+	f.s.SetScript(func(op faulty.Op) faulty.Fault {
+		if op.Verb == faulty.Put {
+			puts++
+		}
+		switch {
+		case op.Verb == faulty.Put && puts == 1:
+			return faulty.Fault{Lost: true}
+		case puts > 0:
+			return faulty.Fault{Err: objstore.ErrUnreachable}
+		}
+		return faulty.Fault{}
+	})
+	f.write(file, "one", 0)
+	if err := file.Flush(f.ctx); err == nil {
+		t.Fatal("confirmed")
+	}
+	f.write(file, noise(spool.BlockSize, 1), 0)
+	if err := file.Flush(f.ctx); err == nil {
+		t.Fatal("confirmed")
+	}
+	r := f.remains()
+	file.Release()
+	again := mount(t, f.mem, boot("1"), left(r))
+	again.lists("", "a")
+	again.has("a", noise(spool.BlockSize, 1))
+}
+
+// TestOpenedAgain: what is written after a close that failed is not taken for
+// closed, whatever else is noted meanwhile.
+func TestOpenedAgain(t *testing.T) {
+	f := mountSpooled(t, bucket())
+	f.put("a", "old")
+	f.down()
+	file := f.open("a")
+	f.write(file, noise(spool.BlockSize, 1), 0)
+	wants(t, file.Flush(f.ctx), objstore.ErrUnreachable)
+	f.write(file, noise(spool.BlockSize, 2), spool.BlockSize)
+	f.must(errOf(file.SetAttr(f.ctx, Change{Mode: ptr[uint32](0o600)})))
+	wants(t, file.Commit(f.ctx), objstore.ErrUnreachable) // fsync
+	r := f.remains()
+	if all := f.leftIn(r); len(all) != 1 || !all[0].Open {
+		t.Errorf("%+v", all)
+	}
+	wants(t, file.Flush(f.ctx), objstore.ErrUnreachable)
+	if all := f.leftIn(f.remains()); len(all) != 1 || all[0].Open {
+		t.Errorf("%+v", all)
+	}
+	file.Release()
+}
