@@ -91,6 +91,7 @@ func (v *Volume) believed(p string) *dentry {
 	return d.onto(to)
 }
 
+// ifFresh gives d, or nil where it may not be believed any more.
 func ifFresh(v *Volume, d *dentry) *dentry {
 	if v.fresh(d) {
 		return d
@@ -248,14 +249,13 @@ func (v *Volume) fetchInode(ctx context.Context, key string, r *Rule) (*object, 
 		return nil, err
 	}
 	o.rule = r
-	if o.err != nil {
-		return o, nil
-	}
-	if _, sealed := o.form.(*sealedForm); !sealed {
-		return v.broken(o, fmt.Errorf("%s: inode is %s where names are sealed: %w", key, o.form.mode(o), ErrDowngrade)), nil
-	}
-	if o.isName() {
-		return v.broken(o, fmt.Errorf("%s: inode points to another one: %w", key, ErrCorrupt)), nil
+	_, sealed := o.form.(*sealedForm)
+	switch {
+	case o.err != nil: // which it tells
+	case !sealed:
+		o = v.broken(o, fmt.Errorf("%s: inode is %s where names are sealed: %w", key, o.form.mode(o), ErrDowngrade))
+	case o.isName():
+		o = v.broken(o, fmt.Errorf("%s: inode points to another one: %w", key, ErrCorrupt))
 	}
 	return o, nil
 }
