@@ -93,6 +93,10 @@ func (v *Volume) spawn(ctx context.Context, g *errgroup.Group) (next time.Time) 
 	if claimed, at := v.claimChores(now); claimed || !at.IsZero() {
 		try(claimed, at, func() { v.logged(v.doChores(ctx)) }, v.unclaimChores)
 	}
+	for _, p := range v.dueDirs("") {
+		claimed, at := v.claimDir(p, now)
+		try(claimed, at, func() { v.logged(v.commitDir(ctx, p)) }, func() { v.unclaimDir(p) })
+	}
 	for _, f := range v.allFiles() {
 		if v.abandoned(f) {
 			claimed, at := f.claim(now)

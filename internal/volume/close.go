@@ -26,7 +26,7 @@ func (v *Volume) Close(ctx context.Context) error {
 		v.endReplay()
 	}
 	v.done.Wait()
-	err := v.commitAll(ctx)
+	err := errors.Join(v.commitAll(ctx), v.commitDirs(ctx, ""))
 	v.stopStreams(ctx)
 	err = errors.Join(err, v.keepAll())
 	v.copies.close()

@@ -486,7 +486,7 @@ func (f *File) ride(c Change) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.seq == f.done && !f.gone {
-		if !gathers {
+		if !gathers || !c.small(f.xat) {
 			return false
 		}
 		f.wait = retry{at: f.v.opt.Now().Add(f.v.opt.AttrDelay)}

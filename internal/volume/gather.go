@@ -28,6 +28,22 @@ func (v *Volume) gathers() bool {
 	return v.opt.AttrDelay > 0 && !v.closed && len(v.open) < maxGathered
 }
 
+// maxWaitingXattrs bounds the extended attributes, in bytes, of what may wait:
+// more than that may not fit, and whoever sets them has to be told.
+const maxWaitingXattrs = 512
+
+// small tells whether the extended attributes that come of a change of old
+// surely fit.
+func (c Change) small(old map[string][]byte) bool {
+	n := 0
+	if len(c.Xattrs) > 0 {
+		for name, value := range changeXattrs(old, c.Xattrs) {
+			n += len(name) + len(value)
+		}
+	}
+	return n <= maxWaitingXattrs
+}
+
 // then gives both changes as one.
 func (c Change) then(next Change) Change {
 	over(&c.Mode, next.Mode)

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
@@ -186,13 +187,13 @@ func TestRenameOfRecent(t *testing.T) {
 			f.s.Reset()
 			f.rename("a", "b")
 			f.requests(tc.want)
-			f.settledAt2(tc.setup, "b")
+			f.settledIn(tc.setup, "b")
 			f.absent("a")
 		})
 	}
 }
 
-func (f *fixture) settledAt2(s *setup, p string) {
+func (f *fixture) settledIn(s *setup, p string) {
 	f.t.Helper()
 	f.has(p, "abc")
 	other := mount(f.t, f.mem, s.on)
@@ -200,4 +201,108 @@ func (f *fixture) settledAt2(s *setup, p string) {
 	if got := other.stat(p); got.Mode&0o777 != 0o600 {
 		f.t.Errorf("%+v", got.Attr)
 	}
+}
+
+// TestGatherDirectory: those of directories wait as those of files do, with the
+// times that entries move.
+func TestGatherDirectory(t *testing.T) {
+	for name, tc := range map[string]struct {
+		end  func(f *fixture)
+		want string
+		at   string
+	}{
+		"Close":  {func(f *fixture) { f.must(f.Close(f.ctx)) }, "put", "d"},
+		"Due":    {func(f *fixture) { f.must(f.commitDir(f.ctx, "d")) }, "put", "d"},
+		"Rename": {func(f *fixture) { f.rename("d", "e") }, "", "e"},
+		"Above":  {func(f *fixture) { f.mkdir("up"); f.rename("d", "up/d"); f.rename("up", "e") }, "", "e/d"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := mount(t, bucket(), long, gathering)
+			f.mkdir("d")
+			f.put("d/a", "abc")
+			f.s.Reset()
+			f.must(errOf(f.SetAttr(f.ctx, "d", Change{UID: ptr[uint32](7), GID: ptr[uint32](8)})))
+			f.must(errOf(f.SetAttr(f.ctx, "d", mode(0o700))))
+			info, err := f.SetAttr(f.ctx, "d", Change{Mtime: ptr[int64](5), Xattrs: map[string][]byte{"user.a": {1}}})
+			f.must(err)
+			f.requests("")
+			for _, got := range []Info{info, f.stat("d")} {
+				if got.Mode&0o777 != 0o700 || got.UID != 7 || got.GID != 8 || got.Mtime != 5 || got.Xattrs["user.a"] == nil {
+					t.Errorf("%+v", got)
+				}
+			}
+			tc.end(f)
+			if tc.want != "" {
+				f.requests(tc.want)
+			}
+			got := mount(t, f.mem).stat(tc.at)
+			if got.Mode&0o777 != 0o700 || got.UID != 7 || got.Mtime != 5 || got.Xattrs["user.a"] == nil {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+	t.Run("Touched", func(t *testing.T) {
+		f := mount(t, bucket(), long, gathering)
+		f.mkdir("d")
+		f.must(errOf(f.SetAttr(f.ctx, "d", Change{Mtime: ptr[int64](5)})))
+		f.put("d/a", "abc")
+		now := f.stat("d").Mtime
+		if now == 5 {
+			t.Error("the entry did not move the time")
+		}
+		f.must(f.Close(f.ctx))
+		if got := mount(t, f.mem).stat("d").Mtime; got != now {
+			t.Errorf("mtime %d, want %d", got, now)
+		}
+	})
+	t.Run("Removed", func(t *testing.T) {
+		f := mount(t, bucket(), long, gathering)
+		f.mkdir("d")
+		f.must(errOf(f.SetAttr(f.ctx, "d", mode(0o700))))
+		f.must(f.Rmdir(f.ctx, "d"))
+		f.mkdir("e")
+		f.must(errOf(f.SetAttr(f.ctx, "e", mode(0o700))))
+		other := mount(t, f.mem, host("there"))
+		other.must(other.Rmdir(f.ctx, "e"))
+		f.must(f.Close(f.ctx))
+		if left := f.mem.Keys(); len(left) != 0 {
+			t.Errorf("left: %q", left)
+		}
+	})
+	t.Run("Fails", func(t *testing.T) {
+		f := mount(t, bucket(), long, gathering)
+		f.mkdir("d")
+		f.must(errOf(f.SetAttr(f.ctx, "d", mode(0o700))))
+		f.failing(objstore.ErrAccess, false, faulty.Put)
+		wants(t, f.Close(f.ctx), ErrAccess)
+	})
+}
+
+// TestGatherDue: the background writes what waits, though the file is open.
+func TestGatherDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := mount(t, bucket(), func(o *Options) { o.AttrDelay = time.Second })
+		f.put("a", "abc")
+		f.mkdir("d")
+		file := f.open("a")
+		f.must(errOf(f.SetAttr(f.ctx, "a", mode(0o600))))
+		f.must(errOf(f.SetAttr(f.ctx, "d", mode(0o700))))
+		f.s.Reset()
+		f.failing(objstore.ErrThrottled, false, faulty.Copy)
+		pass(1100 * time.Millisecond)
+		synctest.Wait()
+		f.healed()
+		pass(3 * time.Second)
+		synctest.Wait()
+		if file.pending() || len(f.dueDirs("")) != 0 {
+			t.Error("still waiting")
+		}
+		file.Release()
+		other := mount(t, f.mem)
+		if other.stat("a").Mode&0o777 != 0o600 || other.stat("d").Mode&0o777 != 0o700 {
+			t.Error("not written")
+		}
+		f.end()
+		other.end()
+	})
 }

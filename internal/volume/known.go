@@ -292,14 +292,16 @@ func (v *Volume) dirInfo(p string, d *dentry) Info {
 	if t, ok := v.touched[p]; ok {
 		info.Mtime, info.Ctime = max(info.Mtime, t), max(info.Ctime, t)
 	}
-	return info
+	return v.shown(p, info)
 }
 
 // touch moves the times of the directory that p is an entry of.
 func (v *Volume) touch(p string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	bounded(v.touched, parent(p), v.opt.Now().UnixNano())
+	if now := v.opt.Now().UnixNano(); !v.touchDue(parent(p), now) {
+		bounded(v.touched, parent(p), now)
+	}
 }
 
 // isGhost tells whether p is an implicit directory that lost its last entry in

@@ -243,6 +243,7 @@ func (v *Volume) rmdir(ctx context.Context, p string) error {
 	defer v.mu.Unlock()
 	delete(v.known, p)
 	delete(v.touched, p)
+	delete(v.dirDue, p)
 	delete(v.ghosts, p)
 	v.dirs.drop(p, asDir)
 	return nil

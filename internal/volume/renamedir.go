@@ -126,6 +126,9 @@ func (v *Volume) clearDir(ctx context.Context, to string, noReplace bool) error 
 
 // settleUnder commits what is dirty below dir, so that all of it is objects.
 func (v *Volume) settleUnder(ctx context.Context, dir string) error {
+	if err := v.commitDirs(ctx, dir); err != nil {
+		return err
+	}
 	for _, f := range v.under(dir) {
 		if err := f.commit(ctx); err != nil {
 			return err

@@ -90,6 +90,9 @@ func (v *Volume) SetAttr(ctx context.Context, p string, c Change) (Info, error) 
 	if err != nil {
 		return Info{}, named(err, "set attributes of", p)
 	}
+	if d.dir && v.gatherDir(p, d, c) {
+		return v.dirInfo(p, d), nil
+	}
 	if d.dir {
 		return v.setDirs(ctx, p, d, c)
 	}
