@@ -295,8 +295,8 @@ func testReplayNeverOverNewer(t *testing.T, s *setup) {
 			} else {
 				again.has("a", tc.at)
 			}
-			if _, text := again.conflictCopy(); text != "mine, all of it" {
-				t.Errorf("saved: %s", brief(text))
+			if name, text := again.conflictCopy(); text != "mine, all of it" || !strings.HasPrefix(name, "a.conflict-here-") {
+				t.Errorf("saved: %s as %s", brief(text), name)
 			}
 		})
 	}
