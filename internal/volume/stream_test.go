@@ -233,6 +233,9 @@ func TestStreamIsChanged(t *testing.T) {
 	} {
 		for _, space := range []int64{256, 40} {
 			for _, name := range []string{"client", "none"} {
+				if name == "none" && space == 256 {
+					continue // goes up at the end
+				}
 				t.Run(c.name+" "+name+map[int64]string{256: "", 40: " dropped"}[space], func(t *testing.T) {
 					s := setupOf(name)
 					f := mount(t, s.store(), s.on, spoolOf(t, space))
