@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
 	"github.com/sigilfs/sigilfs/internal/objstore/mem"
@@ -18,10 +19,10 @@ type memoryMoves struct {
 	begun map[string]bool
 }
 
-var movesOfBuckets sync.Map // *mem.Store → *memoryMoves
+var movesOfBuckets sync.Map // weak.Pointer[mem.Store] → *memoryMoves; it keeps no bucket alive
 
 func movesOf(m *mem.Store) *memoryMoves {
-	k, _ := movesOfBuckets.LoadOrStore(m, &memoryMoves{begun: map[string]bool{}})
+	k, _ := movesOfBuckets.LoadOrStore(weak.Make(m), &memoryMoves{begun: map[string]bool{}})
 	return k.(*memoryMoves)
 }
 
