@@ -74,7 +74,8 @@ func (v *Volume) adoptKin(o *object) {
 	p := strings.TrimSuffix(strings.TrimPrefix(o.id.Key, v.opt.Prefix), "/")
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if d := v.known[p]; d != nil && d.dir == isMarker(o.id.Key) && o.adopt(d.obj) {
+	// What did not open for a moment (its key was denied, say) knows neither.
+	if d := v.known[p]; d != nil && d.dir == isMarker(o.id.Key) && (d.obj == nil || d.obj.err == nil) && o.adopt(d.obj) {
 		return
 	}
 	if f := v.files[p]; f != nil {
