@@ -48,7 +48,7 @@ func TestCloseKeepsOpenFiles(t *testing.T) {
 	mount(t, f.mem).has("old", "old")
 
 	// The programs go on, and hear that nothing is kept any more.
-	wants(t, errOf(over.WriteAt(f.ctx, []byte("x"), 0)), spool.ErrClosed)
+	wants(t, errOf(over.WriteAt(f.ctx, []byte("x"), 0)), ErrClosed)
 	wants(t, over.Commit(f.ctx), spool.ErrClosed)
 	for _, file := range []*File{half, over, clean, gone} {
 		file.Release()

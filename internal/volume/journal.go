@@ -33,7 +33,8 @@ type journal struct {
 	Host    string `json:"host"`
 	Beats   uint64 `json:"beats"`
 
-	obj     *object  // where it lies now
+	key     string   // where it lies
+	obj     *object  // what lies there now
 	resumed bool     // begun by an earlier process or another host
 	copying []string // sources, where copying them failed
 	undone  bool     // failed, and all copies were removed again
@@ -48,22 +49,16 @@ func (v *Volume) journalDir() string { return v.opt.Root + hidden + "/journal/" 
 func (v *Volume) begin(ctx context.Context, from, to string) (*journal, error) {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
-	j := &journal{Version: 1, From: from, To: to, Host: v.opt.Host}
-	key := v.journalDir() + hex.EncodeToString(id[:])
-	err := v.writeJournal(ctx, j, key, objstore.Condition{IfNone: true})
-	if errors.Is(err, objstore.ErrUnknown) { // it must not be found later: nothing is moved
-		v.condemn(key)
-		v.wakeUp()
-	}
-	if err != nil {
-		return nil, err
-	}
+	j := &journal{Version: 1, From: from, To: to, Host: v.opt.Host, key: v.journalDir() + hex.EncodeToString(id[:])}
 	if err := v.vouch(j); err != nil {
-		v.condemn(key)
-		v.wakeUp()
 		return nil, err
 	}
-	return j, nil
+	err := v.writeJournal(ctx, j, j.key, objstore.Condition{IfNone: true})
+	if errors.Is(err, objstore.ErrUnknown) { // it must not be found later: nothing is moved
+		v.condemn(j.key)
+		v.wakeUp()
+	}
+	return j, err
 }
 
 func (v *Volume) writeJournal(ctx context.Context, j *journal, key string, cond objstore.Condition) error {
@@ -138,8 +133,9 @@ func (v *Volume) run(ctx context.Context, j *journal) error {
 		j.undone = true
 	}
 	derr := v.delete(ctx, j.obj.id.Key, "")
-	v.concluded(j)
-	if derr != nil {
+	if derr == nil {
+		v.concluded(j) // else the next mount does, when the journal has gone
+	} else {
 		v.opt.Log.WithField("journal", j.obj.id.Key).WithError(derr).Warn("journal of a finished directory rename could not be removed yet")
 		v.condemn(j.obj.id.Key)
 		v.wakeUp()
@@ -220,7 +216,7 @@ func (v *Volume) readJournal(ctx context.Context, key string) (*journal, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
-	j.obj = o
+	j.key, j.obj = key, o
 	return j, nil
 }
 

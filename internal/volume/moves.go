@@ -20,7 +20,7 @@ type MoveMemory interface {
 
 // id names what the journal says, where it lies, to this host.
 func (j *journal) id() string {
-	sum := sha256.Sum256([]byte(j.obj.id.Key + "\x00" + j.From + "\x00" + j.To))
+	sum := sha256.Sum256([]byte(j.key + "\x00" + j.From + "\x00" + j.To))
 	return hex.EncodeToString(sum[:])
 }
 
@@ -39,7 +39,7 @@ func (v *Volume) mayMove(from, to string) error {
 	return nil
 }
 
-// vouch remembers a rename that this host begins.
+// vouch remembers a rename that this host begins, before its journal is there.
 func (v *Volume) vouch(j *journal) error {
 	if !v.crosses(j.From, j.To) {
 		return nil
@@ -62,7 +62,7 @@ func (v *Volume) concluded(j *journal) {
 		return
 	}
 	if err := v.opt.Moves.End(j.id()); err != nil {
-		v.opt.Log.WithField("journal", j.obj.id.Key).WithError(err).Warn("a finished directory rename could not be forgotten here")
+		v.opt.Log.WithField("journal", j.key).WithError(err).Warn("a finished directory rename could not be forgotten here")
 	}
 }
 
