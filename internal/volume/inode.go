@@ -257,7 +257,7 @@ func (v *Volume) fetchInode(ctx context.Context, key string, r *Rule) (*object, 
 	case o.isName():
 		o = v.broken(o, fmt.Errorf("%s: inode points to another one: %w", key, ErrCorrupt))
 	}
-	return o, nil
+	return o, nil //nolint:nilerr // o.err is what the object tells
 }
 
 // refetch asks for what is at the place of old now, under old's rule.

@@ -425,7 +425,7 @@ func TestNothingIsMadeUp(t *testing.T) {
 			go func() { ended <- file.Flush(f.ctx) }()
 			r := <-arrived
 			close(wait)
-			<-ended
+			_ = <-ended //nolint:staticcheck // whatever became of it
 			file.Release()
 			f.healed()
 			tc.spoil(f, r)

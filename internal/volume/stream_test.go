@@ -501,7 +501,9 @@ func TestFullSpoolWaits(t *testing.T) {
 			go func() { closed <- f.Close(f.ctx) }()
 			wants(t, <-wrote, ErrClosed)
 			close(hold)
-			_ = <-closed // it names what is open
+			if err := <-closed; err == nil {
+				t.Error("Close did not name what is open")
+			}
 		}
 		cancel()
 		file.Release()
