@@ -105,6 +105,9 @@ func (f *File) awaitRoom(ctx context.Context, changed <-chan struct{}, full erro
 		return nil
 	default:
 	}
+	if v.ended() {
+		return ErrClosed
+	}
 	if v.room.idle() {
 		return f.spill(ctx, before, full)
 	}
