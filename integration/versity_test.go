@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/sigilfs/sigilfs/integration/server"
 )
@@ -17,6 +18,7 @@ func TestWorkOnVersity(t *testing.T) {
 	m := newMount(t, mountOptions{Server: srv})
 	src := sourceTree(t)
 	writeFile(t, filepath.Join(src, "secret"), secrets["content"])
+	must(t, os.Chtimes(src, time.Time{}, time.Unix(1500000000, 5))) // rsync takes times of one second for the same
 	work := newTool(t, m.Dir(), "rsync", "RESTIC_PASSWORD=only for this test", "RESTIC_REPOSITORY="+m.Path("repo"))
 	work.run("rsync", "-a", src+"/", m.Path("copy")+"/")
 	work.run("sqlite3", "-bail", m.Path("data.db"), "CREATE TABLE t (i); BEGIN; INSERT INTO t VALUES (1), (2); COMMIT")
