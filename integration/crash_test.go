@@ -138,7 +138,7 @@ var crashCases = []crashCase{
 	{
 		name:    "chmod",
 		prepare: func(t *testing.T, dir string) { writeFile(t, filepath.Join(dir, "file"), oldContent) },
-		act:     func(dir string) error { return os.Chmod(filepath.Join(dir, "file"), 0o600) },
+		act:     func(dir string) error { return chmodNow(filepath.Join(dir, "file"), 0o600) },
 		check: func(t *testing.T, dir string, _ bool) {
 			wantFile(t, filepath.Join(dir, "file"), oldContent)
 			if info, err := os.Stat(filepath.Join(dir, "file")); err != nil || info.Mode() != 0o600 && info.Mode() != 0o644 {
@@ -146,6 +146,18 @@ var crashCases = []crashCase{
 			}
 		},
 	},
+}
+
+// chmodNow changes a mode and has it written, which would wait for others.
+func chmodNow(p string, mode os.FileMode) error {
+	if err := os.Chmod(p, mode); err != nil {
+		return err
+	}
+	f, err := os.Open(p)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // movedWhole fails the test unless the directory is under one name only, with
