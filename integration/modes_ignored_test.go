@@ -119,7 +119,7 @@ func TestEncryptionIgnoredLater(t *testing.T) {
 		YAML: func(bucket string) string { return k.yaml(bucket, rules(modes)) },
 	})
 	strip := func(match faultproxy.Match) { m.proxy.Set(faultproxy.Strip(match, encryptionHeaders, m.s3.sign)) }
-	small, large := content(1, 10_000), content(2, 20<<20)
+	small, large := content(1, 300_000), content(2, 20<<20)
 	for _, md := range modes {
 		t.Run(md.name, func(t *testing.T) {
 			o := newObserver(t, m.bucket, k)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -214,22 +215,22 @@ func testReplayAnywhere(t *testing.T, s *setup) {
 func killAt(t *testing.T, s *setup, m *mem.Store, w workload, n int, after bool) (crashed, closed bool) {
 	f := mountSpooled(t, m, s.on)
 	var r *spool.Remains
+	var once sync.Once // requests come from several goroutines
+	kill := func() error {
+		once.Do(func() { r = f.remains() })
+		return faulty.ErrCrashed
+	}
 	f.s.SetScript(func(op faulty.Op) faulty.Fault {
 		switch {
 		case op.N < n:
 			return faulty.Fault{}
 		case op.N > n || !after:
-			if r == nil {
-				r = f.remains()
-			}
-			return faulty.Fault{Err: faulty.ErrCrashed}
+			return faulty.Fault{Err: kill()}
 		}
-		return faulty.Fault{After: func(error) error {
-			r = f.remains()
-			return faulty.ErrCrashed
-		}}
+		return faulty.Fault{After: func(error) error { return kill() }}
 	})
 	err := w.do(f.fixture)
+	once.Do(func() {}) // nothing comes later
 	if r == nil {
 		f.must(err)
 		return false, false
