@@ -42,6 +42,15 @@ func (a *asked) covers(s sse.State) bool {
 	return a.mode.KeyID() != "" || s.KMSKeyID == "" || key != nil && *key == s.KMSKeyID
 }
 
+// refused tells whether an answer says that something else is done than a asks
+// for; one that says nothing does not.
+func (a *asked) refused(told objstore.Header) error {
+	if a == nil || !a.mode.Told(told) {
+		return nil
+	}
+	return a.mode.Confirm(told)
+}
+
 // learn remembers the key that S3 chose.
 func (a *asked) learn(s sse.State) {
 	if a.mode.KeyID() == "" && s.KMSKeyID != "" {
@@ -86,7 +95,8 @@ func (r *Rule) state() sse.State {
 // Where it said nothing, as most say nothing of copies and uploads, it is asked
 // by HEAD. What is not encrypted as asked is taken back, where that loses
 // nothing.
-func (v *Volume) confirm(ctx context.Context, d draft, o *object, want *asked, got objstore.Receipt) error {
+func (v *Volume) confirm(ctx context.Context, d draft, o *object, got objstore.Receipt) error {
+	want := d.want
 	o.state = sse.Of(got.Encrypted)
 	if want == nil {
 		return nil

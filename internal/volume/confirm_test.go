@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -243,5 +244,45 @@ func TestIgnoredEncryption(t *testing.T) {
 			}
 			f.has("a", "secret")
 		})
+	}
+}
+
+// TestRefusedUpload: a server that says at the beginning of an upload that it
+// will not encrypt as asked is sent no data.
+func TestRefusedUpload(t *testing.T) {
+	for _, mode := range []string{"sse-kms", "sse-c"} {
+		s := setupOf(mode)
+		m := mem.New(mem.Options{DefaultEncryption: map[string]string{"x-amz-server-side-encryption": "AES256"}})
+		f := mount(t, m, s.on, (&deaf{to: []string{"upload"}}).tweak)
+		var parts atomic.Int32
+		f.s.SetScript(func(op faulty.Op) faulty.Fault {
+			if op.Verb == faulty.Part {
+				parts.Add(1)
+			}
+			return faulty.Fault{}
+		})
+		wants(t, f.tryPut("a", noise(17<<20, 1)), ErrNotEncrypted)
+		if _, there := m.Object("a"); there || len(m.Uploads()) > 0 || parts.Load() > 0 {
+			t.Errorf("%s: object %v, uploads %v, %d parts sent", mode, there, m.Uploads(), parts.Load())
+		}
+	}
+}
+
+// TestStrongerMarker: a directory that was made under a stronger mode keeps it
+// when its attributes change, as a file does.
+func TestStrongerMarker(t *testing.T) {
+	m := kmsBucket(mem.Options{})
+	kms, s3 := setupOf("sse-kms"), setupOf("sse-s3")
+	f := mount(t, m, kms.on)
+	f.must(errOf(f.Mkdir(f.ctx, "d", Attr{})))
+	f.put("a", "text")
+	f = mount(t, m, s3.on)
+	for path, key := range map[string]string{"d": "d/", "a": "a"} {
+		before, _ := m.Object(key)
+		f.must(errOf(f.SetAttr(f.ctx, path, Change{Mode: ptr[uint32](0o700)})))
+		after, _ := m.Object(key)
+		if before.Info.Encrypted == nil || !maps.Equal(before.Info.Encrypted, after.Info.Encrypted) {
+			t.Errorf("%s: %v became %v", key, before.Info.Encrypted, after.Info.Encrypted)
+		}
 	}
 }

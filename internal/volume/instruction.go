@@ -94,7 +94,7 @@ func (v *Volume) copyPlain(ctx context.Context, info objstore.Info, dst string) 
 	if err != nil {
 		return err
 	}
-	return v.confirm(ctx, draft{key: dst}, file, want, got)
+	return v.confirm(ctx, draft{key: dst, want: want}, file, got)
 }
 
 // dropInstruction removes the instruction file of an object that has gone. It

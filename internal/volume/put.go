@@ -35,6 +35,7 @@ type draft struct {
 	cond   objstore.Condition
 	above  []*object // what it replaces: its version is higher
 	mark   string    // "" is a random one; see object
+	want   *asked    // the rule's, or what the source of a copy has; filled in by complete
 
 	// base is what the draft replaces, and same tells which ranges of the
 	// plaintext, in order, it has at the same place; nil where nothing is known
@@ -98,20 +99,20 @@ func (v *Volume) complete(d draft) draft {
 	if d.mark == "" {
 		d.mark = newMark()
 	}
+	d.want = d.rule.want
 	return d
 }
 
 // send writes an object that is new as a whole.
 func (v *Volume) send(ctx context.Context, d draft, w *stored) (*object, error) {
-	want := d.rule.want
-	opt := v.options(d, w, want)
-	opt.Tags = v.newTags(want)
+	opt := v.options(d, w)
+	opt.Tags = v.newTags(d.want)
 	small, err := v.recent.load(ctx, d, &w.body)
 	if err != nil {
 		return nil, err
 	}
 	got, err := v.tagging(opt, func(opt objstore.PutOptions) (objstore.Receipt, error) { return v.transmit(ctx, d, w, opt) })
-	o, err := v.settle(ctx, d, w, want, got, err)
+	o, err := v.settle(ctx, d, w, got, err)
 	if err == nil {
 		v.recent.keep(o, small)
 	}
@@ -120,7 +121,7 @@ func (v *Volume) send(ctx context.Context, d draft, w *stored) (*object, error) 
 
 func (v *Volume) transmit(ctx context.Context, d draft, w *stored, opt objstore.PutOptions) (objstore.Receipt, error) {
 	if w.body.size > onePut {
-		return v.upload(ctx, d.key, w.body, opt)
+		return v.upload(ctx, d, w.body, opt)
 	}
 	if err := v.guard(ctx, v.opt.Capabilities.PutConditions, d.key, d.cond); err != nil {
 		return objstore.Receipt{}, err
@@ -132,20 +133,20 @@ func (v *Volume) transmit(ctx context.Context, d draft, w *stored, opt objstore.
 }
 
 // options of a request that makes w.
-func (v *Volume) options(d draft, w *stored, want *asked) objstore.PutOptions {
+func (v *Volume) options(d draft, w *stored) objstore.PutOptions {
 	return objstore.PutOptions{
-		Condition: d.cond, Metadata: w.metadata, StorageClass: d.class, System: w.obj.system, Encryption: want.headers(),
+		Condition: d.cond, Metadata: w.metadata, StorageClass: d.class, System: w.obj.system, Encryption: d.want.headers(),
 	}
 }
 
 // settle decides what a write of w came to, which gave got and err. An answer
 // that was lost, or a condition that failed because the first try of a retried
 // request had succeeded, is recognised by the mark that lies there.
-func (v *Volume) settle(ctx context.Context, d draft, w *stored, want *asked, got objstore.Receipt, err error) (*object, error) {
+func (v *Volume) settle(ctx context.Context, d draft, w *stored, got objstore.Receipt, err error) (*object, error) {
 	o := w.obj
 	if err != nil {
 		v.suspect(v.pathOf(d.key)) // something is there, or may be
-		info, ours := v.recognise(ctx, o, want, err)
+		info, ours := v.recognise(ctx, o, d.want, err)
 		if !ours && errors.Is(err, objstore.ErrUnknown) {
 			return nil, &unsettled{error: err, mark: o.mark}
 		}
@@ -156,7 +157,7 @@ func (v *Volume) settle(ctx context.Context, d draft, w *stored, want *asked, go
 	}
 	o.id, o.seen = got.ID, v.opt.Now()
 	o.body = cmp.Or(o.body, bodyOf(o.id))
-	if err := v.confirm(ctx, d, o, want, got); errors.Is(err, objstore.ErrUnknown) {
+	if err := v.confirm(ctx, d, o, got); errors.Is(err, objstore.ErrUnknown) {
 		return nil, &unsettled{error: err, mark: o.mark}
 	} else if err != nil {
 		return nil, err
@@ -200,17 +201,17 @@ func doubtful(err error) bool {
 }
 
 // upload sends a body in parts of whole segments, several at a time.
-func (v *Volume) upload(ctx context.Context, key string, b body, opt objstore.PutOptions) (objstore.Receipt, error) {
+func (v *Volume) upload(ctx context.Context, d draft, b body, opt objstore.PutOptions) (objstore.Receipt, error) {
 	cond := opt.Condition
 	opt.Condition = objstore.Condition{}
-	up, err := v.beginUpload(ctx, key, opt)
+	up, err := v.beginUpload(ctx, d, opt)
 	if err != nil {
 		return objstore.Receipt{}, err
 	}
 	if err := v.fill(ctx, up, b); err != nil {
 		return objstore.Receipt{}, up.giveUp(ctx, err)
 	}
-	if err := v.guard(ctx, v.opt.Capabilities.UploadConditions, key, cond); err != nil {
+	if err := v.guard(ctx, v.opt.Capabilities.UploadConditions, d.key, cond); err != nil {
 		return objstore.Receipt{}, up.giveUp(ctx, err)
 	}
 	return up.complete(ctx, cond)
@@ -278,20 +279,19 @@ func (v *Volume) restate(ctx context.Context, o *object, dst string, cond objsto
 	if err != nil {
 		return nil, err
 	}
+	if d.want, err = v.askedAgain(o, d.rule); err != nil {
+		return nil, err
+	}
 	if d.isDir() {
 		return v.send(ctx, d, w)
 	}
-	want, err := v.askedAgain(o, d.rule)
-	if err != nil {
-		return nil, err
-	}
-	opt := v.options(d, w, want)
-	if opt.Tags, err = v.movedTags(ctx, o, want); err != nil {
+	opt := v.options(d, w)
+	if opt.Tags, err = v.movedTags(ctx, o, d.want); err != nil {
 		return nil, err
 	}
 	d.self = dst == o.id.Key
-	got, err := v.tagging(opt, func(opt objstore.PutOptions) (objstore.Receipt, error) { return v.relocate(ctx, o, d, want, opt) })
-	return v.settle(ctx, d, w, want, got, err)
+	got, err := v.tagging(opt, func(opt objstore.PutOptions) (objstore.Receipt, error) { return v.relocate(ctx, o, d, opt) })
+	return v.settle(ctx, d, w, got, err)
 }
 
 // rewrite reads the body of o and writes it as the rule of the draft has it.
@@ -316,25 +316,25 @@ const maxCopy = objstore.MaxPartSize
 // copyPart is the length of the ranges in which a longer one is copied.
 const copyPart = 1 << 30
 
-// copyBody copies the body of o to dst with new metadata, in one request or by
-// a multipart copy.
-func (v *Volume) copyBody(ctx context.Context, o *object, dst string, opt objstore.PutOptions) (objstore.Receipt, error) {
+// copyBody copies the body of o to where d has it with new metadata, in one
+// request or by a multipart copy.
+func (v *Volume) copyBody(ctx context.Context, o *object, d draft, opt objstore.PutOptions) (objstore.Receipt, error) {
 	if o.length <= v.maxCopy {
-		if err := v.guardCopy(ctx, o, dst, &opt); err != nil {
+		if err := v.guardCopy(ctx, o, d.key, &opt); err != nil {
 			return objstore.Receipt{}, err
 		}
-		return v.opt.Store.Copy(ctx, o.id, dst, opt)
+		return v.opt.Store.Copy(ctx, o.id, d.key, opt)
 	}
 	cond := opt.Condition
 	opt.Condition = objstore.Condition{}
-	up, err := v.beginUpload(ctx, dst, opt)
+	up, err := v.beginUpload(ctx, d, opt)
 	if err != nil {
 		return objstore.Receipt{}, err
 	}
 	if err := copyParts(ctx, up, o, v.copyPart); err != nil {
 		return objstore.Receipt{}, up.giveUp(ctx, err)
 	}
-	if err := v.guard(ctx, v.opt.Capabilities.UploadConditions, dst, cond); err != nil {
+	if err := v.guard(ctx, v.opt.Capabilities.UploadConditions, d.key, cond); err != nil {
 		return objstore.Receipt{}, up.giveUp(ctx, err)
 	}
 	return up.complete(ctx, cond)

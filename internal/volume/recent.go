@@ -78,15 +78,15 @@ func (r *recentBodies) load(ctx context.Context, d draft, b *body) ([]byte, erro
 
 // relocate puts the body of o under the attributes and at the key of d: by PUT
 // where the body is at hand and that spares a question, else by a copy.
-func (v *Volume) relocate(ctx context.Context, o *object, d draft, want *asked, opt objstore.PutOptions) (objstore.Receipt, error) {
+func (v *Volume) relocate(ctx context.Context, o *object, d draft, opt objstore.PutOptions) (objstore.Receipt, error) {
 	p, ok := v.recent.get(o)
-	asks := want != nil || d.cond != objstore.Condition{} && !v.opt.Capabilities.CopyConditions
+	asks := d.want != nil || d.cond != objstore.Condition{} && !v.opt.Capabilities.CopyConditions
 	if !ok || !asks || d.self || o.tags > 0 {
-		return v.copyBody(ctx, o, d.key, opt)
+		return v.copyBody(ctx, o, d, opt)
 	}
 	if err := v.guard(ctx, v.opt.Capabilities.PutConditions, d.key, d.cond); err != nil {
 		return objstore.Receipt{}, err
 	}
-	opt.Tags = v.newTags(want)
+	opt.Tags = v.newTags(d.want)
 	return v.opt.Store.Put(ctx, d.key, bytes.NewReader(p), int64(len(p)), opt)
 }

@@ -3,7 +3,6 @@ package volume
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sort"
 	"sync"
 
@@ -52,9 +51,8 @@ type stream struct {
 	v     *Volume
 	data  *spool.File
 	path  string
-	draft draft  // as of the beginning
-	most  int64  // segments in a part, at most
-	want  *asked // of the server
+	draft draft // as of the beginning
+	most  int64 // segments in a part, at most
 	up    *upload
 	flow  flow
 
@@ -265,21 +263,13 @@ func (st *stream) open(ctx context.Context) (err error) {
 	if st.flow, err = st.draft.rule.scheme.(streamer).stream(ctx, v, st.draft, st.data.Size()); err != nil {
 		return err
 	}
-	st.want = st.draft.rule.want
-	opt := v.options(st.draft, st.flow.begun(), st.want)
-	opt.Tags = v.newTags(st.want)
-	if _, err = v.tagging(opt, func(opt objstore.PutOptions) (got objstore.Receipt, err error) {
-		st.up, err = v.beginUpload(ctx, st.draft.key, opt)
+	opt := v.options(st.draft, st.flow.begun())
+	opt.Tags = v.newTags(st.draft.want)
+	_, err = v.tagging(opt, func(opt objstore.PutOptions) (got objstore.Receipt, err error) {
+		st.up, err = v.beginUpload(ctx, st.draft, opt)
 		return got, err
-	}); err != nil {
-		return err
-	}
-	if told := st.up.Encrypted(); st.want != nil && st.want.mode.Told(told) {
-		if err := st.want.mode.Confirm(told); err != nil {
-			return st.up.giveUp(ctx, fmt.Errorf("%s: %w: %w", st.draft.key, ErrNotEncrypted, err))
-		}
-	}
-	return nil
+	})
+	return err
 }
 
 // cut is the length of part number i, but for the last.

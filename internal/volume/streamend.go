@@ -112,7 +112,7 @@ func (st *stream) conclude(ctx context.Context, s *snapshot, base *object, d dra
 	if st.path != s.path {
 		return nil, fmt.Errorf("%q: was %q when its upload began: %w", s.path, st.path, errGone)
 	}
-	d.key, d.rule, d.mark = st.draft.key, st.draft.rule, st.draft.mark
+	d.key, d.rule, d.mark, d.want = st.draft.key, st.draft.rule, st.draft.mark, st.draft.want
 	d.only = d.only || st.isDropped()
 	if st.last == nil {
 		w, err := st.complement(ctx, s, d)
@@ -209,7 +209,7 @@ func (st *stream) complete(ctx context.Context, d draft) (*object, error) {
 		return nil, err
 	}
 	got, err := st.up.Complete(ctx, d.cond)
-	o, failed := v.settle(ctx, d, st.last, st.want, got, err)
+	o, failed := v.settle(ctx, d, st.last, got, err)
 	if errors.Is(failed, objstore.ErrNoUpload) {
 		if _, herr := v.head(ctx, d.key); herr != nil && !errors.Is(herr, ErrNotExist) {
 			failed = fmt.Errorf("whether an upload was completed is not known: %w (%v)", objstore.ErrUnknown, herr) //nolint:errorlint // it is not gone as long as that is so

@@ -43,14 +43,18 @@ type upload struct {
 	told   time.Time  // when the record was written
 }
 
-// beginUpload begins an upload to key and records it. Whoever gets one ends it
-// by complete or giveUp.
-func (v *Volume) beginUpload(ctx context.Context, key string, opt objstore.PutOptions) (*upload, error) {
-	up, err := v.opt.Store.Upload(ctx, key, opt)
+// beginUpload begins an upload of d and records it. Nothing is sent to a server
+// that says already that it will not encrypt as asked. Whoever gets an upload
+// ends it by complete or giveUp.
+func (v *Volume) beginUpload(ctx context.Context, d draft, opt objstore.PutOptions) (*upload, error) {
+	up, err := v.opt.Store.Upload(ctx, d.key, opt)
 	if err != nil {
 		return nil, err
 	}
-	u := &upload{Uploader: up, v: v, key: key}
+	u := &upload{Uploader: up, v: v, key: d.key}
+	if err := d.want.refused(up.Encrypted()); err != nil {
+		return nil, u.giveUp(ctx, fmt.Errorf("%s: %w: %w", d.key, ErrNotEncrypted, err))
+	}
 	if _, ok := v.opt.Store.(objstore.Resumer); !ok {
 		return u, nil
 	}

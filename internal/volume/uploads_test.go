@@ -67,7 +67,7 @@ func TestSilentUploads(t *testing.T) {
 		clock := newClock()
 		m := memAt(clock)
 		f := mount(t, m, host("there"), func(o *Options) { o.Now = clock.now })
-		up, err := f.beginUpload(f.ctx, "a", objstore.PutOptions{})
+		up, err := f.beginUpload(f.ctx, draft{key: "a"}, objstore.PutOptions{})
 		f.must(err)
 		clock.pass(c.passes)
 		if c.beats {
