@@ -21,7 +21,7 @@ func TestObjectStore(t *testing.T) {
 		srv := server.T(t, server.MinIO)
 		opt := objtest.Options{
 			IgnoresCopyConditions: true, IgnoresDeleteConditions: true, RefusesKey: noPath,
-			KMSKey: "sigilfs-test", NoDSSE: true, NoBucketKeys: true, SilentCopies: true, TakesAnySource: true,
+			KMSKey: "sigilfs-test", NoDSSE: true, NoBucketKeys: true, SilentCopies: true, TakesAnySource: true, PendingByKey: true,
 			LosesSystem: func(name string) bool { return name == "x-amz-website-redirect-location" },
 		}
 		t.Run("Plain", func(t *testing.T) { conforms(t, srv, opt, nil) })
@@ -33,7 +33,7 @@ func TestObjectStore(t *testing.T) {
 	t.Run("Versity", func(t *testing.T) {
 		t.Chdir(".") // the server changes the directory of the process
 		conforms(t, server.T(t, server.Versity), objtest.Options{
-			IgnoresCopyConditions: true, CompletesTwice: true, IgnoresEncryption: true, NoDefault: true, KeepsTags: true, KeepsSystem: true,
+			IgnoresCopyConditions: true, CompletesTwice: true, IgnoresEncryption: true, NoDefault: true, NoLifecycle: true, KeepsTags: true, KeepsSystem: true,
 			RefusesKey: func(key string) bool {
 				// A directory holds no data, and not every control character comes back from a listing.
 				return noPath(key) || strings.HasSuffix(key, "/") || strings.Contains(key, "\x01")

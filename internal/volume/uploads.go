@@ -136,18 +136,10 @@ func (v *Volume) abortUploads(ctx context.Context) error {
 }
 
 func (v *Volume) abortUpload(ctx context.Context, store objstore.Resumer, at string) error {
-	o, err := v.fetch(ctx, at)
+	u, err := v.readUploading(ctx, at)
 	if errors.Is(err, ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	b, err := v.readAll(ctx, o, maxJournal)
-	if err != nil {
-		return err
-	}
-	u, err := parseUploading(b)
 	if err != nil {
 		return err
 	}
@@ -157,6 +149,18 @@ func (v *Volume) abortUpload(ctx context.Context, store objstore.Resumer, at str
 	v.condemn(at)
 	v.wakeUp()
 	return nil
+}
+
+func (v *Volume) readUploading(ctx context.Context, at string) (uploading, error) {
+	o, err := v.fetch(ctx, at)
+	if err != nil {
+		return uploading{}, err
+	}
+	b, err := v.readAll(ctx, o, maxJournal)
+	if err != nil {
+		return uploading{}, err
+	}
+	return parseUploading(b)
 }
 
 func parseUploading(b []byte) (uploading, error) {

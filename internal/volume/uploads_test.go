@@ -132,3 +132,41 @@ func FuzzParseUploading(f *testing.F) {
 		}
 	})
 }
+
+// TestRecordedUploads: whoever looks after the volume sees what any host has
+// under way, and what of it these keys do not open.
+func TestRecordedUploads(t *testing.T) {
+	m := bucket()
+	f, there := mount(t, m), mount(t, m, host("there/.."))
+	here, err := f.beginUpload(f.ctx, draft{key: "a"}, objstore.PutOptions{})
+	f.must(err)
+	other, err := there.beginUpload(there.ctx, draft{key: "b"}, objstore.PutOptions{})
+	there.must(err)
+	looking := mountIdle(t, m, host("looking"))
+	before := m.Keys()
+	all, err := looking.RecordedUploads(looking.ctx)
+	looking.must(err)
+	got := map[string]string{}
+	for _, r := range all {
+		if r.Err != nil || r.Renewed.IsZero() {
+			t.Errorf("%+v", r)
+		}
+		got[r.Host+" "+r.Key] = r.UploadID
+	}
+	if len(got) != 2 || got[f.opt.Host+" a"] != here.UploadID() || got["there/.. b"] != other.UploadID() {
+		t.Errorf("recorded are %v", got)
+	}
+	if !slices.Equal(before, m.Keys()) {
+		t.Error("looking changed the bucket")
+	}
+	m.Tamper(other.record, func(o *mem.Object) { o.Body[0] ^= 1 })
+	looking = mountIdle(t, m, host("looking")) // which has nothing of it in its cache
+	all, err = looking.RecordedUploads(looking.ctx)
+	looking.must(err)
+	bad := slices.DeleteFunc(all, func(r RecordedUpload) bool { return r.Err == nil })
+	if len(bad) != 1 || bad[0].Host != "there/.." || bad[0].Key != "" {
+		t.Errorf("not to be read are %+v", bad)
+	}
+	_ = here.giveUp(f.ctx, nil)
+	_ = other.giveUp(there.ctx, nil)
+}

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,11 +42,15 @@ const (
 	Abort    Verb = "abort"
 	Tags     Verb = "tags"
 	Default  Verb = "default" // what the bucket does about encryption
+
+	Lifecycle  Verb = "lifecycle"
+	Versioning Verb = "versioning"
+	Pending    Verb = "pending" // all pages of a list of uploads
 )
 
 // Writes tells whether requests of v change the bucket.
 func (v Verb) Writes() bool {
-	return v != Head && v != Get && v != List && v != Tags && v != Default
+	return !slices.Contains([]Verb{Head, Get, List, Tags, Default, Lifecycle, Versioning, Pending}, v)
 }
 
 // Op is one request.
@@ -102,6 +107,7 @@ var (
 	_ objstore.Resumer   = (*Store)(nil)
 	_ objstore.Tagger    = (*Store)(nil)
 	_ objstore.Defaulter = (*Store)(nil)
+	_ objstore.Bucket    = (*Store)(nil)
 )
 
 // New puts a decorator around inner.

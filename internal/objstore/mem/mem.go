@@ -40,6 +40,11 @@ type Options struct {
 	NoBucketKeys       bool            // the wish is taken and not done, as MinIO does
 	NoTags, RefuseTags bool            // a write with tags, and asking for them, is ErrUnsupported, ErrAccess
 
+	// What the bucket tells of itself: see bucket.go.
+	Lifecycle    []objstore.LifecycleRule
+	NoSettings   bool // ErrUnsupported
+	PendingByKey bool // uploads are told of by their whole key only, as MinIO does
+
 	Now func() time.Time // nil is time.Now
 }
 
@@ -72,6 +77,7 @@ var (
 	_ objstore.Resumer   = (*Store)(nil)
 	_ objstore.Tagger    = (*Store)(nil)
 	_ objstore.Defaulter = (*Store)(nil)
+	_ objstore.Bucket    = (*Store)(nil)
 )
 
 // New makes an empty bucket.

@@ -27,6 +27,7 @@ func TestConformance(t *testing.T) {
 		{"Ignorant", mem.Options{MinPartSize: 100, IgnoreEncryption: true, NoTags: true}, objtest.Options{MinPartSize: 100, IgnoresEncryption: true, NoDefault: true, NoTags: true}},
 		{"Silent", mem.Options{MinPartSize: 100, SilentCopies: true, NoDSSE: true, NoBucketKeys: true}, objtest.Options{MinPartSize: 100, SilentCopies: true, NoDSSE: true, NoBucketKeys: true}},
 		{"ByDefault", mem.Options{MinPartSize: 100, DefaultEncryption: byDefault}, objtest.Options{MinPartSize: 100, Default: byDefault}},
+		{"Curt", mem.Options{MinPartSize: 100, PendingByKey: true}, objtest.Options{MinPartSize: 100, PendingByKey: true}},
 		{"NoKMS", mem.Options{MinPartSize: 100, NoKMS: true}, objtest.Options{MinPartSize: 100, NoKMS: true}},
 	} {
 		if !tc.opt.NoKMS {

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 )
@@ -19,6 +20,7 @@ type upload struct {
 	opt   objstore.PutOptions
 	kept  protection
 	parts map[int]part
+	began time.Time
 }
 
 type part struct {
@@ -54,7 +56,7 @@ func (s *Store) Upload(ctx context.Context, key string, opt objstore.PutOptions)
 	s.serial++
 	id := "u" + strconv.Itoa(s.serial)
 	opt.Metadata, opt.System, opt.Tags = maps.Clone(opt.Metadata), maps.Clone(opt.System), maps.Clone(opt.Tags)
-	s.uploads[id] = &upload{key: key, opt: opt, kept: p, parts: map[int]part{}}
+	s.uploads[id] = &upload{key: key, opt: opt, kept: p, parts: map[int]part{}, began: s.opt.Now()}
 	u := &uploader{s: s, key: key, id: id, enc: opt.Encryption}
 	if !s.opt.SilentCopies {
 		u.told = p.made()

@@ -47,6 +47,10 @@ type Options struct {
 	Default           objstore.Header // of bodies whose writers ask for nothing
 	NoDefault         bool            // it cannot be asked for
 
+	// What the bucket tells of itself.
+	NoLifecycle, NoVersioning bool // it cannot be asked for
+	PendingByKey              bool // uploads are told of by their whole key only, if at all by another prefix
+
 	// What is kept with an object.
 	NoTags      bool                   // refused
 	KeepsTags   bool                   // those of an object that Put replaces stay
@@ -98,6 +102,8 @@ func Run(t *testing.T, open func(t *testing.T) objstore.Store, opt Options) {
 		{"CustomerKeys", suite.customerKeys},
 		{"CustomerKeyParts", suite.customerKeyParts},
 		{"MissingKey", suite.missingKey},
+		{"Settings", suite.settings},
+		{"Pending", suite.pending},
 		{"Cancel", suite.cancel},
 		{"NoBucket", suite.noBucket},
 	} {

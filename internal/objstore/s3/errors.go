@@ -71,8 +71,8 @@ func sentinel(code string) error {
 		return objstore.ErrTooLarge
 	case "NotImplemented":
 		return objstore.ErrUnsupported
-	case "ServerSideEncryptionConfigurationNotFoundError":
-		return errNoDefault
+	case "ServerSideEncryptionConfigurationNotFoundError", "NoSuchLifecycleConfiguration":
+		return errUnset
 	case "InvalidRange", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML":
 		return objstore.ErrInvalid
 	}

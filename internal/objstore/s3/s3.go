@@ -68,6 +68,7 @@ var (
 	_ objstore.Simplifier = (*Store)(nil)
 	_ objstore.Tagger     = (*Store)(nil)
 	_ objstore.Defaulter  = (*Store)(nil)
+	_ objstore.Bucket     = (*Store)(nil)
 )
 
 // New makes a client. It sends no request to the bucket (the credential chain

@@ -39,10 +39,9 @@ func (s *Store) Tags(ctx context.Context, at objstore.ID) (tags map[string]strin
 	return tags, err
 }
 
-// errNoDefault is the answer of a bucket without a configuration, which is no
-// failure (Amazon S3 Developer Guide, "Error responses"; 400 there, 404 of most
-// servers).
-var errNoDefault = errors.New("no default encryption")
+// errUnset is the answer of a bucket without a configuration, which is no
+// failure (Amazon S3 API Reference, "Error responses"; 400 or 404).
+var errUnset = errors.New("not configured")
 
 // DefaultEncryption is objstore.Defaulter's.
 func (s *Store) DefaultEncryption(ctx context.Context) (got objstore.Default, err error) {
@@ -57,7 +56,7 @@ func (s *Store) DefaultEncryption(ctx context.Context) (got objstore.Default, er
 		got = configured(out.ServerSideEncryptionConfiguration)
 		return nil
 	})
-	if errors.Is(err, errNoDefault) {
+	if errors.Is(err, errUnset) {
 		return objstore.Default{}, nil
 	}
 	return got, err
