@@ -1,7 +1,8 @@
 // Package objcrypt names what all object encryption schemes of sigilfs have
 // in common: the errors that an object which does not open gives. The formats
 // themselves are its sub-packages: sigil (the native client-side format) and
-// s3ec (those of the Amazon S3 Encryption Client).
+// s3ec (those of the Amazon S3 Encryption Client); sse is the headers of
+// server-side encryption, section what the bodies of both are sent as.
 //
 // Nothing below this package knows a network, a disk, FUSE or a logger: the
 // formats turn bytes into bytes, and an unauthenticated byte never leaves

@@ -54,10 +54,9 @@ func NewBody(ctx context.Context, key Sealer, f Format, src ReaderAt, n int64) (
 // measure seals every chunk once, for its sum and the tag.
 func (b *Body) measure(ctx context.Context) error {
 	sums := make([]element, 0, chunks(b.n))
-	w := newWindow()
-	defer w.release()
+	window := make([]byte, min(windowSize, b.n))
 	for off := int64(0); off < b.n; off += windowSize {
-		p := w.b[:min(windowSize, b.n-off)]
+		p := window[:min(windowSize, b.n-off)]
 		if err := b.encrypt(ctx, p, off); err != nil {
 			return err
 		}
@@ -111,9 +110,3 @@ func (b *Body) Size() int64 { return b.n + TagSize }
 
 // PlainSize is the length of the plaintext in bytes.
 func (b *Body) PlainSize() int64 { return b.n }
-
-// Section gives size bytes of the body from off on (clipped to what there is),
-// to be sent by one PUT or as one part. ctx bounds the reading of the source.
-func (b *Body) Section(ctx context.Context, off, size int64) *Section {
-	return newSection(ctx, b, off, size)
-}

@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"crypto/subtle"
 	"encoding/binary"
+	"sync"
 )
 
 // gcmStream is AES-256-GCM over one body under one key and nonce, in chunks of
@@ -67,6 +68,8 @@ type gcmBody struct {
 	src  ReaderAt
 	n    int64
 	sums []element
+
+	windows sync.Pool // of *[]byte, each a window long or the body, if that is shorter
 }
 
 var _ content = (*gcmBody)(nil)
@@ -78,10 +81,9 @@ func (s *gcmStream) verify(ctx context.Context, src ReaderAt, n int64) (*gcmBody
 		return nil, err
 	}
 	sums := make([]element, 0, chunks(n))
-	w := newWindow()
-	defer w.release()
+	window := make([]byte, min(windowSize, n))
 	for off := int64(0); off < n; off += windowSize {
-		p := w.b[:min(windowSize, n-off)]
+		p := window[:min(windowSize, n-off)]
 		if err := readFull(ctx, src, p, off); err != nil {
 			return nil, err
 		}
@@ -100,9 +102,9 @@ func (s *gcmStream) verify(ctx context.Context, src ReaderAt, n int64) (*gcmBody
 func (b *gcmBody) readAt(ctx context.Context, p []byte, off int64) (int, error) {
 	from := off / ChunkSize * ChunkSize
 	end := min(off+int64(len(p)), from+windowSize)
-	w := newWindow()
-	defer w.release()
-	sealed := w.b[:min(chunks(end)*ChunkSize, b.n)-from]
+	window := b.window()
+	defer b.windows.Put(window)
+	sealed := (*window)[:min(chunks(end)*ChunkSize, b.n)-from]
 	if err := readFull(ctx, b.src, sealed, from); err != nil {
 		return 0, err
 	}
@@ -112,6 +114,15 @@ func (b *gcmBody) readAt(ctx context.Context, p []byte, off int64) (int, error) 
 	p = p[:end-off]
 	b.xor(p, sealed[off-from:end-from], off)
 	return len(p), nil
+}
+
+// window is room for the ciphertext of one read.
+func (b *gcmBody) window() *[]byte {
+	if w, ok := b.windows.Get().(*[]byte); ok {
+		return w
+	}
+	w := make([]byte, min(windowSize, b.n))
+	return &w
 }
 
 // check holds chunks from number c on against what was verified.

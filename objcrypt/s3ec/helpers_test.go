@@ -16,6 +16,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sigilfs/sigilfs/objcrypt/section"
 	"go.uber.org/goleak"
 )
 
@@ -121,7 +122,7 @@ func plaintext(n int) memory {
 	return b
 }
 
-func readAll(t testing.TB, s *Section) memory {
+func readAll(t testing.TB, s *section.Section) memory {
 	t.Helper()
 	b, err := io.ReadAll(s)
 	if err != nil {

@@ -3,6 +3,8 @@ package sigil
 import (
 	"context"
 	"fmt"
+
+	"github.com/sigilfs/sigilfs/objcrypt/section"
 )
 
 // Body is the sealed form of a plaintext of known size that does not change,
@@ -73,8 +75,8 @@ func (b *Body) PlainSize() int64 { return b.n }
 
 // Section gives size bytes of the body from off on (clipped to what there is),
 // to be sent by one PUT or as one part. ctx bounds the reading of the source.
-func (b *Body) Section(ctx context.Context, off, size int64) *Section {
-	return newSection(ctx, b.img, off, size)
+func (b *Body) Section(ctx context.Context, off, size int64) *section.Section {
+	return b.img.section(ctx, off, size)
 }
 
 // Kept tells whether segment i is stored already, at the same place of the

@@ -110,20 +110,6 @@ func TestSectionsAreTheBody(t *testing.T) {
 	})
 }
 
-func TestSectionSeek(t *testing.T) {
-	b, _ := NewBody(file(), Bytes("abc"), 3)
-	s := b.Section(t.Context(), 0, b.Size())
-	for _, c := range []struct {
-		off    int64
-		whence int
-		want   int64
-	}{{5, io.SeekStart, 5}, {-2, io.SeekCurrent, 3}, {-1, io.SeekEnd, 18}, {-20, io.SeekEnd, -1}, {0, 9, -1}} {
-		if got, err := s.Seek(c.off, c.whence); (err != nil) != (c.want < 0) || err == nil && got != c.want {
-			t.Errorf("Seek(%d, %d) = %d, %v", c.off, c.whence, got, err)
-		}
-	}
-}
-
 // One plaintext under one key and nonce: where the source changed, the second
 // ciphertext is not released.
 func TestSourceThatChanges(t *testing.T) {

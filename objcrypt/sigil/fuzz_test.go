@@ -54,7 +54,7 @@ func FuzzBody(f *testing.F) {
 	plain := []byte("the plaintext of a small file")
 	img := newImage(image{dek: rec.DEK, src: Bytes(plain), end: int64(len(plain)), salts: []salt{salt(rec.Generation)}, final: true})
 	sealed := make([]byte, img.size())
-	if _, err := newSection(f.Context(), img, 0, img.size()).ReadAt(sealed, 0); err != nil {
+	if _, err := img.section(f.Context(), 0, img.size()).ReadAt(sealed, 0); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(sealed, int64(0), 10)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"testing"
 
+	"github.com/sigilfs/sigilfs/objcrypt/section"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 )
@@ -112,7 +113,7 @@ func finish(t tb, rec *Record, body []byte) object {
 	return object{key: testKey, header: h, body: body}
 }
 
-func readAll(t tb, s *Section) []byte {
+func readAll(t tb, s *section.Section) []byte {
 	t.Helper()
 	p := make([]byte, s.Size())
 	if _, err := io.ReadFull(s, p); err != nil {

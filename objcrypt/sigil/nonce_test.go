@@ -84,23 +84,24 @@ func (l *life) size() int64 {
 }
 
 // read takes windows out of a section, and each whole chunk of them into the
-// ledger.
-func (l *life) read(s *Section) {
-	first, chunks := ceil(s.off, sealedChunk), s.img.chunks()
+// ledger. The section is all of img from off on.
+func (l *life) read(img *image, off int64) {
+	s := img.section(context.Background(), off, img.size())
+	first, chunks := ceil(off, sealedChunk), img.chunks()
 	for range rapid.IntRange(0, 3).Draw(l.t, "windows") {
 		if first >= chunks {
 			break
 		}
 		c := rapid.Int64Range(first, chunks-1).Draw(l.t, "at")
 		end := min(c+windowChunks, chunks)
-		p := make([]byte, min(end*sealedChunk, s.img.sealed())-c*sealedChunk)
-		n, err := s.ReadAt(p, c*sealedChunk-s.off)
+		p := make([]byte, min(end*sealedChunk, img.sealed())-c*sealedChunk)
+		n, err := s.ReadAt(p, c*sealedChunk-off)
 		if n != len(p) && !errors.Is(err, ErrRecord) {
 			l.t.Fatal(n, err)
 		}
 		for ; c < end && n == len(p); c++ {
 			size := min(sealedChunk, len(p))
-			l.uses.chunk(l.t, s.img, c, p[:size])
+			l.uses.chunk(l.t, img, c, p[:size])
 			p, n = p[size:], n-size
 		}
 	}
@@ -139,7 +140,7 @@ func (l *life) took(b *Body, err error) {
 	}
 	for range rapid.IntRange(1, 2).Draw(l.t, "sections") {
 		off := rapid.Int64Range(0, b.Size()).Draw(l.t, "off")
-		l.read(b.Section(context.Background(), off, b.Size()))
+		l.read(b.img, off)
 	}
 	l.remember(b.img.salts)
 }
@@ -173,19 +174,18 @@ func (l *life) stream() {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	must := mustSection(l.t)
 	for range rapid.IntRange(0, 3).Draw(l.t, "seals") {
 		l.state++ // the segment changes after it was sealed
 		off := rapid.Int64Range(0, s.Segments()).Draw(l.t, "segment") * SegmentSize
 		if off < l.n {
-			l.read(must(s.Seal(context.Background(), l.source(), off, min(SegmentSize, l.n-off))))
+			l.read(mustSeal[*image](l.t)(s.seal(l.source(), off, min(SegmentSize, l.n-off))), 0)
 		}
 	}
 	for range rapid.IntRange(1, 2).Draw(l.t, "finishes") {
 		l.state++
-		end := must(s.Finish(context.Background(), l.source(), 0, l.n, Late{Attr: l.rec.Attr, Version: uint64(l.state)}))
-		l.uses.late(l.t, l.rec.DEK, l.rec.Generation, l.n, end.img.tail)
-		l.read(end)
+		end := mustSeal[*image](l.t)(s.finish(l.source(), 0, l.n, Late{Attr: l.rec.Attr, Version: uint64(l.state)}))
+		l.uses.late(l.t, l.rec.DEK, l.rec.Generation, l.n, end.tail)
+		l.read(end, 0)
 	}
 	l.remember(s.salts[:segments(l.n)])
 }

@@ -5,31 +5,27 @@ import (
 	"sync"
 )
 
-// buffers hands out buffers for sealed chunks, in sizes of 2^k chunks up to a
-// segment. They hold ciphertext, or plaintext on its way: who opens in a
-// buffer clears it.
-var buffers [8]sync.Pool
+// buffers hand out room for sealed chunks, in sizes of 2^k chunks up to a
+// segment. It holds ciphertext, or plaintext on its way: who opens in a buffer
+// clears it. The zero value is ready, and safe for concurrent use.
+type buffers [8]sync.Pool
 
 // buffer is one to be given back.
 type buffer struct {
-	b     []byte // n sealed chunks long
-	class int
+	b    []byte // n sealed chunks long
+	home *sync.Pool
 }
 
-// newBuffer gives room for n sealed chunks, 1 <= n <= chunksPerSegment. Its
-// content is undefined.
-func newBuffer(n int64) *buffer {
+// get gives room for n sealed chunks, 1 <= n <= chunksPerSegment. Its content
+// is undefined.
+func (p *buffers) get(n int64) *buffer {
 	class := bits.Len64(uint64(n - 1))
-	if b, ok := buffers[class].Get().(*buffer); ok {
+	if b, ok := p[class].Get().(*buffer); ok {
 		b.b = b.b[:n*sealedChunk]
 		return b
 	}
-	return &buffer{b: make([]byte, n*sealedChunk, (int64(1)<<class)*sealedChunk), class: class}
+	return &buffer{b: make([]byte, n*sealedChunk, (int64(1)<<class)*sealedChunk), home: &p[class]}
 }
 
-// release gives the buffer back. Nil is fine.
-func (b *buffer) release() {
-	if b != nil {
-		buffers[b.class].Put(b)
-	}
-}
+// release gives the buffer back.
+func (b *buffer) release() { b.home.Put(b) }

@@ -39,6 +39,7 @@ type Reader struct {
 	table   atomic.Pointer[table] // once verified; of a body without a tail, at once
 	final   atomic.Bool           // the final chunk of a body without a tail was verified
 	last    atomic.Pointer[keyed] // the cipher used last
+	buffers buffers
 }
 
 // keyed is a segment's cipher.
@@ -139,7 +140,7 @@ func (r *Reader) Verify(ctx context.Context) error {
 	case r.final.Load():
 		return nil
 	}
-	b := newBuffer(1)
+	b := r.buffers.get(1)
 	defer b.release()
 	c := chunks(r.n) - 1
 	size := chunkLen(r.n, c)
@@ -182,7 +183,7 @@ func (r *Reader) window(ctx context.Context, p []byte, off int64) (int, error) {
 	count := min((off+int64(len(p))-1)/ChunkSize-first+1, chunksPerSegment)
 	p = p[:min(int64(len(p)), (first+count)*ChunkSize-off)]
 
-	b := newBuffer(count)
+	b := r.buffers.get(count)
 	defer b.release()
 	last := first + count - 1
 	sealed := b.b[:(count-1)*sealedChunk+chunkLen(r.n, last)+TagSize]

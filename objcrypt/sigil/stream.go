@@ -3,6 +3,8 @@ package sigil
 import (
 	"context"
 	"fmt"
+
+	"github.com/sigilfs/sigilfs/objcrypt/section"
 )
 
 // Stream seals a plaintext whose length is not known yet: whole segments while
@@ -44,7 +46,7 @@ func (s *Stream) Segments() int64 { return int64(len(s.salts)) }
 // they are to be stored. off is a multiple of SegmentSize, at most the end of
 // what was sealed; only the last segment of a file may be a part of one. src is
 // indexed by offset in the file, and under the section it must not change.
-func (s *Stream) Seal(ctx context.Context, src ReaderAt, off, n int64) (*Section, error) {
+func (s *Stream) Seal(ctx context.Context, src ReaderAt, off, n int64) (*section.Section, error) {
 	if n <= 0 {
 		return nil, fmt.Errorf("seal %d bytes: %w", n, ErrRecord)
 	}
@@ -52,7 +54,7 @@ func (s *Stream) Seal(ctx context.Context, src ReaderAt, off, n int64) (*Section
 	if err != nil {
 		return nil, err
 	}
-	return section(ctx, img), nil
+	return img.section(ctx, 0, img.size()), nil
 }
 
 // Finish seals the n-off bytes of src from off on (none where off = n), as Seal
@@ -60,7 +62,15 @@ func (s *Stream) Seal(ctx context.Context, src ReaderAt, off, n int64) (*Section
 // before off must have been sealed with its final content, and late is of the
 // record's file type. The Stream is used up once a Complete with this tail was
 // sent, whatever became of it.
-func (s *Stream) Finish(ctx context.Context, src ReaderAt, off, n int64, late Late) (*Section, error) {
+func (s *Stream) Finish(ctx context.Context, src ReaderAt, off, n int64, late Late) (*section.Section, error) {
+	img, err := s.finish(src, off, n, late)
+	if err != nil {
+		return nil, err
+	}
+	return img.section(ctx, 0, img.size()), nil
+}
+
+func (s *Stream) finish(src ReaderAt, off, n int64, late Late) (*image, error) {
 	if !hasTail(n) || n > MaxSize || off > n {
 		return nil, fmt.Errorf("finish a stream of %d bytes from %d on: %w", n, off, ErrRecord)
 	}
@@ -82,10 +92,8 @@ func (s *Stream) Finish(ctx context.Context, src ReaderAt, off, n int64, late La
 		return nil, err
 	}
 	img.tail = makeTail(s.dek, s.gen, 0, n, s.salts[:segments(n)], block)
-	return section(ctx, img), nil
+	return img, nil
 }
-
-func section(ctx context.Context, img *image) *Section { return newSection(ctx, img, 0, img.size()) }
 
 // seal draws salts for n > 0 bytes from off on.
 func (s *Stream) seal(src ReaderAt, off, n int64) (*image, error) {

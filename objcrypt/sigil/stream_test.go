@@ -7,12 +7,13 @@ import (
 	"testing"
 
 	"github.com/sigilfs/sigilfs/objcrypt"
+	"github.com/sigilfs/sigilfs/objcrypt/section"
 )
 
 var lateAttr = Late{Version: 99, Attr: Attr{Mode: 0o104755, UID: 7, GID: 8, Mtime: -1, Ctime: 1 << 62}}
 
 // parts puts the sections of a stream together.
-func concat(t tb, sections ...*Section) []byte {
+func concat(t tb, sections ...*section.Section) []byte {
 	t.Helper()
 	var b []byte
 	for _, s := range sections {
@@ -21,8 +22,9 @@ func concat(t tb, sections ...*Section) []byte {
 	return b
 }
 
-func mustSection(t tb) func(*Section, error) *Section {
-	return func(s *Section, err error) *Section {
+// mustSeal is for what has no errors here: a section or an image.
+func mustSeal[S any](t tb) func(S, error) S {
+	return func(s S, err error) S {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
@@ -40,7 +42,7 @@ func TestStream(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := finish(t, rec, nil) // the metadata is fixed before the first part
-		must := mustSection(t)
+		must := mustSeal[*section.Section](t)
 		first := must(s.Seal(t.Context(), src, 0, SegmentSize))
 		rest := must(s.Finish(t.Context(), src, SegmentSize, n, lateAttr))
 		o.body = concat(t, first, rest)
@@ -79,7 +81,7 @@ func TestStreamSealsAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	must := mustSection(t)
+	must := mustSeal[*section.Section](t)
 	old := keystream{"before", n}
 	seg0 := readAll(t, must(s.Seal(t.Context(), old, 0, SegmentSize)))
 	seg1 := must(s.Seal(t.Context(), old, SegmentSize, 1000)) // a file of one segment and a bit, then longer
@@ -152,7 +154,7 @@ func TestStreamKeepsTheFileType(t *testing.T) {
 func TestStreamNoticesAStaleLength(t *testing.T) {
 	s, _ := NewStream(file(), SegmentSize+1)
 	src := keystream{"x", 4 * SegmentSize}
-	must := mustSection(t)
+	must := mustSeal[*section.Section](t)
 	must(s.Seal(t.Context(), src, 0, SegmentSize+1))
 	if _, err := s.Finish(t.Context(), src, SegmentSize+2, SegmentSize+2, lateAttr); !errors.Is(err, ErrRecord) {
 		t.Errorf("stale segment 1: %v", err)
@@ -167,7 +169,7 @@ func TestLateAttributesAreChecked(t *testing.T) {
 		rec := file()
 		s, _ := NewStream(rec, n)
 		s.kind = l.Mode & typeMask // past the check of Finish
-		body := readAll(t, mustSection(t)(s.Finish(context.Background(), src, 0, n, l)))
+		body := readAll(t, mustSeal[*section.Section](t)(s.Finish(context.Background(), src, 0, n, l)))
 		return finish(t, rec, body), rec
 	}
 	other := lateAttr

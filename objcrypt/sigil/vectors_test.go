@@ -187,7 +187,7 @@ func (v *vectors) makeBody(t testing.TB, o vector) []byte {
 		}
 	}
 	img := newImage(image{dek: rec.DEK, src: o.plaintext(t), end: o.Size, salts: salts, final: len(o.Tail) == 0, tail: o.Tail})
-	return readAll(t, newSection(t.Context(), img, 0, img.size()))
+	return readAll(t, img.section(t.Context(), 0, img.size()))
 }
 
 // open reads an object from the metadata to the last byte.
