@@ -71,7 +71,7 @@ type snapshot struct {
 	plain  sigil.ReaderAt // the content: the snapshot itself, or a copy in memory
 	opened int64          // ns
 
-	announce func(s *snapshot, marks []string) // before s is sent
+	announce func(s *snapshot, w *stored) // before s is sent, as w
 
 	cuts   uint64
 	stream *stream // the content goes up already
@@ -260,7 +260,7 @@ func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*o
 	var marks []string
 	d.announce = func(w *stored) {
 		marks = w.marks()
-		s.announce(s, marks)
+		s.announce(s, w)
 	}
 	o, err := v.putStream(ctx, s, base, d)
 	if errors.Is(err, errNoStream) {
@@ -347,6 +347,7 @@ func (f *File) committed(ctx context.Context, s *snapshot, snap *spool.Snapshot,
 	}
 	f.mu.Lock()
 	f.done, f.fail, f.excl, f.sent, f.sending, f.left, f.wait = s.seq, nil, false, nil, nil, false, retry{}
+	f.whole = bodies{}
 	f.mu.Unlock()
 	f.dropNote(data)
 	return f.lagging(s, o)

@@ -30,10 +30,13 @@ func (r *Recovery) Export(ctx context.Context, id string, w Target, salvage bool
 		return nil, err
 	}
 	defer func() { _ = l.left.Close() }() // it was only read
-	if l.Err != nil && !unasked(l.Err) && !errors.Is(l.Err, ErrElsewhere) && !salvage {
+	if !salvage && !l.exportable() && !errors.Is(l.Err, errUploaded) {
 		return nil, named(l.Err, "export", l.name())
 	}
 	src, err := r.exportBase(ctx, l)
+	if err == nil && !salvage && !l.exportable() {
+		err = l.Err
+	}
 	if err != nil && !salvage {
 		return nil, named(err, "export", l.name())
 	}
@@ -48,11 +51,18 @@ func (r *Recovery) Export(ctx context.Context, id string, w Target, salvage bool
 	return x.gaps, named(err, "export", l.name())
 }
 
+// exportable tells whether l may be exported as it is: all that is wrong with
+// it is for a person to know.
+func (l *leftover) exportable() bool {
+	return l.Err == nil || unasked(l.Err) || errors.Is(l.Err, ErrElsewhere)
+}
+
 // exportBase is what the parts come from that are not in the spool; nil where
 // there are none.
 func (r *Recovery) exportBase(ctx context.Context, l *leftover) (*content, error) {
+	sent := errors.Is(l.Err, errUploaded)
 	switch {
-	case !l.lacks(spool.Base):
+	case !sent && !l.lacks(spool.Base):
 		return nil, nil
 	case l.note.Key == "":
 		return nil, fmt.Errorf("%w: %w", ErrPartial, ErrUnnamed)
@@ -63,10 +73,8 @@ func (r *Recovery) exportBase(ctx context.Context, l *leftover) (*content, error
 	if err != nil {
 		return nil, err
 	}
-	if where.done == l.Path { // unchanged parts are alike
-		if where.base, err = r.v.lookForNoted(ctx, l.note); err != nil {
-			return nil, err
-		}
+	if l.complete(r.v, where); !l.whole && !l.lacks(spool.Base) {
+		return nil, nil
 	}
 	return r.base(ctx, l, where)
 }
@@ -104,6 +112,9 @@ func (x *export) run(ctx context.Context) error {
 
 func (x *export) piece(ctx context.Context, p []byte, off int64) error {
 	n, err := x.l.left.ReadAt(p, off, func(off int64, p []byte) error {
+		if kind, _ := x.l.content().Extent(off); kind == spool.Sent {
+			return errUploaded
+		}
 		if x.src == nil {
 			return fmt.Errorf("%w: %w", ErrPartial, x.noBase)
 		}

@@ -52,6 +52,7 @@ type File struct {
 	writing int      // changes of the content under way
 	shut    bool     // the last close has seen all of it
 	sending []string // as sent, of the commit that is under way
+	whole   bodies   // that hold all of it
 
 	growth growth
 }

@@ -58,6 +58,7 @@ type stored struct {
 	obj      *object // as it will be, but for what the store's answer tells
 	metadata map[string]string
 	body     body // as stored; not for restate and directories
+	behind   bool // attributes of it follow by a copy
 }
 
 // body is bytes to be sent, read again for every retry. Sections may be read

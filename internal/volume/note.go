@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sigilfs/sigilfs/cache/spool"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
@@ -36,8 +37,9 @@ type note struct {
 	Generation string `json:"generation,omitempty"` // its mark
 
 	Sent   []string `json:"sent,omitempty"`   // marks of bodies of which one may be in the store
-	Last   []string `json:"last,omitempty"`   // marks of the one that holds all that is here; nil where none does
-	Beside string   `json:"beside,omitempty"` // the conflict copy as which that one was sent
+	Last   []string `json:"last,omitempty"`   // marks of those that hold all that is here; nil where none does
+	Beside string   `json:"beside,omitempty"` // the conflict copy as which the last of them was sent
+	Behind bool     `json:"behind,omitempty"` // their attributes may be older than Attr and Xattrs
 	Left   bool     `json:"left,omitempty"`   // as in File
 
 	Boot   string `json:"boot,omitempty"`   // of the kernel that has the data, on disk or not
@@ -64,6 +66,30 @@ func parseNote(b []byte) (n note, err error) {
 	return n, nil
 }
 
+// ours tells whether o is a body of which the note knows.
+func (n note) ours(o *object) bool {
+	return o != nil && (slices.Contains(n.Sent, o.mark) || slices.Contains(n.Last, o.mark))
+}
+
+// bodies are what was sent of a File, whatever became of it, as it was at one
+// change.
+type bodies struct {
+	seq    uint64
+	marks  []string
+	beside string // as in note
+	behind bool
+}
+
+// add counts w in, as which s is sent.
+func (b *bodies) add(s *snapshot, w *stored) {
+	if b.seq != s.seq {
+		*b = bodies{seq: s.seq}
+	}
+	b.marks = append(slices.Clip(b.marks), w.marks()...)
+	b.marks = b.marks[max(0, len(b.marks)-maxSent):]
+	b.behind = b.behind || w.behind
+}
+
 // noted is what a File knows of its note.
 type noted struct {
 	there bool // there is one
@@ -81,9 +107,13 @@ func (f *File) compose() note {
 	}
 	if f.base != nil {
 		n.ETag, n.Version, n.Generation = f.base.id.ETag, f.base.id.VersionID, f.base.mark
-		if f.wrote <= f.done && f.writing == 0 {
-			n.Last = []string{f.base.mark}
-		}
+	}
+	switch {
+	case f.writing > 0:
+	case f.base != nil && f.wrote <= f.done:
+		n.Last = []string{f.base.mark}
+	case f.whole.seq == f.seq && len(f.whole.marks) > 0:
+		n.Last, n.Beside, n.Behind = f.whole.marks, f.whole.beside, f.whole.behind
 	}
 	if isInodePath(f.path) {
 		n.Name = v.fileKey(f.via)
@@ -164,23 +194,19 @@ func (f *File) closing() {
 	f.untold(err)
 }
 
-// announce notes that s is about to be written, as what the marks tell.
-func (f *File) announce(s *snapshot, marks []string) {
+// announce notes that s is about to be written, as w.
+func (f *File) announce(s *snapshot, w *stored) {
 	f.mu.Lock()
-	f.sending = append(f.sending, marks...)
+	f.sending = append(f.sending, w.marks()...)
+	f.whole.add(s, w)
+	if s.path != f.path {
+		f.whole.beside = s.path
+	}
 	data := f.data
 	f.mu.Unlock()
-	if data == nil {
-		return
+	if data != nil {
+		f.untold(f.tell(data.NoteMeta, nil))
 	}
-	f.untold(f.tell(data.NoteMeta, func(n *note) {
-		if f.seq == s.seq && f.writing == 0 {
-			n.Last = marks
-		}
-		if s.path != f.path {
-			n.Beside = s.path
-		}
-	}))
 }
 
 // retell notes what has changed beside the content, where there is a note.

@@ -279,6 +279,9 @@ func (v *Volume) restate(ctx context.Context, o *object, dst string, cond objsto
 	if err != nil {
 		return nil, err
 	}
+	if d.announce != nil {
+		d.announce(w)
+	}
 	if d.want, err = v.askedAgain(o, d.rule); err != nil {
 		return nil, err
 	}

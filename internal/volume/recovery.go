@@ -57,6 +57,9 @@ type leftover struct {
 	left *spool.Left
 	note note
 	path string // relative to the mount
+
+	ordered bool // a person wants it replayed
+	whole   bool // what was uploaded of it is in the object that stands
 }
 
 // IDs lists what is there.
@@ -150,13 +153,19 @@ func (l *leftover) identify(v *Volume) error {
 
 // unfit gives the reason why what is here is not committed without a question.
 func (l *leftover) unfit(v *Volume) error {
-	n := l.note
 	if err := l.left.Intact(); err != nil {
 		return err
 	}
+	if l.lacks(spool.Sent) {
+		return errUploaded
+	}
+	return l.undecided(v)
+}
+
+// undecided is unfit of what is all here.
+func (l *leftover) undecided(v *Volume) error {
+	n := l.note
 	switch {
-	case l.lacks(spool.Sent):
-		return fmt.Errorf("%w: it was uploaded already, and never completed", ErrPartial)
 	case !n.Synced && (n.Boot == "" || n.Boot != v.opt.Boot):
 		return ErrUnproved
 	case n.Open:
@@ -165,6 +174,34 @@ func (l *leftover) unfit(v *Volume) error {
 		return fmt.Errorf("%w: %s, not %s", ErrOtherRule, v.rule(n.name()).Mode, n.Mode)
 	}
 	return nil
+}
+
+// errUploaded: unless that made an object in the end, which the bucket knows.
+var errUploaded = fmt.Errorf("%w: it was uploaded already, and nobody heard that this was completed", ErrPartial)
+
+// maybeThere tells whether the bucket may have what is to be asked for l.Err.
+func (l *leftover) maybeThere() bool {
+	return l.path != "" && len(l.note.Last) > 0 || errors.Is(l.Err, errUploaded) && len(l.note.Sent) > 0
+}
+
+// content is what is to be committed.
+func (l *leftover) content() frozen {
+	if l.whole {
+		return uploadedThere{l.left}
+	}
+	return l.left
+}
+
+// uploadedThere is what was left of a file whose uploaded parts are in its base.
+type uploadedThere struct{ *spool.Left }
+
+// Extent is frozen's.
+func (u uploadedThere) Extent(off int64) (spool.Kind, int64) {
+	kind, end := u.Left.Extent(off)
+	if kind == spool.Sent {
+		kind = spool.Base
+	}
+	return kind, end
 }
 
 // lacks tells whether any of the file is of this kind.
@@ -199,9 +236,10 @@ func (r *Recovery) Replay(ctx context.Context, id string) (Replayed, error) {
 		return Replayed{}, err
 	}
 	defer func() { _ = l.left.Close() }() // it was only read
-	if l.Err != nil && !unasked(l.Err) {
+	if l.Err != nil && !unasked(l.Err) && !l.maybeThere() {
 		return Replayed{}, named(l.Err, "replay", l.name())
 	}
+	l.ordered = true
 	return r.replay(ctx, l)
 }
 
@@ -213,7 +251,7 @@ func (l *leftover) name() string {
 	return l.Path
 }
 
-// replay commits l, whatever l.Err says, and removes it.
+// replay commits l, unless l.Err forbids that, and removes it.
 func (r *Recovery) replay(ctx context.Context, l *leftover) (Replayed, error) {
 	unlock, err := r.v.names.lock(ctx, one(l.path))
 	if err != nil {

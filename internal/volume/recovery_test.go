@@ -33,8 +33,14 @@ func left(r ...*spool.Remains) tweak { return func(o *Options) { o.Left = r } }
 
 func mountSpooled(t testing.TB, m *mem.Store, tweaks ...tweak) *spooled {
 	t.Helper()
+	return mountSpooledOf(t, 256, m, tweaks...)
+}
+
+// mountSpooledOf has a spool of so many MiB.
+func mountSpooledOf(t testing.TB, size int64, m *mem.Store, tweaks ...tweak) *spooled {
+	t.Helper()
 	dir := filepath.Join(t.TempDir(), "s")
-	sp, err := spool.Open(dir, spool.Options{Limit: 256 << 20, Reserve: -1, Key: spoolKey})
+	sp, err := spool.Open(dir, spool.Options{Limit: size * mib, Reserve: -1, Key: spoolKey})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,11 @@ func (r *Recovery) commit(ctx context.Context, l *leftover) (Replayed, error) {
 		return Replayed{}, err
 	}
 	if where.done != "" {
-		return Replayed{Path: where.done, Done: true}, nil
+		return Replayed{Path: where.done, Done: true}, r.catchUp(ctx, l, where.base)
+	}
+	l.complete(r.v, where)
+	if l.Err != nil && !(l.ordered && unasked(l.Err)) {
+		return Replayed{}, l.Err
 	}
 	s, err := r.snapshot(ctx, l, where)
 	if err != nil {
@@ -62,7 +66,7 @@ func (v *Volume) replayed(s *snapshot, o *object) Replayed {
 // located is what the store says of a file that was left.
 type located struct {
 	done string  // path where all of it lies; "" is nowhere
-	base *object // what it is to be written over; nil: nothing
+	base *object // what lies there, or else what it is to be written over; nil: nothing
 	lost error   // ErrChanged: another host was first
 }
 
@@ -75,7 +79,7 @@ func (r *Recovery) locate(ctx context.Context, l *leftover) (located, error) {
 		return located{}, err
 	}
 	if now != nil && slices.Contains(n.Last, now.mark) {
-		return located{done: l.Path}, nil
+		return located{done: l.Path, base: now}, nil
 	}
 	if n.Beside != "" {
 		beside, err := r.v.lookFor(ctx, r.v.fileKey(n.Beside))
@@ -83,11 +87,11 @@ func (r *Recovery) locate(ctx context.Context, l *leftover) (located, error) {
 			return located{}, err
 		}
 		if beside != nil && slices.Contains(n.Last, beside.mark) {
-			return located{done: n.Beside}, nil
+			return located{done: n.Beside, base: beside}, nil
 		}
 	}
 	switch {
-	case now != nil && n.ETag != "" && now.id.ETag == n.ETag, now != nil && slices.Contains(n.Sent, now.mark):
+	case now != nil && n.ETag != "" && now.id.ETag == n.ETag, n.ours(now):
 		return located{base: now}, nil
 	case n.ETag == "", now == nil && n.Left:
 		return located{}, nil // as what is there may be older, the write decides
@@ -95,6 +99,44 @@ func (r *Recovery) locate(ctx context.Context, l *leftover) (located, error) {
 		return located{base: now}, nil
 	}
 	return located{lost: fmt.Errorf("another host has replaced or removed it since: %w", ErrChanged)}, nil
+}
+
+// complete is for what was uploaded, and is not here: it is in an object of
+// ours that stands, if one does.
+func (l *leftover) complete(v *Volume, where located) {
+	if errors.Is(l.Err, errUploaded) && where.lost == nil && l.note.ours(where.base) {
+		l.whole, l.Err = true, l.undecided(v)
+	}
+}
+
+// catchUp gives o, which holds all of l, the attributes of l if it was made
+// before them.
+func (r *Recovery) catchUp(ctx context.Context, l *leftover, o *object) error {
+	n := l.note
+	if !n.Behind || n.describes(o) {
+		return nil
+	}
+	got, err := r.v.restate(ctx, o, o.id.Key, objstore.Condition{IfMatch: o.id.ETag}, func(d *draft) {
+		a := n.Attr
+		a.Size, a.FileID, a.Nlink = d.attr.Size, d.attr.FileID, d.attr.Nlink
+		d.attr, d.xat = a, n.Xattrs
+		d.announce = func(w *stored) {
+			r.announce(l, &snapshot{path: l.path}, append(slices.Clip(n.Last), w.marks()...), true)
+		}
+	})
+	if conflict(err) || errors.Is(err, ErrNotExist) { // another host has replaced it
+		return nil
+	}
+	if err == nil {
+		r.v.made(l.path, got, false)
+	}
+	return err
+}
+
+// describes tells whether o has the attributes of the note.
+func (n note) describes(o *object) bool {
+	a, b := n.Attr, o.attr
+	return a.Mode == b.Mode && a.UID == b.UID && a.GID == b.GID && a.Mtime == b.Mtime && a.Ctime == b.Ctime && sameXattrs(n.Xattrs, o.xat)
 }
 
 // lookFor is fetch; nil for what is not there.
@@ -111,12 +153,12 @@ func (r *Recovery) snapshot(ctx context.Context, l *leftover, where located) (*s
 	n := l.note
 	s := &snapshot{
 		path: l.path, shown: l.Path, attr: n.Attr, xat: n.Xattrs, base: where.base, excl: n.Excl, sent: n.Sent, left: n.Left, opened: n.Opened,
-		data: l.left, announce: func(s *snapshot, marks []string) { r.announce(l, s, marks) },
+		data: l.content(), announce: func(s *snapshot, w *stored) { r.announce(l, s, w.marks(), w.behind) },
 	}
 	if s.base == nil && n.ETag != "" {
 		s.base = n.base(r.v)
 	}
-	if !l.lacks(spool.Base) {
+	if !l.whole && !l.lacks(spool.Base) {
 		return s, nil
 	}
 	src, err := r.base(ctx, l, where)
@@ -128,7 +170,7 @@ func (r *Recovery) snapshot(ctx context.Context, l *leftover, where located) (*s
 // was made, nothing else.
 func (r *Recovery) base(ctx context.Context, l *leftover, where located) (*content, error) {
 	o, n := where.base, l.note
-	if o == nil || where.lost != nil || o.id.ETag != n.ETag && !slices.Contains(n.Sent, o.mark) {
+	if o == nil || where.lost != nil || o.id.ETag != n.ETag && !n.ours(o) {
 		var err error
 		if o, err = r.v.fetchVersion(ctx, n); err != nil {
 			return nil, err
@@ -143,9 +185,9 @@ func (r *Recovery) base(ctx context.Context, l *leftover, where located) (*conte
 
 // announce notes, durably, by what the body that is about to be sent is
 // recognised.
-func (r *Recovery) announce(l *leftover, s *snapshot, marks []string) {
+func (r *Recovery) announce(l *leftover, s *snapshot, marks []string, behind bool) {
 	n := l.note
-	n.Sent, n.Last, n.Beside = append(slices.Clip(n.Sent), marks...), marks, ""
+	n.Sent, n.Last, n.Beside, n.Behind = append(slices.Clip(n.Sent), marks...), marks, "", behind
 	n.Sent = n.Sent[max(0, len(n.Sent)-maxSent):]
 	if s.path != l.path {
 		n.Beside = s.path

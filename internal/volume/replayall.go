@@ -143,18 +143,8 @@ func (a *aftermath) take(ctx context.Context, l *leftover) (*Replayed, error) {
 	if l.Void {
 		return nil, l.in.Remove(l.ID)
 	}
-	if l.path == "" || l.Err != nil && len(l.note.Last) == 0 {
+	if l.path == "" || l.Err != nil && !l.maybeThere() {
 		return nil, l.Err
-	}
-	if l.Err != nil { // all of it may be in the bucket all the same
-		where, err := a.r.locate(ctx, l)
-		switch {
-		case err != nil:
-			return nil, err
-		case where.done == "":
-			return nil, l.Err
-		}
-		return nil, l.in.Remove(l.ID)
 	}
 	done, err := a.r.replay(ctx, l)
 	if err == nil && done.Done {

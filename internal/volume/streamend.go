@@ -121,6 +121,7 @@ func (st *stream) conclude(ctx context.Context, s *snapshot, base *object, d dra
 		}
 		st.last = w
 	}
+	st.last.behind = st.flow.behind(d)
 	d.announce(st.last)
 	o, err := st.complete(ctx, d)
 	if err != nil {
@@ -234,7 +235,7 @@ func (st *stream) follow(ctx context.Context, s *snapshot, base, o *object, d dr
 		return o, nil
 	}
 	n, err := st.v.restate(ctx, o, o.id.Key, objstore.Condition{IfMatch: o.id.ETag}, func(r *draft) {
-		r.attr, r.xat, r.above = d.attr, d.xat, append(r.above, base)
+		r.attr, r.xat, r.above, r.announce = d.attr, d.xat, append(r.above, base), d.announce
 	})
 	switch {
 	case err == nil:
