@@ -10,6 +10,10 @@ SOURCES := $(shell find cmd cache fs internal objcrypt systemd -name '*.go' 2>/d
 # Seconds for each fuzz target in `make fuzz`, and so in `make test`.
 FUZZTIME ?= 5
 
+# What is run again in `make integration` with its bucket a round trip away.
+LATENCY := 15ms
+FAR := Posix|Rsync|Tar|Cp|Restic|Borg|Git|SQLite|Fio|Link|Rsnapshot|Editors|UnlinkedOpenFile|RenameO|Sparse|Fallocate|Mmap|Append|ExclusiveCreate|RewriteOfAPart
+
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOFUMPT  := go run mvdan.cc/gofumpt@v0.12.0
 
@@ -46,6 +50,7 @@ fuzz:
 integration: bin/sigilfs
 	cd integration && go vet ./...
 	cd integration && SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -race -timeout 45m $$(go list ./... | grep -v /interop$$)
+	cd integration && SIGILFS_LATENCY=$(LATENCY) SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -race -timeout 20m -parallel 6 -run '$(FAR)' .
 	$(MAKE) demo ONCE=1
 
 # What AWS's own S3 encryption clients write is read, and the other way round.

@@ -15,7 +15,7 @@ type disk interface {
 }
 
 // newDisk mounts a bucket of its own, or makes a plain directory: see the
-// package comment. The test's cleanup takes it away.
+// package comment. The test's cleanup takes it away. One disk a test.
 func newDisk(t *testing.T) disk {
 	t.Helper()
 	if parent := os.Getenv("SIGILFS_TEST_DIR"); parent != "" {
@@ -25,6 +25,9 @@ func newDisk(t *testing.T) disk {
 		}
 		t.Cleanup(func() { _ = os.RemoveAll(dir) })
 		return plainDir(dir)
+	}
+	if distance(t) > 0 {
+		t.Parallel() // it waits most of the time
 	}
 	return newMount(t, mountOptions{})
 }

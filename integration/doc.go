@@ -5,5 +5,6 @@
 //
 // SIGILFS_BIN names the binary (else it is built). SIGILFS_TEST_DIR runs the
 // tests that need no bucket in that plain directory instead of on a mount: it
-// tells a broken test from a broken filesystem.
+// tells a broken test from a broken filesystem. SIGILFS_LATENCY=15ms puts the
+// server of every mount that far away.
 package integration

@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -202,18 +203,20 @@ func TestExclusiveCreate(t *testing.T) {
 // on both sides of the line between one PUT and many parts.
 func TestRewriteOfAPartOfWhatIsNotCached(t *testing.T) {
 	for _, size := range []int64{3 << 20, segment - 1, 2*segment + 17} {
-		d := newDisk(t)
-		name := filepath.Join(d.Dir(), "file")
-		want := content(1, size)
-		writeFile(t, name, want)
-		d.Remount(t)
-		writer := newTool(t, t.TempDir(), "dd")
-		writeFile(t, filepath.Join(writer.dir, "piece"), []byte("piece"))
-		// A minute, not toolTime: this is about a hang.
-		writer.run("timeout", "-s", "KILL", "60", "dd", "if=piece", "of="+name, "conv=notrunc,fsync", "oflag=seek_bytes", "seek=70000", "status=none")
-		copy(want[70000:], "piece")
-		wantFile(t, name, want)
-		d.Remount(t)
-		wantFile(t, name, want)
+		t.Run(fmt.Sprintf("%d bytes", size), func(t *testing.T) {
+			d := newDisk(t)
+			name := filepath.Join(d.Dir(), "file")
+			want := content(1, size)
+			writeFile(t, name, want)
+			d.Remount(t)
+			writer := newTool(t, t.TempDir(), "dd")
+			writeFile(t, filepath.Join(writer.dir, "piece"), []byte("piece"))
+			// A minute, not toolTime: this is about a hang.
+			writer.run("timeout", "-s", "KILL", "60", "dd", "if=piece", "of="+name, "conv=notrunc,fsync", "oflag=seek_bytes", "seek=70000", "status=none")
+			copy(want[70000:], "piece")
+			wantFile(t, name, want)
+			d.Remount(t)
+			wantFile(t, name, want)
+		})
 	}
 }

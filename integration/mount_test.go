@@ -66,8 +66,9 @@ func newMount(t *testing.T, opt mountOptions) *mount {
 	must(t, os.Mkdir(m.dir, 0o755))
 	must(t, os.Mkdir(m.state, 0o700))
 	m.sigilfs(t, "keygen", "-o", m.key)
-	if opt.Proxy {
+	if far := distance(t); opt.Proxy || far > 0 {
 		m.proxy = newProxy(t, &m.s3)
+		m.proxy.Far(far)
 	}
 	if opt.YAML != nil {
 		m.prefix, m.yaml = "", filepath.Join(base, "mount.yaml")
@@ -76,6 +77,19 @@ func newMount(t *testing.T, opt mountOptions) *mount {
 	t.Cleanup(func() { m.cleanup(t) })
 	m.Start(t)
 	return m
+}
+
+// distance is how far away the servers of all mounts are to be: the package
+// comment says more.
+func distance(t *testing.T) time.Duration {
+	t.Helper()
+	text := os.Getenv("SIGILFS_LATENCY")
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	must(t, err)
+	return d
 }
 
 // newProxy puts a fault proxy in front of s3 and changes s3 to reach it.

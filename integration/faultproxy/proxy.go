@@ -6,6 +6,7 @@
 package faultproxy
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -17,6 +18,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
+	"time"
 )
 
 // A Fault stands between a request and the server behind: it calls next, or
@@ -31,8 +33,9 @@ type Proxy struct {
 	server *httptest.Server
 	next   http.Handler
 
-	mu    sync.Mutex // guards fault
+	mu    sync.Mutex // guards what follows
 	fault Fault
+	delay time.Duration
 }
 
 // Start listens on a free loopback port. upstream is a URL; roots are the CA
@@ -99,12 +102,34 @@ func (p *Proxy) Set(f Fault) {
 	p.fault = f
 }
 
+// Far puts the server at a distance: every request that arrives from now on is
+// held for a round trip of that length before its Fault sees it.
+func (p *Proxy) Far(roundTrip time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = roundTrip
+}
+
 // ServeHTTP implements http.Handler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
-	f := p.fault
+	f, d := p.fault, p.delay
 	p.mu.Unlock()
+	hold(r.Context(), d)
 	f(w, r, p.next)
+}
+
+// hold returns when d has passed, or the client is gone.
+func hold(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // Close ends the listener and waits for the requests under way. A Gate that

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // origin is a server that counts what it carried out.
@@ -131,5 +132,24 @@ func TestOpenGateLetsGoOn(t *testing.T) {
 				t.Errorf("%d requests carried out, want 2", done.Load())
 			}
 		})
+	}
+}
+
+func TestFarHoldsEveryRequest(t *testing.T) {
+	const roundTrip = 30 * time.Millisecond
+	var done atomic.Int64
+	p := origin(t, &done)
+	p.Far(roundTrip)
+	for _, method := range []string{http.MethodPut, http.MethodGet} {
+		began := time.Now()
+		if _, _, err := send(t, p, method); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took < roundTrip {
+			t.Errorf("%s took %v, want at least %v", method, took, roundTrip)
+		}
+	}
+	if done.Load() != 2 {
+		t.Errorf("%d requests carried out, want 2", done.Load())
 	}
 }
