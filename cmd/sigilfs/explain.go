@@ -14,6 +14,14 @@ import (
 
 // explainStore says what to do about an error of the bucket, or of a key in it.
 func explainStore(spec string, err error) error {
+	if remedy := storeRemedy(err); remedy != "" {
+		return mountError("%s: %w; %s", spec, err, remedy)
+	}
+	return mountError("%s: %w", spec, err)
+}
+
+// storeRemedy is what there is to do; "" where nobody knows.
+func storeRemedy(err error) string {
 	for _, c := range []struct {
 		is     error
 		remedy string
@@ -29,10 +37,10 @@ func explainStore(spec string, err error) error {
 		{objstore.ErrQuota, "make room in the bucket"},
 	} {
 		if errors.Is(err, c.is) {
-			return mountError("%s: %w; %s", spec, err, c.remedy)
+			return c.remedy
 		}
 	}
-	return mountError("%s: %w", spec, err)
+	return ""
 }
 
 func explainDir(err error) error {

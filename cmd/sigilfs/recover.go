@@ -3,10 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/state"
 	"github.com/sigilfs/sigilfs/internal/volume"
@@ -41,7 +38,7 @@ volume not to be mounted on this host.`,
 // recovery is a mounting without a mount: bucket, keys and policy, and what was
 // left.
 type recovery struct {
-	mounting
+	*mounting
 	rec    *volume.Recovery
 	sealed []unopened
 }
@@ -49,7 +46,6 @@ type recovery struct {
 // recoverCommand is one of recover's: run has what it asks for opened. steps
 // come after bucket and keys.
 func recoverCommand(use, short string, least int, run func(ctx context.Context, c *cobra.Command, r *recovery, args []string) error) *cobra.Command {
-	s := defaultSettings()
 	cmd := &cobra.Command{
 		Use: use, Short: short,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -58,26 +54,10 @@ func recoverCommand(use, short string, least int, run func(ctx context.Context, 
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, args []string) error {
-			s.foreground = true
-			if err := s.open(args[0], c.Flags()); err != nil {
-				return err
-			}
-			if err := s.check(); err != nil {
-				return err
-			}
-			if err := harden(); err != nil {
-				return err
-			}
-			limitMemory(s.memoryLimit)
-			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			r := &recovery{mounting: mounting{set: s, log: newLog(c.ErrOrStderr(), s.logFormat, s.debug), stderr: c.ErrOrStderr()}}
-			defer r.abandon(ctx)
-			return run(ctx, c, r, args[1:])
-		},
 	}
-	s.addFlags(cmd.Flags())
+	onTarget(cmd, func(ctx context.Context, c *cobra.Command, m *mounting, args []string) error {
+		return run(ctx, c, &recovery{mounting: m}, args)
+	})
 	return cmd
 }
 

@@ -39,7 +39,7 @@ on this host before it leaves; the bucket holds ciphertext.
 	root.SetGlobalNormalizationFunc(normalize)
 	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newMount(), newUmount(), newRecover(), newKeygen(), newVersion())
+	root.AddCommand(newMount(), newUmount(), newRecover(), newDoctor(), newKeygen(), newVersion())
 	return root
 }
 
@@ -57,7 +57,7 @@ func normalize(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 // by name, so that nobody takes them for misspelt, or for accepted.
 func laterCommands() []string {
 	return []string{
-		"status", "top", "doctor", "init", "keys", "audit", "verify", "reencrypt", "restore",
+		"status", "top", "init", "keys", "audit", "verify", "reencrypt", "restore",
 		"versions", "adopt", "cat", "put", "ls", "stat", "cp", "decrypt",
 	}
 }

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/sigilfs/sigilfs/internal/doctor"
+	"github.com/spf13/cobra"
+)
+
+func newDoctor() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "doctor TARGET",
+		Short: "Look whether all is well with a bucket",
+		Long: `doctor tries what a mount tries, and asks what nobody asks until it is missing:
+abandoned uploads and the lifecycle rule that ends them, rules that would
+remove what the volume needs, versions that nothing ever removes.
+
+    sigilfs doctor s3://bucket/prefix --encryption client --key file:main.key
+
+TARGET and the flags are those of the mount. What it writes to try lies under
+.sigil/doctor/ and is removed again; with --read-only it writes nothing. It
+may run beside mounts.
+
+Exit codes: 0 all is well, 64 there are warnings, 32 a mount would fail or data
+is in danger, 1 usage, 2 system.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageError("sigilfs doctor s3://bucket/prefix --encryption client --key file:main.key")
+			}
+			return nil
+		},
+	}
+	onTarget(cmd, func(ctx context.Context, c *cobra.Command, m *mounting, _ []string) error {
+		out := newExamOutput(c.OutOrStdout(), m.set.target.Spec, asJSON)
+		e := &examination{mounting: m}
+		results := doctor.Examine(ctx, e.checks(ctx), doctor.Options{Tell: out.tell})
+		if err := out.end(results); err != nil {
+			return systemError("%w", err)
+		}
+		return verdictOf(m.set.target.Spec, results)
+	})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
+	return cmd
+}
+
+// Names of the checks that are made here.
+const (
+	keysCheck       = "keys"
+	connectionCheck = "connection"
+	encryptionCheck = "encryption"
+)
+
+// examination is a mounting that is only looked at.
+type examination struct {
+	*mounting
+	asked     bool // for the policy
+	policyErr error
+}
+
+// checks opens what needs no bucket, and gives all checks.
+func (e *examination) checks(ctx context.Context) []doctor.Check {
+	keys, connection := e.openKeys(ctx), e.openStore(ctx)
+	all := []doctor.Check{
+		doctor.Settled(keysCheck, finding(keys, "all keys are there")),
+		doctor.Settled(connectionCheck, finding(connection, "the configuration of the connection makes sense")),
+	}
+	t := doctor.Target{
+		Store: e.store, Bucket: e.set.target.Bucket, Root: e.set.volumeRoot, ReadOnly: e.set.readOnly,
+		Explain: storeRemedy, AWS: e.awsArguments(),
+	}
+	if keys == nil && connection == nil {
+		t.Records = e.uploadRecords
+		var err error
+		if t.Encryption, err = e.rootEncryption(); err != nil {
+			all[0] = doctor.Settled(keysCheck, finding(err, ""))
+		}
+	}
+	all = append(all, doctor.Bucket(t, []string{connectionCheck}, []string{keysCheck})...)
+	return append(all, doctor.Check{Name: encryptionCheck, Needs: []string{doctor.Write}, Ask: e.tryEncryption})
+}
+
+func finding(err error, text string) doctor.Finding {
+	if err != nil {
+		return doctor.Finding{Status: doctor.Failure, Text: strings.Join(strings.Fields(err.Error()), " ")}
+	}
+	return doctor.Finding{Text: text}
+}
+
+// awsArguments are those by which aws(1) reaches what we reach.
+func (e *examination) awsArguments() (args []string) {
+	add := func(flag, value string) {
+		if value != "" {
+			args = append(args, flag, value)
+		}
+	}
+	if e.store != nil {
+		add("--endpoint-url", e.store.Endpoint())
+	}
+	add("--profile", e.set.profile)
+	add("--region", e.set.region)
+	add("--ca-bundle", e.set.caBundle)
+	return args
+}
+
+// openRules opens the policy, which may ask the bucket how it encrypts by default.
+func (e *examination) openRules(ctx context.Context) error {
+	if !e.asked {
+		e.asked = true
+		if e.policyErr = e.newRing(ctx); e.policyErr == nil {
+			e.policyErr = e.openPolicy(ctx)
+		}
+	}
+	return e.policyErr
+}
+
+// uploadRecords reads them as the volume's own objects: with its keys. A policy
+// that cannot be opened is told of by another check.
+func (e *examination) uploadRecords(ctx context.Context) ([]doctor.Record, error) {
+	if err := e.openRules(ctx); err != nil {
+		return nil, nil //nolint:nilerr // see above
+	}
+	if err := e.newVolume(); err != nil {
+		return nil, err
+	}
+	found, err := e.volume.RecordedUploads(ctx)
+	var records []doctor.Record
+	for _, r := range found {
+		if r.Err != nil {
+			e.log.WithField("host", r.Host).WithError(r.Err).Debug("record of an upload")
+		}
+		records = append(records, doctor.Record{Host: r.Host, Key: r.Key, UploadID: r.UploadID})
+	}
+	return records, err
+}
+
+// tryEncryption is what a mount finds out of the modes of its rules.
+func (e *examination) tryEncryption(ctx context.Context) doctor.Finding {
+	if err := e.openRules(ctx); err != nil {
+		return finding(err, "")
+	}
+	if err := e.probeEncryption(ctx); err != nil {
+		f := finding(err, "")
+		f.Remedy = storeRemedy(err)
+		return f
+	}
+	if len(distinct(e.policy)) == 0 {
+		return doctor.Finding{Text: "no rule asks S3 to encrypt: " + modes(e.rules)}
+	}
+	return doctor.Finding{Text: "S3 encrypts as the rules ask and says so: " + modes(e.rules)}
+}
+
+// modes names those of the rules.
+func modes(rules []rule) string {
+	text := ""
+	for _, r := range rules {
+		if text != "" {
+			text += ", "
+		}
+		text += string(r.Mode)
+		if r.Prefix != "" {
+			text += " under " + r.Prefix
+		}
+		if r.sse != nil {
+			text += fmt.Sprintf(" with %s beneath", r.sse.Mode)
+		}
+	}
+	return text
+}
+
+var errWarned = errors.New("there are warnings")
+
+// verdictOf gives the exit code.
+func verdictOf(spec string, results []doctor.Result) error {
+	switch doctor.Worst(results) {
+	case doctor.Failure:
+		return mountError("%s: not all is well", spec)
+	case doctor.Warning:
+		return &exitError{exitWarned, fmt.Errorf("%s: %w", spec, errWarned)}
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package integration
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sigilfs/sigilfs/integration/faultproxy"
+	"github.com/sigilfs/sigilfs/integration/server"
+)
+
+// A diagnosis is what `sigilfs doctor --json` prints.
+type diagnosis struct {
+	Target, Status string
+	Checks         []struct {
+		Check, Status, Text, Remedy string
+		Commands                    []string
+	}
+}
+
+// finding is "STATUS: sentence" of a check, and the lines of its remedy.
+func (d diagnosis) finding(t *testing.T, check string) (text string, commands []string) {
+	t.Helper()
+	for _, c := range d.Checks {
+		if c.Check == check {
+			return c.Status + ": " + c.Text, c.Commands
+		}
+	}
+	t.Fatalf("%s is not in %+v", check, d)
+	return "", nil
+}
+
+func (d diagnosis) says(t *testing.T, check string, parts ...string) {
+	t.Helper()
+	text, _ := d.finding(t, check)
+	for _, p := range parts {
+		if !strings.Contains(text, p) {
+			t.Errorf("%s: %q is not in %q", check, p, text)
+		}
+	}
+}
+
+func diagnose(t *testing.T, env []string, args ...string) diagnosis {
+	t.Helper()
+	out, _ := tryBinary(t, env, append([]string{"doctor", "--json"}, args...)...) // the exit code is tested elsewhere
+	var d diagnosis
+	begin, end := strings.IndexByte(out, '{'), strings.LastIndexByte(out, '}') // stderr goes to the same place
+	if begin < 0 || end < begin {
+		t.Fatalf("no document in %s", out)
+	}
+	must(t, json.Unmarshal([]byte(out[begin:end+1]), &d))
+	return d
+}
+
+// What a mount left of an upload is told of until its next one ends it, and
+// nothing of what doctor tries stays in the bucket. MinIO keeps no rule that
+// ends uploads.
+func TestDoctor(t *testing.T) {
+	m := newMount(t, mountOptions{Proxy: true})
+	look := func() diagnosis { return diagnose(t, m.env(t), append([]string{m.target()}, m.config(t).Args...)...) }
+	d := look()
+	if d.Target != m.target() || d.Status != "warning" {
+		t.Errorf("of %s: %s", d.Target, d.Status)
+	}
+	for _, check := range []string{"keys", "connection", "bucket", "write", "conditions", "expiry", "encryption"} {
+		d.says(t, check, "ok: ")
+	}
+	d.says(t, "uploads", "ok: ")
+	d.says(t, "lifecycle", "warning: no lifecycle rule")
+	d.says(t, "versions", "ok: the bucket keeps no versions")
+
+	part := faultproxy.NewGate(func(r *http.Request) bool { return r.URL.Query().Has("partNumber") }, 0, faultproxy.Before)
+	t.Cleanup(part.Drop)
+	m.proxy.Set(part.Fault)
+	f, err := os.Create(m.Path("large"))
+	must(t, err)
+	t.Cleanup(func() { _ = f.Close() })
+	_, err = f.Write(content(1, 48<<20))
+	must(t, err)
+	select {
+	case <-part.Arrived():
+	case <-time.After(daemonTime):
+		t.Fatal("the file is not sent")
+	}
+	m.Crash(t)
+	part.Drop()
+	m.proxy.Set(faultproxy.Pass)
+	look().says(t, "uploads", "ok: 1 upload of sigilfs")
+	m.Start(t)
+	look().says(t, "uploads", "ok: none is open")
+	if keys := newClient(t, m.bucket).keys(m.Key(".sigil/doctor/")); len(keys) != 0 {
+		t.Errorf("left behind: %q", keys)
+	}
+}
+
+// The lines that doctor prints do what it asks for, also beside rules that are
+// there already.
+func TestDoctorsRemedyWorks(t *testing.T) {
+	moto := server.Moto(t)
+	const bucket = "doctors"
+	base := t.TempDir()
+	env := append(baseEnv(t), "AWS_ACCESS_KEY_ID="+moto.AccessKey, "AWS_SECRET_ACCESS_KEY="+moto.SecretKey, "AWS_REGION="+moto.Region, "AWS_DEFAULT_REGION="+moto.Region)
+	cli := newTool(t, base, awsCLI, env...)
+	aws := func(args ...string) {
+		t.Helper()
+		cli.run(append([]string{awsCLI, "--endpoint-url", moto.Moto, "s3api", args[0], "--bucket", bucket}, args[1:]...)...)
+	}
+	aws("create-bucket")
+	look := func() diagnosis {
+		t.Helper()
+		return diagnose(t, env, "s3://"+bucket+"/it's mine", "--encryption", "none", "--endpoint-url", moto.Moto, "--insecure-endpoint")
+	}
+	follow := func() {
+		t.Helper()
+		_, commands := look().finding(t, "lifecycle")
+		script := strings.Join(commands, "\n")
+		if _, rule, found := strings.Cut(script, "# add to the Rules of lifecycle.json: "); found {
+			rule, _, _ = strings.Cut(rule, "\n")
+			name := filepath.Join(base, "lifecycle.json")
+			add := filepath.Join(base, "rule.json")
+			writeFile(t, add, []byte(rule))
+			script = strings.Replace(script, "# add", "python3 -c '"+addRule+"' "+name+" "+add+"\n# add", 1)
+		}
+		cli.run("sh", "-ec", script)
+	}
+	look().says(t, "lifecycle", "warning: no lifecycle rule")
+	follow()
+	look().says(t, "lifecycle", "ok: ", `"abort-abandoned-uploads"`)
+	look().says(t, "expiry", "ok: ")
+
+	aws("put-bucket-lifecycle-configuration", "--lifecycle-configuration", `{"Rules": [{"ID": "tidy", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 9}}]}`)
+	look().says(t, "lifecycle", "warning: no lifecycle rule")
+	follow()
+	look().says(t, "lifecycle", "ok: ")
+	look().says(t, "expiry", "failure: ", `"tidy" removes`) // so the rule that was there still is
+
+	aws("put-bucket-versioning", "--versioning-configuration", "Status=Enabled")
+	look().says(t, "versions", "ok: the bucket has versions, and no rule")
+}
+
+// addRule is what a person does by hand.
+const addRule = `import json, sys
+file, rule = sys.argv[1:]
+doc = json.load(open(file))
+doc["Rules"].append(json.load(open(rule)))
+json.dump(doc, open(file, "w"))`

@@ -1,0 +1,124 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+)
+
+// Target is what is looked at.
+type Target struct {
+	Store  objstore.Store
+	Bucket string // its name, for commands
+	Root   string // of the volume: "" or a prefix that ends in a slash
+
+	ReadOnly   bool                 // send nothing that writes
+	Encryption *objstore.Encryption // of what is written to try
+
+	// Records gives the uploads that mounts of the volume have noted; nil where
+	// no key is there to read the notes with.
+	Records func(ctx context.Context) ([]Record, error)
+
+	// Explain says what to do about an error of the store; "" is nothing.
+	Explain func(error) string
+
+	AWS []string         // arguments by which aws(1) reaches the same server
+	Now func() time.Time // nil is time.Now
+}
+
+// Record is a note of a mount's multipart upload. One that could not be read
+// names its host alone.
+type Record struct {
+	Host          string
+	Key, UploadID string
+}
+
+// exam is one run over a target.
+type exam struct {
+	Target
+	caps objstore.Capabilities
+
+	asked    bool // for the rules
+	rules    []objstore.LifecycleRule
+	rulesErr error
+}
+
+// Names of the checks of a bucket.
+const (
+	Reach      = "bucket"     // it is there and lets us list
+	Write      = "write"      // what is written can be read again, and deleted
+	Conditions = "conditions" // of writes are honoured
+	Uploads    = "uploads"    // that nobody ended
+	Lifecycle  = "lifecycle"  // a rule ends such uploads
+	Expiry     = "expiry"     // no rule takes the volume's own objects away
+	Versions   = "versions"   // what becomes of those that are replaced
+)
+
+// Bucket gives the checks of a bucket. needs is what all of them need; write is
+// what those need besides that write.
+func Bucket(t Target, needs, write []string) []Check {
+	if t.Now == nil {
+		t.Now = time.Now
+	}
+	e := &exam{Target: t}
+	reached := []string{Reach}
+	return []Check{
+		{Reach, needs, e.reach},
+		{Write, append(reached, write...), e.write},
+		{Conditions, []string{Write}, e.conditions},
+		{Uploads, reached, e.uploads},
+		{Lifecycle, reached, e.lifecycle},
+		{Expiry, reached, e.expiry},
+		{Versions, reached, e.versions},
+	}
+}
+
+// scratch is where what is tried lies.
+func (e *exam) scratch() string { return e.Root + ".sigil/doctor/" }
+
+func ok(format string, args ...any) Finding {
+	return Finding{Status: OK, Text: fmt.Sprintf(format, args...)}
+}
+
+func skipped(format string, args ...any) Finding {
+	return Finding{Status: Skipped, Text: fmt.Sprintf(format, args...)}
+}
+
+// failed is the finding of an error that a mount would meet too.
+func (e *exam) failed(err error) Finding {
+	f := Finding{Status: Failure, Text: oneLine(err)}
+	if e.Explain != nil {
+		f.Remedy = e.Explain(err)
+	}
+	return f
+}
+
+// unanswered is the finding of a question which no mount depends on: whoever may
+// not ask it is told which permission it takes, and nothing is known.
+func (e *exam) unanswered(what, action string, err error) Finding {
+	switch {
+	case errors.Is(err, objstore.ErrAccess):
+		return Finding{Status: Skipped, Text: fmt.Sprintf("%s: these credentials may not ask", what), Remedy: "grant " + action + " to have it looked at"}
+	case errors.Is(err, objstore.ErrUnsupported), errors.Is(err, objstore.ErrInvalid):
+		return skipped("%s: this server cannot be asked", what)
+	}
+	return e.failed(fmt.Errorf("%s: %w", what, err))
+}
+
+// bucket gives the store as one that tells of its bucket.
+func (e *exam) bucket() (objstore.Bucket, error) {
+	b, ok := e.Store.(objstore.Bucket)
+	if !ok {
+		return nil, objstore.ErrUnsupported
+	}
+	return b, nil
+}
+
+// volume names the volume in a sentence.
+func (e *exam) volume() string { return "s3://" + e.Bucket + "/" + e.Root }
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -1,0 +1,200 @@
+package doctor
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+)
+
+// manyUploads is how many are looked at.
+const manyUploads = 10_000
+
+// foreignAge is after how long an upload that no record names is thought to
+// have been left behind: a mount notes its own within seconds, and other tools
+// seldom take a day.
+const foreignAge = 24 * time.Hour
+
+// pendings are the uploads to keys of the volume that have not ended.
+type pendings struct {
+	noted   []objstore.Pending // by a mount
+	foreign []objstore.Pending
+	unread  int  // records that the keys at hand do not open
+	blind   bool // the server tells of no uploads but by their whole key
+	more    bool // than were looked at
+}
+
+// uploads counts multipart uploads that nobody ended: no listing shows them,
+// and their parts are paid for.
+func (e *exam) uploads(ctx context.Context) Finding {
+	const what, action = "uploads that have not ended", "s3:ListBucketMultipartUploads"
+	b, err := e.bucket()
+	if err != nil {
+		return e.unanswered(what, action, err)
+	}
+	records, err := e.records(ctx)
+	if err != nil {
+		return e.failed(fmt.Errorf("records of uploads: %w", err))
+	}
+	found, err := e.pending(ctx, b, records)
+	if err != nil {
+		return e.unanswered(what, action, err)
+	}
+	return e.judge(found)
+}
+
+func (e *exam) records(ctx context.Context) ([]Record, error) {
+	if e.Records == nil {
+		return nil, nil
+	}
+	return e.Records(ctx)
+}
+
+// pending finds them, and tells those that a record names from the others.
+func (e *exam) pending(ctx context.Context, b objstore.Bucket, records []Record) (found pendings, err error) {
+	noted := map[string]bool{}
+	for _, r := range records {
+		if r.UploadID == "" {
+			found.unread++
+		}
+		noted[r.UploadID] = true
+	}
+	n := 0
+	for p, err := range b.Pending(ctx, e.Root) {
+		if err != nil {
+			return found, err
+		}
+		if n++; n > manyUploads {
+			found.more = true
+			break
+		}
+		if !strings.HasPrefix(p.Key, e.scratch()) { // of somebody's probe, and empty
+			found.add(p, noted[p.UploadID])
+		}
+	}
+	if n > 0 {
+		return found, nil
+	}
+	if found.blind, err = e.blind(ctx, b); err != nil || !found.blind {
+		return found, err
+	}
+	return found, e.byKey(ctx, b, records, &found)
+}
+
+func (f *pendings) add(p objstore.Pending, noted bool) {
+	if noted {
+		f.noted = append(f.noted, p)
+		return
+	}
+	f.foreign = append(f.foreign, p)
+}
+
+// blind begins an upload and looks whether the server tells of it: what is not
+// told of is not proof that there is nothing.
+func (e *exam) blind(ctx context.Context, b objstore.Bucket) (bool, error) {
+	if e.ReadOnly {
+		return false, nil
+	}
+	name := make([]byte, 16)
+	if _, err := rand.Read(name); err != nil {
+		return false, err
+	}
+	up, err := e.Store.Upload(ctx, e.scratch()+hex.EncodeToString(name), objstore.PutOptions{Encryption: e.Encryption})
+	if errors.Is(err, objstore.ErrAccess) {
+		return false, nil // the check of writing says so
+	}
+	if err != nil {
+		return false, err
+	}
+	defer e.drop(ctx, up)
+	for p, err := range b.Pending(ctx, e.scratch()) {
+		if err != nil {
+			return false, err
+		}
+		if p.UploadID == up.UploadID() {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// drop aborts what blind began; it has no parts, so one that stays costs
+// nothing.
+func (e *exam) drop(ctx context.Context, up objstore.Uploader) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	_ = up.Abort(ctx)
+}
+
+// byKey asks for those that records name, which is all that can be asked for.
+func (e *exam) byKey(ctx context.Context, b objstore.Bucket, records []Record, found *pendings) error {
+	for _, r := range records {
+		if r.Key == "" {
+			continue
+		}
+		for p, err := range b.Pending(ctx, r.Key) {
+			if err != nil {
+				return err
+			}
+			if p.UploadID == r.UploadID {
+				found.add(p, true)
+			}
+		}
+	}
+	return nil
+}
+
+// judge makes one sentence of it. What a mount has noted is under way, or is
+// ended by its host's next mount, or by any after seven days.
+func (e *exam) judge(found pendings) Finding {
+	var parts []string
+	if n := len(found.noted); n > 0 {
+		parts = append(parts, fmt.Sprintf("%s of sigilfs, the oldest of %s: under way, or ended by the next mount of their host", count(n), day(oldest(found.noted))))
+	}
+	if n := len(found.foreign); n > 0 {
+		parts = append(parts, fmt.Sprintf("%s that no record of sigilfs names, the oldest of %s", count(n), day(oldest(found.foreign))))
+	}
+	if found.more {
+		parts = append(parts, "and there are more")
+	}
+	if len(parts) == 0 {
+		parts = append(parts, "none is open")
+	}
+	if found.unread > 0 {
+		parts = append(parts, fmt.Sprintf("%d records of sigilfs's uploads cannot be read with these keys", found.unread))
+	}
+	if found.blind {
+		parts = append(parts, "this server tells of no upload but by its key, so those of other programs are not seen")
+	}
+	f := ok("%s", strings.Join(parts, "; "))
+	if len(found.foreign) > 0 && e.Now().Sub(oldest(found.foreign)) > foreignAge {
+		f.Status = Warning
+		f.Remedy = "their parts are paid for and no listing shows them: find out who began them and abort them, or leave it to a lifecycle rule"
+		f.Commands = []string{e.command("list-multipart-uploads", "--prefix", e.Root), e.command("abort-multipart-upload") + " --key KEY --upload-id ID"}
+	}
+	return f
+}
+
+func count(n int) string {
+	if n == 1 {
+		return "1 upload"
+	}
+	return fmt.Sprintf("%d uploads", n)
+}
+
+func oldest(all []objstore.Pending) time.Time {
+	at := all[0].Began
+	for _, p := range all[1:] {
+		if p.Began.Before(at) {
+			at = p.Began
+		}
+	}
+	return at
+}
+
+func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
