@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/sigilfs/sigilfs/internal/awsclient"
 	"github.com/sigilfs/sigilfs/internal/keyring"
 )
 
@@ -152,7 +153,7 @@ func checkKey(a action, asked, answered string) error {
 		ok = strings.HasSuffix(answered, ":key/"+asked)
 	}
 	if !ok {
-		return fmt.Errorf("kms: %s with %s: KMS used the key %q: %w", a, asked, oneLine(answered, 200), keyring.ErrWrongKey)
+		return fmt.Errorf("kms: %s with %s: KMS used the key %q: %w", a, asked, awsclient.OneLine(answered, 200), keyring.ErrWrongKey)
 	}
 	return nil
 }

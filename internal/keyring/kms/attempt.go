@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
-	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/sigilfs/sigilfs/internal/awsclient"
 )
 
 // try sends one request with the options given.
@@ -39,12 +37,12 @@ func (c *Client) repeat(ctx context.Context, a action, keyID string, send try) (
 		if f.state && a != reEncrypt { // which has two keys
 			c.askState(ctx, keyID, f)
 		}
-		wait := backoff(n, f)
+		wait := awsclient.Backoff(n, f.slowDown, 10*time.Second)
 		over := !f.again || f.few && n >= few || n == c.cfg.MaxAttempts || time.Since(begin)+wait > c.cfg.RetryTimeout
 		if ctx.Err() != nil || over {
 			return n, f.error(ctx, a, keyID)
 		}
-		if err := sleep(ctx, wait); err != nil {
+		if err := awsclient.Wait(ctx, wait); err != nil {
 			return n, f.error(ctx, a, keyID)
 		}
 	}
@@ -71,9 +69,7 @@ func (c *Client) attempt(ctx context.Context, a action, keyID string, send try) 
 	}
 	f := c.classify(limit, a, keyID, err)
 	if f.expired {
-		if cache, ok := c.client.Options().Credentials.(interface{ Invalidate() }); ok {
-			cache.Invalidate()
-		}
+		awsclient.Invalidate(c.client.Options().Credentials)
 	}
 	return f
 }
@@ -90,7 +86,7 @@ func (c *Client) askState(ctx context.Context, keyID string, f *failure) {
 	if err != nil || out.KeyMetadata == nil {
 		return
 	}
-	f.cause += "; the key is " + oneLine(string(out.KeyMetadata.KeyState), 40)
+	f.cause += "; the key is " + awsclient.OneLine(string(out.KeyMetadata.KeyState), 40)
 	switch out.KeyMetadata.KeyState {
 	case types.KeyStateDisabled, types.KeyStatePendingDeletion, types.KeyStatePendingReplicaDeletion, types.KeyStatePendingImport:
 	default:
@@ -106,31 +102,9 @@ func (c *Client) regionOf(keyID string) string {
 	return c.region
 }
 
-// backoff is how long to wait after attempt n: exponential with full jitter, so
-// that clients which failed together do not come back together.
-func backoff(n int, f *failure) time.Duration {
-	base := 50 * time.Millisecond
-	if f.slowDown {
-		base = 250 * time.Millisecond
-	}
-	most := min(base<<min(n, 10), 10*time.Second)
-	return base/2 + rand.N(most) //nolint:gosec // jitter
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
 // error is what the caller sees: what, with which key, why, and the sentinel.
 func (f *failure) error(ctx context.Context, a action, keyID string) error {
-	text := fmt.Sprintf("kms: %s with %s: %s", a, oneLine(keyID, 2048), f.cause)
+	text := fmt.Sprintf("kms: %s with %s: %s", a, awsclient.OneLine(keyID, 2048), f.cause)
 	switch {
 	case f.is != nil:
 		return fmt.Errorf("%s: %w", text, f.is)
@@ -138,22 +112,4 @@ func (f *failure) error(ctx context.Context, a action, keyID string) error {
 		return fmt.Errorf("%s: %w", text, context.Cause(ctx))
 	}
 	return errors.New(text)
-}
-
-// bounded cuts answers off that are longer than any of KMS, so that they make
-// no sense.
-type bounded struct{ *http.Transport }
-
-var _ http.RoundTripper = bounded{}
-
-func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	answer, err := b.Transport.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	answer.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(answer.Body, maxAnswer), answer.Body}
-	return answer, nil
 }

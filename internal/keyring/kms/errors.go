@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/sigilfs/sigilfs/internal/awsclient"
 	"github.com/sigilfs/sigilfs/internal/keyring"
 )
 
@@ -30,11 +30,11 @@ type failure struct {
 // the errors of each action.
 func (c *Client) classify(ctx context.Context, a action, keyID string, err error) *failure {
 	var api smithy.APIError
-	var noKeys credentialsError
+	var noKeys awsclient.CredentialsError
 	var response *smithyhttp.ResponseError
 	switch {
 	case errors.As(err, &noKeys):
-		return &failure{cause: "no credentials: " + oneLine(noKeys.Error(), 300), again: c.authed.Load()}
+		return &failure{cause: "no credentials: " + awsclient.OneLine(noKeys.Error(), 300), again: c.authed.Load()}
 	case errors.As(err, &api):
 		status := 0
 		if errors.As(err, &response) {
@@ -53,7 +53,7 @@ func answered(a action, keyID string, status int, code, message string, err erro
 		f = byStatus(status)
 	}
 	if code != "" {
-		code = " " + oneLine(code, 60)
+		code = " " + awsclient.OneLine(code, 60)
 	}
 	f.cause = fmt.Sprintf("%s (HTTP %d%s%s)", words(a, keyID, f, message), status, code, request(err))
 	return f
@@ -62,7 +62,7 @@ func answered(a action, keyID string, status int, code, message string, err erro
 func request(err error) string {
 	var response *awshttp.ResponseError
 	if errors.As(err, &response) && response.ServiceRequestID() != "" {
-		return ", request " + oneLine(response.ServiceRequestID(), 80)
+		return ", request " + awsclient.OneLine(response.ServiceRequestID(), 80)
 	}
 	return ""
 }
@@ -106,14 +106,14 @@ func byStatus(status int) *failure {
 
 // words tells a person what happened, and what to do.
 func words(a action, keyID string, f *failure, message string) string {
-	message = oneLine(message, 300)
+	message = awsclient.OneLine(message, 300)
 	switch {
 	case errors.Is(f.is, keyring.ErrAccess):
 		what := "kms:" + a.String()
 		if a == reEncrypt {
 			what = "kms:ReEncryptFrom and kms:ReEncryptTo"
 		}
-		text := fmt.Sprintf("grant %s on %s to this identity in the key policy or by a grant", what, oneLine(keyID, 2048))
+		text := fmt.Sprintf("grant %s on %s to this identity in the key policy or by a grant", what, awsclient.OneLine(keyID, 2048))
 		if a == describeKey {
 			text += ", or name the key by its ARN"
 		}
@@ -148,25 +148,11 @@ func unanswered(ctx context.Context, err error) *failure {
 	case errors.As(err, &odd): // not KMS, or cut off
 		f.again, f.few = true, true
 	}
-	f.cause = oneLine(cause.Error(), 300)
+	f.cause = awsclient.OneLine(cause.Error(), 300)
 	var cert *tls.CertificateVerificationError
 	if errors.As(cause, &cert) {
 		f.again = false
 		f.cause += " (is it signed by a CA of your own? then name its certificate with --ca-bundle or AWS_CA_BUNDLE)"
 	}
 	return f
-}
-
-// oneLine makes foreign text fit for a log line.
-func oneLine(s string, most int) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "..."
-	}
-	return s
 }

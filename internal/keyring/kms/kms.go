@@ -12,14 +12,14 @@ package kms
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/sigilfs/sigilfs/internal/awsclient"
 	"github.com/sigilfs/sigilfs/internal/keyring"
 )
 
@@ -58,9 +58,9 @@ var _ keyring.KMS = (*Client)(nil)
 // its own sources); errors are those of the configuration. Close it.
 func New(ctx context.Context, cfg Config) (*Client, error) {
 	cfg.setDefaults()
-	loaded, err := load(ctx, cfg)
+	loaded, err := awsclient.Load(ctx, awsclient.Config{Region: cfg.Region, Endpoint: cfg.Endpoint, Profile: cfg.Profile, CABundle: cfg.CABundle})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("kms: %w", err)
 	}
 	if cfg.MaxAttempts == 0 {
 		cfg.MaxAttempts = loaded.RetryMaxAttempts
@@ -89,23 +89,22 @@ func (c *Config) setDefaults() {
 }
 
 func checkEndpoint(endpoint string) error {
-	if endpoint == "" {
-		return nil
+	if err := awsclient.CheckEndpoint(endpoint); err != nil {
+		return fmt.Errorf("kms: %w", err)
 	}
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
-		return errors.New("kms: the endpoint is not a URL of the form https://host:port")
-	}
-	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
+	if awsclient.Exposed(endpoint) {
 		return errors.New("kms: the endpoint is plain http, and its answers are keys in the clear: give https in AWS_ENDPOINT_URL_KMS (AWS_ENDPOINT_URL counts where that is not set)")
 	}
 	return nil
 }
 
-// isLoopback tells whether a host is this one, without asking anybody.
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+// maxAnswer bounds the body of an answer, in bytes.
+const maxAnswer = 256 << 10
+
+// newHTTP makes the client for KMS: few, small requests.
+func newHTTP(cfg aws.Config) *http.Client {
+	all := func(*http.Response) bool { return true }
+	return awsclient.Client(awsclient.Transport(cfg, 5*time.Second), maxAnswer, all)
 }
 
 // Close drops idle connections. Requests under way are not touched.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/sigilfs/sigilfs/internal/awsclient"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 )
 
@@ -78,7 +79,7 @@ func (b *body) resume(cause error) error {
 	if b.id.ETag == "" || time.Since(b.since)+wait > b.s.cfg.RetryTimeout || b.broken == b.s.cfg.MaxAttempts {
 		return b.cut(cause)
 	}
-	if err := sleep(b.ctx, wait); err != nil {
+	if err := awsclient.Wait(b.ctx, wait); err != nil {
 		return fmt.Errorf("get %s: %w", b.s.place(b.id.Key), err)
 	}
 	got, err := b.s.open(b.ctx, b.id, objstore.Range{Off: b.at, Len: b.end - b.at})

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
+	"github.com/sigilfs/sigilfs/internal/awsclient"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 )
 
@@ -76,7 +76,7 @@ func (s *Store) do(ctx context.Context, c call, try func(context.Context, *attem
 			return s.fail(c, f, maybe, nil)
 		}
 		last = f
-		if err := sleep(ctx, wait); err != nil {
+		if err := awsclient.Wait(ctx, wait); err != nil {
 			return s.fail(c, f, maybe, err)
 		}
 	}
@@ -102,30 +102,12 @@ func (s *Store) attempt(ctx context.Context, c call, try func(context.Context, *
 	return f
 }
 
-// backoff is how long to wait after attempt n: exponential with full jitter, so
-// that clients which failed together do not come back together. A Retry-After
-// is the least.
+// backoff is how long to wait after attempt n. A Retry-After is the least.
 func backoff(n int, f *failure) time.Duration {
 	if f.now {
 		return 0
 	}
-	base := 50 * time.Millisecond
-	if f.slowDown {
-		base = 250 * time.Millisecond
-	}
-	most := min(base<<min(n, 10), 15*time.Second)
-	return f.after + base/2 + rand.N(most) //nolint:gosec // jitter
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return f.after + awsclient.Backoff(n, f.slowDown, 15*time.Second)
 }
 
 // fail makes the error that the caller sees: what, where, why, and the

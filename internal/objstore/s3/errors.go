@@ -17,6 +17,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/sigilfs/sigilfs/internal/awsclient"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 )
 
@@ -126,14 +127,14 @@ func (s *Store) classify(c call, a *attempt, err error) *failure {
 // local are the failures on this side of the wire.
 func (s *Store) local(c call, a *attempt, err error) *failure {
 	var own bodyError
-	var noKeys credentialsError
+	var noKeys awsclient.CredentialsError
 	var strange oddAnswer
 	switch {
 	case errors.As(err, &own):
 		return &failure{is: own.error, cause: "body to send", maybe: a.sent.Load()}
 	case errors.As(err, &noKeys):
 		again := s.authed.Load() // they were there: their source is down for now
-		return &failure{is: objstore.ErrBadAuth, cause: "no credentials: " + oneLine(noKeys.Error(), 300), again: again}
+		return &failure{is: objstore.ErrBadAuth, cause: "no credentials: " + awsclient.OneLine(noKeys.Error(), 300), again: again}
 	case errors.As(err, &strange):
 		return &failure{is: objstore.ErrUnknown, cause: strange.text, again: true, few: true, maybe: true}
 	}
@@ -173,11 +174,11 @@ func (s *Store) unanswered(a *attempt, err error) *failure {
 	var authority x509.UnknownAuthorityError
 	switch {
 	case errors.As(cause, &authority):
-		f.again, f.cause = false, oneLine(cause.Error(), 300)+" (is it signed by a CA of your own? then name its certificate with --ca-bundle or AWS_CA_BUNDLE)"
+		f.again, f.cause = false, awsclient.OneLine(cause.Error(), 300)+" (is it signed by a CA of your own? then name its certificate with --ca-bundle or AWS_CA_BUNDLE)"
 	case errors.As(cause, &cert):
-		f.again, f.cause = false, oneLine(cause.Error(), 300)
+		f.again, f.cause = false, awsclient.OneLine(cause.Error(), 300)
 	default:
-		f.cause = oneLine(cause.Error(), 300)
+		f.cause = awsclient.OneLine(cause.Error(), 300)
 	}
 	return f
 }
@@ -247,9 +248,7 @@ func (s *Store) learn(f *failure) {
 		s.seen.Store(time.Now().UnixNano())
 	}
 	if f.expired {
-		if c, ok := s.client.Options().Credentials.(interface{ Invalidate() }); ok {
-			c.Invalidate()
-		}
+		awsclient.Invalidate(s.client.Options().Credentials)
 	}
 }
 
@@ -282,36 +281,22 @@ func (f *failure) words(c call, message, request, region string) string {
 	case f.expired:
 		b.WriteString("the session token has expired")
 	case f.code == "AuthorizationHeaderMalformed":
-		b.WriteString(oneLine(message, 200))
+		b.WriteString(awsclient.OneLine(message, 200))
 	default:
 		b.WriteString("refused")
 		if message != "" && (f.status < 500 || f.status == http.StatusNotImplemented) {
-			b.WriteString(": " + oneLine(message, 200))
+			b.WriteString(": " + awsclient.OneLine(message, 200))
 		}
 	}
 	fmt.Fprintf(&b, " (HTTP %d", f.status)
 	if f.code != "" {
-		b.WriteString(" " + oneLine(f.code, 60))
+		b.WriteString(" " + awsclient.OneLine(f.code, 60))
 	}
 	if request != "" {
-		b.WriteString(", request " + oneLine(request, 80))
+		b.WriteString(", request " + awsclient.OneLine(request, 80))
 	}
 	b.WriteString(")")
 	return b.String()
-}
-
-// oneLine makes foreign text fit for a log line.
-func oneLine(s string, most int) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "..."
-	}
-	return s
 }
 
 // retryAfter reads the header (RFC 9110, 10.2.3): seconds or a date. Half a

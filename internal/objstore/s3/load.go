@@ -1,139 +1,58 @@
 package s3
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/smithy-go/logging"
+	"github.com/sigilfs/sigilfs/internal/awsclient"
 )
 
 // load runs the SDK's default chain.
 func load(ctx context.Context, cfg Config) (aws.Config, error) {
-	opts := []func(*config.LoadOptions) error{
-		config.WithDefaultRegion("us-east-1"),
-		config.WithHTTPClient(awshttp.NewBuildableClient()),
-		config.WithLogger(logging.Nop{}),
-	}
-	if cfg.Region != "" {
-		opts = append(opts, config.WithRegion(cfg.Region))
-	}
-	if cfg.Endpoint != "" {
-		opts = append(opts, config.WithBaseEndpoint(cfg.Endpoint))
-	}
-	if cfg.Profile != "" {
-		opts = append(opts, config.WithSharedConfigProfile(cfg.Profile))
-	}
-	if cfg.NoSignRequest {
-		opts = append(opts, config.WithCredentialsProvider(aws.AnonymousCredentials{}))
-	}
-	bundle, err := readBundle(cfg.CABundle)
+	loaded, err := awsclient.Load(ctx, awsclient.Config{
+		Region: cfg.Region, Endpoint: cfg.Endpoint, Profile: cfg.Profile, CABundle: cfg.CABundle, Anonymous: cfg.NoSignRequest,
+	})
 	if err != nil {
-		return aws.Config{}, err
-	}
-	if bundle != nil {
-		opts = append(opts, config.WithCustomCABundle(bytes.NewReader(bundle)))
-	}
-	loaded, err := config.LoadDefaultConfig(ctx, opts...)
-	if err != nil {
-		return aws.Config{}, fmt.Errorf("s3: AWS configuration: %w", err)
+		return aws.Config{}, fmt.Errorf("s3: %w", err)
 	}
 	if os.Getenv("AWS_RESPONSE_CHECKSUM_VALIDATION") == "" {
 		// Reads are of ranges, which have none; and versitygw keeps a wrong
 		// one of objects with copied parts.
 		loaded.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	}
-	if !cfg.NoSignRequest {
-		loaded.Credentials = &credentials{loaded.Credentials}
-	}
 	return loaded, nil
 }
 
-// readBundle reads the CA bundle that was asked for; nil is none. The SDK
-// reads AWS_CA_BUNDLE too, but says neither its name nor that it was empty.
-func readBundle(path string) ([]byte, error) {
-	name := "CA bundle " + path
-	if path == "" {
-		set := false
-		if path, set = os.LookupEnv("AWS_CA_BUNDLE"); !set {
-			return nil, nil
-		}
-		if path == "" {
-			return nil, errors.New("s3: AWS_CA_BUNDLE is set but empty: unset it or name a PEM file")
-		}
-		name = "AWS_CA_BUNDLE=" + path
-	}
-	pem, err := os.ReadFile(path) //nolint:gosec // the operator's own choice
-	if err != nil {
-		return nil, fmt.Errorf("s3: %s: %w", name, err)
-	}
-	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("s3: %s: no PEM certificate in it", name)
-	}
-	return pem, nil
-}
+// maxAnswer bounds the answers that are documents, in bytes. A page of 1,000
+// keys of 1,024 bytes, each escaped, has about 4 MiB.
+const maxAnswer = 16 << 20
 
 // newHTTP makes the client for the bucket. Requests are many and bodies large:
 // HTTP/1.1 over many connections beats streams that share one (and its flow
 // control), and the SDK's default of 10 idle ones would have them dialled anew:
 // all that may be busy at once may rest at once.
 func newHTTP(cfg aws.Config, connections int) *http.Client {
-	t := &http.Transport{Proxy: http.ProxyFromEnvironment}
-	if b, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
-		t = b.GetTransport() // a clone, with the CA bundle of the shared configuration
-	}
+	t := awsclient.Transport(cfg, 10*time.Second)
 	t.ForceAttemptHTTP2 = false
 	t.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
-	t.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
-	t.TLSHandshakeTimeout = 10 * time.Second
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, connections
 	t.IdleConnTimeout = 60 * time.Second
 	t.ResponseHeaderTimeout = 0 // the watchdog of each attempt does it
 	t.ExpectContinueTimeout = time.Second
-	t.MaxResponseHeaderBytes = 256 << 10
 	t.ReadBufferSize, t.WriteBufferSize = 64<<10, 64<<10
 	t.DisableCompression = true // an object stored as gzip stays gzip
-	if t.TLSClientConfig == nil {
-		t.TLSClientConfig = &tls.Config{}
-	}
-	t.TLSClientConfig.MinVersion = tls.VersionTLS12
-	return &http.Client{
-		Transport: bounded{t},
-		// A redirect is an answer: its region is looked at, and no credentials follow it.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	return awsclient.Client(t, maxAnswer, isDocument)
 }
 
-// credentials marks the errors of the chain, which the SDK wraps without a type.
-type credentials struct{ inner aws.CredentialsProvider }
-
-type credentialsError struct{ error }
-
-func (e credentialsError) Unwrap() error { return e.error }
-
-func (c *credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	v, err := c.inner.Retrieve(ctx)
-	if err != nil {
-		return v, credentialsError{err}
-	}
-	return v, nil
-}
-
-// Invalidate lets the SDK's cache be asked anew after ExpiredToken.
-func (c *credentials) Invalidate() {
-	if cache, ok := c.inner.(*aws.CredentialsCache); ok {
-		cache.Invalidate()
-	}
+// isDocument tells every answer but the body of an object, which is read in
+// pieces and may be of any length. The SDK names the operation in the query.
+func isDocument(answer *http.Response) bool {
+	return answer.StatusCode >= http.StatusMultipleChoices || answer.Request.URL.Query().Get("x-id") != "GetObject"
 }

@@ -212,31 +212,6 @@ func TestListing(t *testing.T) {
 	}
 }
 
-// A document without end is not read to the end of memory.
-func TestAnswersAreBounded(t *testing.T) {
-	var sent atomic.Int64
-	endless := func(w http.ResponseWriter, _ *http.Request) {
-		line := []byte("<Contents><Key>" + strings.Repeat("k", 1<<16) + "</Key></Contents>")
-		_, _ = io.WriteString(w, "<ListBucketResult>")
-		for sent.Load() < 1<<30 {
-			n, err := w.Write(line)
-			sent.Add(int64(n))
-			if err != nil {
-				return
-			}
-		}
-	}
-	s := newFake(t, endless).open(t, func(c *s3.Config) { c.MaxAttempts, c.StallTimeout = 1, time.Minute })
-	for _, err := range s.List(t.Context(), objstore.ListOptions{}) {
-		if !errors.Is(err, objstore.ErrUnknown) {
-			t.Errorf("error %v", err)
-		}
-	}
-	if n := sent.Load(); n > 64<<20 {
-		t.Errorf("%d bytes were taken", n)
-	}
-}
-
 // Connections that were busy at once are all used again.
 func TestConnectionsAreKept(t *testing.T) {
 	const many = 100

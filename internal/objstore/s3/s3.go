@@ -1,6 +1,6 @@
 // Package s3 is an object store spoken to by the S3 protocol: Amazon S3 and
-// the many servers that speak as it does. It is the only package that knows
-// the AWS SDK; its errors and types end here.
+// the many servers that speak as it does. The AWS SDK's errors and types end
+// here.
 //
 // A request is a call (verb, key, bounds) that is attempted until it is
 // answered cleanly. Attempts are this package's own: the SDK builds, signs and
@@ -14,8 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +21,7 @@ import (
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"github.com/sigilfs/sigilfs/internal/awsclient"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 )
 
@@ -124,26 +123,15 @@ func (c *Config) setDefaults() {
 }
 
 func checkEndpoint(endpoint string) error {
-	if endpoint == "" {
-		return nil
-	}
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
-		return errors.New("s3: the endpoint is not a URL of the form https://host:port")
+	if err := awsclient.CheckEndpoint(endpoint); err != nil {
+		return fmt.Errorf("s3: %w", err)
 	}
 	return nil
 }
 
-// Exposed tells whether others may listen on the way to an endpoint: it is plain
-// http, and not this host; nobody is asked for its address. "" is Amazon S3.
-func Exposed(endpoint string) bool {
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Scheme != "http" {
-		return err != nil
-	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	return u.Hostname() != "localhost" && (err != nil || !ip.Unmap().IsLoopback())
-}
+// Exposed tells whether others may listen on the way to an endpoint; "" is
+// Amazon S3.
+func Exposed(endpoint string) bool { return awsclient.Exposed(endpoint) }
 
 // Close drops idle connections. Requests under way are not touched.
 func (s *Store) Close() error {
