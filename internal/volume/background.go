@@ -136,7 +136,7 @@ func (f *File) unclaim() {
 func (v *Volume) claimChores(now time.Time) (bool, time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.doomed)+len(v.unfinished) == 0 {
+	if len(v.doomed)+len(v.unfinished)+len(v.strays) == 0 {
 		return false, time.Time{}
 	}
 	return v.chores.claim(now)
@@ -155,14 +155,28 @@ func (v *Volume) condemn(key string) {
 	v.doomed = append(v.doomed, key)
 }
 
-// doChores completes unfinished renames and removes what is condemned; what
-// fails stays on the list.
+// stray has u aborted in the background.
+func (v *Volume) stray(u *upload) {
+	v.mu.Lock()
+	v.strays = append(v.strays, u)
+	v.mu.Unlock()
+	v.wakeUp()
+}
+
+// doChores completes unfinished renames and removes what is condemned and
+// aborts what nobody completes; what fails stays on the list.
 func (v *Volume) doChores(ctx context.Context) error {
 	v.mu.Lock()
-	moves, keys := v.unfinished, v.doomed
-	v.unfinished, v.doomed = nil, nil
+	moves, keys, strays := v.unfinished, v.doomed, v.strays
+	v.unfinished, v.doomed, v.strays = nil, nil, nil
 	v.mu.Unlock()
 	var errs []error
+	for _, u := range strays {
+		if err := u.abandon(ctx); err != nil {
+			errs = append(errs, err)
+			v.stray(u)
+		}
+	}
 	for _, j := range moves {
 		if err := v.finish(ctx, j); err != nil {
 			errs = append(errs, fmt.Errorf("complete rename of %q to %q: %w", j.From, j.To, err))

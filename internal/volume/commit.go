@@ -71,7 +71,8 @@ type snapshot struct {
 	plain  sigil.ReaderAt // the content: the snapshot itself, or a copy in memory
 	opened int64          // ns
 
-	announce func(s *snapshot, w *stored) // before s is sent, as w
+	announce func(s *snapshot, w *stored)       // before s is sent, as w
+	jot      func(u uploading, over bool) error // as in draft
 
 	cuts   uint64
 	stream *stream // the content goes up already
@@ -111,7 +112,7 @@ func (f *File) freeze() (*snapshot, *spool.Snapshot, error) {
 		cuts: f.growth.cuts, stream: f.growth.stream,
 		path: f.path, shown: f.shown(), seq: f.seq, attr: f.attr, xat: f.xat,
 		base: f.base, src: f.src, excl: f.excl, sent: f.sent, left: f.left, opened: f.opened.UnixNano(),
-		announce: f.announce,
+		announce: f.announce, jot: f.jot,
 	}
 	f.due = Change{} // the snapshot has them all
 	data, err := f.data.Snapshot()
@@ -253,7 +254,7 @@ func (v *Volume) draftOf(s *snapshot, base *object) draft {
 // putSnapshot writes s over base.
 func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*object, error) {
 	d := v.draftOf(s, base)
-	d.src, d.attr.Size = s.plain, s.data.Size()
+	d.src, d.attr.Size, d.jot = s.plain, s.data.Size(), s.jot
 	if base != nil && base == s.base {
 		d.base, d.same, d.only = s.src, s.same(), s.needsBase()
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sigilfs/sigilfs/cache"
 	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 )
 
 // content reads the plaintext of one body: its form over the block cache over
@@ -19,7 +20,7 @@ type content struct {
 	obj  *object
 	id   atomic.Pointer[objstore.ID] // where the body is now: attribute changes and renames move it
 	ids  cache.ID
-	blob *cache.Reader
+	blob sigil.ReaderAt // as stored, cached
 
 	mu sync.Mutex // guards r
 	r  plaintext

@@ -54,6 +54,8 @@ type File struct {
 	sending []string // as sent, of the commit that is under way
 	whole   bodies   // that hold all of it
 
+	uploads []uploading // under way, and told of by the note alone
+
 	growth growth
 }
 

@@ -17,8 +17,11 @@ const parallelLoads = 4
 // goes up in one PUT must not be fetched from there meanwhile: if any of it is
 // in the base, all of it is brought into memory first. done lets go of that.
 func (v *Volume) load(ctx context.Context, s *snapshot) (src sigil.ReaderAt, done func(), err error) {
-	if s.data.Size() > onePut || !s.needsBase() {
+	if !s.needsBase() {
 		return s, func() {}, nil
+	}
+	if s.data.Size() > onePut {
+		return v.loadChanged(ctx, s)
 	}
 	select {
 	case v.loads <- struct{}{}:

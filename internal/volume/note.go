@@ -42,6 +42,8 @@ type note struct {
 	Behind bool     `json:"behind,omitempty"` // their attributes may be older than Attr and Xattrs
 	Left   bool     `json:"left,omitempty"`   // as in File
 
+	Uploads []uploading `json:"uploads,omitempty"` // to be aborted
+
 	Boot   string `json:"boot,omitempty"`   // of the kernel that has the data, on disk or not
 	Synced bool   `json:"synced,omitempty"` // on disk
 	At     int64  `json:"at,omitempty"`     // ns
@@ -102,7 +104,7 @@ func (f *File) compose() note {
 	n := note{
 		Path: f.shown(), Key: key, Mode: v.rule(v.fileKey(f.shown())).Mode, Open: !f.shut || f.writing > 0, Gone: f.gone,
 		Attr: f.attr, Xattrs: f.xat, Excl: f.excl, Opened: f.opened.UnixNano(),
-		Sent: append(f.sent[:len(f.sent):len(f.sent)], f.sending...), Left: f.left,
+		Sent: append(f.sent[:len(f.sent):len(f.sent)], f.sending...), Left: f.left, Uploads: f.uploads,
 		Boot: v.opt.Boot, At: v.opt.Now().UnixNano(),
 	}
 	if f.base != nil {

@@ -45,9 +45,10 @@ type draft struct {
 
 	inode sigil.Generation // what a hard-link name points to
 
-	announce func(*stored) // before it is sent; nil: nobody needs to know
-	self     bool          // a copy of an object over itself
-	only     bool          // once the base is replaced, the content is in the new object only
+	announce func(*stored)                      // before it is sent; nil: nobody needs to know
+	jot      func(u uploading, over bool) error // notes an upload and, once it is over, that it is; nil: nothing can
+	self     bool                               // a copy of an object over itself
+	only     bool                               // once the base is replaced, the content is in the new object only
 }
 
 func (d draft) isDir() bool { return strings.HasSuffix(d.key, "/") }
@@ -204,6 +205,9 @@ func doubtful(err error) bool {
 func (v *Volume) upload(ctx context.Context, d draft, b body, opt objstore.PutOptions) (objstore.Receipt, error) {
 	cond := opt.Condition
 	opt.Condition = objstore.Condition{}
+	if b.kept == nil || len(pieces(b.size, b.kept)) > quickParts {
+		d.jot = nil
+	}
 	up, err := v.beginUpload(ctx, d, opt)
 	if err != nil {
 		return objstore.Receipt{}, err
@@ -329,7 +333,7 @@ func (v *Volume) copyBody(ctx context.Context, o *object, d draft, opt objstore.
 		return v.opt.Store.Copy(ctx, o.id, d.key, opt)
 	}
 	cond := opt.Condition
-	opt.Condition = objstore.Condition{}
+	opt.Condition, d.jot = objstore.Condition{}, nil
 	up, err := v.beginUpload(ctx, d, opt)
 	if err != nil {
 		return objstore.Receipt{}, err

@@ -261,6 +261,9 @@ func (r *Recovery) replay(ctx context.Context, l *leftover) (Replayed, error) {
 	if r.v.fileAt(l.path) != nil {
 		return Replayed{}, named(errInUse, "replay", l.path)
 	}
+	if err := r.endUploads(ctx, l); err != nil {
+		return Replayed{}, named(err, "replay", l.path)
+	}
 	done, err := r.commit(ctx, l)
 	if err == nil {
 		err = l.in.Remove(l.ID)

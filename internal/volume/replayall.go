@@ -123,6 +123,10 @@ func (a *aftermath) one(ctx context.Context, id string) {
 	}
 	defer func() { _ = l.left.Close() }() // it was only read
 	fields := logrus.Fields{"id": id, "path": l.name()}
+	if err := a.r.endUploads(ctx, l); err != nil {
+		a.postpone(ctx, id, fields, err)
+		return
+	}
 	done, err := a.take(ctx, l)
 	switch {
 	case err == nil && done == nil:

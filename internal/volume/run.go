@@ -51,6 +51,7 @@ type Volume struct {
 	ghosts       map[string]bool       // implicit directories that lost their last entry here
 	doomed       []string              // keys to remove: unlinked bodies that nobody has open any more, done journals
 	unfinished   []*journal            // directory renames that failed half way
+	strays       []*upload             // uploads that could neither be aborted nor recorded
 	chores       retry                 // of these two
 	root         *Attr                 // set on the root of a whole bucket
 	revoked      map[sigil.EpochID]bool

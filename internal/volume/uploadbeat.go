@@ -31,22 +31,27 @@ func (u *upload) CopyPart(ctx context.Context, n int, src objstore.ID, r objstor
 
 // beat writes the record anew, when it is time, after part n has come.
 func (u *upload) beat(ctx context.Context, n int, failed error) {
-	if failed != nil || u.record == "" {
-		return
-	}
 	now := u.v.opt.Now()
 	u.mu.Lock()
+	if failed != nil || u.record == "" && u.jot == nil {
+		u.mu.Unlock()
+		return
+	}
 	u.newest = max(u.newest, n)
 	n = u.newest
 	due := now.Sub(u.told) >= heartbeat
+	if u.record == "" && now.Sub(u.told) >= quick {
+		due, u.record = true, u.v.uploadsDir()+newMark()
+	}
 	if due {
 		u.told = now
 	}
+	record := u.record
 	u.mu.Unlock()
 	if !due {
 		return
 	}
-	if err := u.writeRecord(ctx, n); err != nil {
+	if err := u.writeRecord(ctx, record, n); err != nil {
 		u.v.opt.Log.WithField("key", u.key).WithError(err).Warn("record of an upload could not be renewed: after 7 days other hosts may take it for abandoned")
 	}
 }

@@ -34,11 +34,12 @@ func (v *Volume) allUploads() string { return v.opt.Root + hidden + "/uploads/" 
 // upload is a multipart upload that is recorded.
 type upload struct {
 	objstore.Uploader
-	v      *Volume
-	key    string
-	record string // key of its record; "" where the store could not take it up again
+	v   *Volume
+	key string
+	jot func(u uploading, over bool) error // nil: no note tells of it
 
 	mu     sync.Mutex // guards what follows
+	record string     // key of its record; "" where there is none
 	newest int        // part
 	told   time.Time  // when the record was written
 }
@@ -58,19 +59,18 @@ func (v *Volume) beginUpload(ctx context.Context, d draft, opt objstore.PutOptio
 	if _, ok := v.opt.Store.(objstore.Resumer); !ok {
 		return u, nil
 	}
-	u.record, u.told = v.uploadsDir()+newMark(), v.opt.Now()
-	if err := u.writeRecord(ctx, 0); err != nil {
+	if err := u.register(ctx, d); err != nil {
 		return nil, u.giveUp(ctx, fmt.Errorf("record of an upload: %w", err))
 	}
 	return u, nil
 }
 
-func (u *upload) writeRecord(ctx context.Context, part int) error {
+func (u *upload) writeRecord(ctx context.Context, record string, part int) error {
 	b, err := json.Marshal(uploading{Version: 1, Key: u.key, Upload: u.UploadID(), Part: part})
 	if err != nil {
 		panic(err) // plain data
 	}
-	_, err = u.v.putOwn(ctx, draft{key: u.record}, b)
+	_, err = u.v.putOwn(ctx, draft{key: record}, b)
 	return err
 }
 
@@ -86,20 +86,20 @@ func (u *upload) complete(ctx context.Context, cond objstore.Condition) (objstor
 }
 
 // giveUp aborts an upload that failed, so that its parts cost nothing. Where
-// that fails too its record stays, and the next mount does it.
+// that fails too its record stays, and the next mount does it; where even a
+// record cannot be written, this one goes on trying.
 func (u *upload) giveUp(ctx context.Context, cause error) error {
 	work, end := u.v.work.begin(context.WithoutCancel(ctx))
 	defer end()
-	if err := u.Abort(work); err != nil {
-		u.v.opt.Log.WithField("key", u.key).WithError(err).Warn("multipart upload could not be aborted")
-		return cause
+	if err := u.abandon(work); err != nil {
+		u.v.stray(u)
 	}
-	u.erase(ctx)
 	return cause
 }
 
 // erase removes the record of an upload that has ended.
 func (u *upload) erase(ctx context.Context) {
+	u.settled()
 	if u.record == "" {
 		return
 	}
