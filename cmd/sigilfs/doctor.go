@@ -121,7 +121,7 @@ func (e *examination) openRules(ctx context.Context) error {
 // that cannot be opened is told of by another check.
 func (e *examination) uploadRecords(ctx context.Context) ([]doctor.Record, error) {
 	if err := e.openRules(ctx); err != nil {
-		return nil, nil //nolint:nilerr // see above
+		return nil, doctor.ErrNoKeys
 	}
 	if err := e.newVolume(); err != nil {
 		return nil, err

@@ -19,8 +19,8 @@ type Target struct {
 	ReadOnly   bool                 // send nothing that writes
 	Encryption *objstore.Encryption // of what is written to try
 
-	// Records gives the uploads that mounts of the volume have noted; nil where
-	// no key is there to read the notes with.
+	// Records gives the uploads that mounts of the volume have noted, or
+	// ErrNoKeys; nil is the same.
 	Records func(ctx context.Context) ([]Record, error)
 
 	// Explain says what to do about an error of the store; "" is nothing.
@@ -36,6 +36,9 @@ type Record struct {
 	Host          string
 	Key, UploadID string
 }
+
+// ErrNoKeys: nothing is there to read the volume's own objects with.
+var ErrNoKeys = errors.New("the keys of the volume are not there")
 
 // exam is one run over a target.
 type exam struct {

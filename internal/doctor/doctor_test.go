@@ -117,8 +117,9 @@ func TestFindings(t *testing.T) {
 
 		{"no uploads", patient{}, Uploads, OK, []string{"none is open"}},
 		{"one of sigilfs", patient{begin: []string{"web1/a"}, mem: mem.Options{Now: old}, change: records(Record{"here", "web1/a", "u1"})}, Uploads, OK, []string{"1 upload of sigilfs", "2026-11-19"}},
+		{"whose is not known", patient{begin: []string{"web1/a"}, mem: mem.Options{Now: old}}, Uploads, Warning, []string{"of sigilfs or others"}},
 		{"one of somebody", patient{begin: []string{"web1/a", "web1/b"}, mem: mem.Options{Now: old}, change: records(Record{"here", "web1/a", "u1"})}, Uploads, Warning, []string{"1 upload of sigilfs", "1 upload that no record", "aws s3api list-multipart-uploads --bucket acme --prefix web1/"}},
-		{"young ones", patient{begin: []string{"web1/a", "web1/b"}}, Uploads, OK, []string{"2 uploads that no record"}},
+		{"young ones", patient{begin: []string{"web1/a", "web1/b"}, change: records()}, Uploads, OK, []string{"2 uploads that no record"}},
 		{"beside the volume", patient{begin: []string{"web2/a"}, mem: mem.Options{Now: old}}, Uploads, OK, []string{"none is open"}},
 		{"of a probe", patient{begin: []string{"web1/.sigil/doctor/x"}, mem: mem.Options{Now: old}}, Uploads, OK, []string{"none is open"}},
 		{"sealed for others", patient{change: records(Record{Host: "there"})}, Uploads, OK, []string{"1 records", "cannot be read"}},

@@ -25,6 +25,7 @@ type pendings struct {
 	noted   []objstore.Pending // by a mount
 	foreign []objstore.Pending
 	unread  int  // records that the keys at hand do not open
+	unsure  bool // there may be records for the foreign ones
 	blind   bool // the server tells of no uploads but by their whole key
 	more    bool // than were looked at
 }
@@ -38,19 +39,20 @@ func (e *exam) uploads(ctx context.Context) Finding {
 		return e.unanswered(what, action, err)
 	}
 	records, err := e.records(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNoKeys) {
 		return e.failed(fmt.Errorf("records of uploads: %w", err))
 	}
-	found, err := e.pending(ctx, b, records)
-	if err != nil {
-		return e.unanswered(what, action, err)
+	found, pendingErr := e.pending(ctx, b, records)
+	if pendingErr != nil {
+		return e.unanswered(what, action, pendingErr)
 	}
+	found.unsure = err != nil || found.unread > 0
 	return e.judge(found)
 }
 
 func (e *exam) records(ctx context.Context) ([]Record, error) {
 	if e.Records == nil {
-		return nil, nil
+		return nil, ErrNoKeys
 	}
 	return e.Records(ctx)
 }
@@ -157,7 +159,11 @@ func (e *exam) judge(found pendings) Finding {
 		parts = append(parts, fmt.Sprintf("%s of sigilfs, the oldest of %s: under way, or ended by the next mount of their host", count(n), day(oldest(found.noted))))
 	}
 	if n := len(found.foreign); n > 0 {
-		parts = append(parts, fmt.Sprintf("%s that no record of sigilfs names, the oldest of %s", count(n), day(oldest(found.foreign))))
+		whose := "that no record of sigilfs names"
+		if found.unsure {
+			whose = "of sigilfs or others, which cannot be told without all keys"
+		}
+		parts = append(parts, fmt.Sprintf("%s %s, the oldest of %s", count(n), whose, day(oldest(found.foreign))))
 	}
 	if found.more {
 		parts = append(parts, "and there are more")
