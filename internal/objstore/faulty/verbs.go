@@ -41,64 +41,61 @@ func (s *Store) Get(ctx context.Context, id objstore.ID, r objstore.Range) (info
 // List is objstore.Store's.
 func (s *Store) List(ctx context.Context, opt objstore.ListOptions) iter.Seq2[objstore.Entry, error] {
 	return func(yield func(objstore.Entry, error) bool) {
-		next, stop := iter.Pull2(s.inner.List(ctx, opt))
-		defer stop()
-		p := pages{next: next}
-		for {
-			entries, hide, err := s.page(ctx, opt, &p)
+		limited := opt.Limit > 0
+		for number := 1; ; number++ {
+			p, err := s.page(ctx, opt, number)
 			if err != nil {
 				yield(objstore.Entry{}, err)
 				return
 			}
-			for _, e := range entries {
-				if hide != nil && hide(e.Key+e.Prefix) {
+			for _, e := range p.entries {
+				name := e.Key + e.Prefix
+				opt.After = name
+				if p.hide != nil && p.hide(name) {
 					continue
 				}
 				if !yield(e, nil) {
 					return
 				}
 			}
-			if len(entries) < s.opt.PageSize || !p.more() {
+			opt.Limit -= len(p.entries)
+			if !p.more || limited && opt.Limit == 0 {
 				return
 			}
 		}
 	}
 }
 
-// pages cuts a listing into pages again. A full page that is the last one is
-// known as such without a request, as the server marks it: more looks ahead.
-type pages struct {
-	next   func() (objstore.Entry, error, bool)
-	number int
-	ahead  bool // the three below are the next entry
-	entry  objstore.Entry
-	err    error
-	ok     bool
+// page is what one request of a listing brings.
+type page struct {
+	entries []objstore.Entry
+	more    bool // follow, as the server marks it
+	hide    func(string) bool
 }
 
-func (p *pages) more() bool {
-	if !p.ahead {
-		p.entry, p.err, p.ok = p.next()
-		p.ahead = true
+// page asks for what comes after opt.After. No iter.Pull: the race detector
+// keeps the memory of every coroutine for ever, and tests list a lot.
+func (s *Store) page(ctx context.Context, opt objstore.ListOptions, number int) (p page, err error) {
+	size := s.opt.PageSize
+	if opt.Limit > 0 {
+		size = min(size, opt.Limit)
 	}
-	return p.ok
-}
-
-// page gives what one request brings.
-func (s *Store) page(ctx context.Context, opt objstore.ListOptions, p *pages) (entries []objstore.Entry, hide func(string) bool, err error) {
-	p.number++
-	err = s.do(ctx, Op{Verb: List, Key: opt.Prefix, Part: p.number}, func(f Fault) error {
-		hide = f.Hide
-		for len(entries) < s.opt.PageSize && p.more() {
-			if p.err != nil {
-				return p.err
+	opt.Limit = size + 1 // to know whether more follow
+	err = s.do(ctx, Op{Verb: List, Key: opt.Prefix, Part: number}, func(f Fault) error {
+		p.hide = f.Hide
+		for e, err := range s.inner.List(ctx, opt) {
+			if err != nil {
+				return err
 			}
-			entries = append(entries, p.entry)
-			p.ahead = false
+			if len(p.entries) == size {
+				p.more = true
+				break
+			}
+			p.entries = append(p.entries, e)
 		}
 		return nil
 	})
-	return entries, hide, err
+	return p, err
 }
 
 // Put is objstore.Store's.
