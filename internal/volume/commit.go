@@ -99,7 +99,8 @@ func (s *snapshot) ReadAt(ctx context.Context, p []byte, off int64) (int, error)
 	})
 }
 
-// freeze takes the snapshot; nil where there is nothing to commit.
+// freeze takes the snapshot; nil where there is nothing to commit. Else thaw
+// follows.
 func (f *File) freeze() (*snapshot, *spool.Snapshot, error) {
 	f.gate.Lock()
 	defer f.gate.Unlock()
@@ -116,7 +117,7 @@ func (f *File) freeze() (*snapshot, *spool.Snapshot, error) {
 	}
 	f.due = Change{} // the snapshot has them all
 	data, err := f.data.Snapshot()
-	s.data = data
+	s.data, f.growth.frozen = data, err == nil
 	if s.stream != nil && err == nil {
 		s.stream.close()
 	}
@@ -149,6 +150,7 @@ func (f *File) commitHeld(ctx context.Context, closed bool) error {
 		}
 	}()
 	if closed && f.v.inUse(f) {
+		f.thaw()
 		if s.stream != nil {
 			s.stream.reopen()
 		}
@@ -161,6 +163,7 @@ func (f *File) commitHeld(ctx context.Context, closed bool) error {
 // held.
 func (f *File) commitSnapshot(ctx context.Context, s *snapshot, data *spool.Snapshot) error {
 	defer f.v.room.begin()()
+	defer f.thaw() // before who waits for room looks whether there is a way to it
 	src, unload, err := f.v.load(ctx, s)
 	if err != nil {
 		return f.failed(fmt.Errorf("commit %q: %w", s.path, err))

@@ -257,6 +257,35 @@ func TestStreamIsChanged(t *testing.T) {
 	}
 }
 
+// TestStreamBegunDuringACommit: what is changed after a commit is not taken for
+// what went up while that was under way.
+func TestStreamBegunDuringACommit(t *testing.T) {
+	text := []byte(noise(60*mib, 5))
+	f := mount(t, bucket())
+	hold, sent := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+		if op.Verb == faulty.Put && op.Key == "a" {
+			once.Do(func() { close(sent) })
+			x.Wait = hold
+		}
+		return x
+	})
+	file := f.began("a", string(text[:2*mib]))
+	synced := make(chan error)
+	go func() { synced <- file.Commit(f.ctx) }()
+	<-sent
+	f.writeOn(file, string(text[2*mib:]), 2*mib)
+	close(hold)
+	f.must(<-synced)
+	flown(file)
+	copy(text[mib:], "changed")
+	f.write(file, "changed", mib)
+	f.must(file.Commit(f.ctx))
+	file.Release()
+	mount(t, f.mem, host("there")).has("a", string(text))
+}
+
 // TestStreamAndOtherNames: what becomes of a stream whose name goes.
 func TestStreamAndOtherNames(t *testing.T) {
 	text := noise(90*mib, 4)

@@ -336,6 +336,13 @@ func (f *File) settleGrowth(s *snapshot) {
 	}
 }
 
+// thaw is called when what freeze gave is committed, or is not to be.
+func (f *File) thaw() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.growth.frozen = false
+}
+
 // stopStream ends what is uploaded of a file that no commit will come to. shut:
 // nothing else begins.
 func (f *File) stopStream(ctx context.Context, shut bool) {
