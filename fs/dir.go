@@ -113,9 +113,17 @@ func (d *dirHandle) Seekdir(_ context.Context, off uint64) syscall.Errno {
 	return 0
 }
 
-// Fsyncdir has nothing to do: names are in the bucket when their system call
-// returns.
-func (d *dirHandle) Fsyncdir(context.Context, uint32) syscall.Errno { return 0 }
+// Fsyncdir is fsync(2) of a directory. Names are in the bucket when their system
+// call returns; attributes, and files whose commit failed, may still wait.
+func (d *dirHandle) Fsyncdir(ctx context.Context, _ uint32) syscall.Errno {
+	ctx, ended := heed(ctx)
+	defer ended()
+	err := d.node.at("", func(p string) error { return d.node.vol.SyncDir(ctx, p) })
+	if errors.Is(err, volume.ErrNotExist) {
+		return 0 // removed: there is nothing to keep
+	}
+	return d.node.fail("fsync", "", err)
+}
 
 // Releasedir is the last request for the handle.
 func (d *dirHandle) Releasedir(context.Context, uint32) { d.node.open.release(d) }

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"maps"
@@ -227,6 +228,15 @@ func (v *fake) Symlink(ctx context.Context, p, target string, a volume.Attr) (vo
 }
 
 func (v *fake) Remove(ctx context.Context, p string) error { return v.remove(ctx, "remove", p, false) }
+
+func (v *fake) SyncDir(ctx context.Context, p string) error {
+	if err := v.begin(ctx, "syncdir", p); err != nil {
+		return err
+	}
+	defer v.mu.Unlock()
+	_, err := v.find(p)
+	return err
+}
 
 func (v *fake) Rmdir(ctx context.Context, p string) error { return v.remove(ctx, "rmdir", p, true) }
 
@@ -518,8 +528,20 @@ func (f *fakeFile) ReadAt(ctx context.Context, p []byte, off int64) (int, error)
 	return n, nil
 }
 
+// shortly is the answer of a write of which so many bytes were taken.
+type shortly int
+
+func (shortly) Error() string { return "short" }
+func (shortly) Unwrap() error { return context.Canceled }
+
 func (f *fakeFile) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if err := f.v.begin(ctx, "write", f.p); err != nil {
+		if n := shortly(0); errors.As(err, &n) {
+			f.v.mu.Lock()
+			defer f.v.mu.Unlock()
+			f.write(p[:n], off)
+			return int(n), err
+		}
 		return 0, err
 	}
 	defer f.v.mu.Unlock()

@@ -16,11 +16,13 @@
 //
 // # Interrupts
 //
-// Only a read of file data ends when its process gets a signal (EINTR), and of
-// those the kernel lets go only past the page cache (O_DIRECT): what waits for a
-// page waits for it, or is killed. Nothing else may: a torn commit or rename would leave work half done, and programs do
-// not expect EINTR of stat(2) or readdir(3). All requests end in the time that
-// the volume allows itself.
+// A read of file data ends when its process gets a signal (EINTR); of reads the
+// kernel lets go only past the page cache (O_DIRECT): what waits for a page waits
+// for it, or is killed. A write that waits for room, close, and fsync end so too,
+// if the signal is one by which somebody wants that (interrupt.go): nothing was
+// taken of the write, and the commit goes on behind. Nothing else ends: programs
+// do not expect EINTR of stat(2) or readdir(3), nor a rename that goes on. All
+// requests end in the time that the volume allows itself.
 //
 // # Locks
 //
@@ -66,6 +68,7 @@ type Namer interface {
 	Rmdir(ctx context.Context, path string) error
 	Rename(ctx context.Context, from, to string, noReplace bool) error
 	SetAttr(ctx context.Context, path string, c volume.Change) (volume.Info, error)
+	SyncDir(ctx context.Context, path string) error // what waits of a directory
 }
 
 // Opener gives regular files.
@@ -81,8 +84,8 @@ type File interface {
 
 	Info() volume.Info // as it is now; Nlink 0 once unlinked
 	SetAttr(ctx context.Context, c volume.Change) (volume.Info, error)
-	Commit(ctx context.Context) error
-	Flush(ctx context.Context) error // Commit, when nobody can write any more
+	Commit(ctx context.Context) error // goes on behind when ctx ends
+	Flush(ctx context.Context) error  // Commit, when nobody can write any more
 	Release()
 }
 

@@ -151,21 +151,22 @@ func (h *handle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadRes
 	return fuse.ReadResultData(dest[:n]), 0
 }
 
-// Write takes an offset with the marks of rawFS. A write is whole or an error:
-// the kernel makes EIO of less.
+// Write takes an offset with the marks of rawFS. A write is whole or an error,
+// unless a signal ends it when some of it was taken.
 func (h *handle) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
-	ctx = detach(ctx)
+	ctx, ended := heed(ctx)
+	defer ended()
 	if !h.writing.Load() { // its descriptor was a copy, or pages were mapped
 		h.writes(true)
 	}
 	off, atEnd, kill := splitOffset(off)
 	if kill {
-		if err := h.file.dropPrivileges(ctx); err != nil {
+		if err := h.file.dropPrivileges(detach(ctx)); err != nil {
 			return 0, h.node.fail("write", "", err)
 		}
 	}
 	n, err := h.put(ctx, data, off, atEnd)
-	if err != nil {
+	if err != nil && (n == 0 || !errors.Is(err, context.Canceled)) {
 		return 0, h.node.fail("write", "", err)
 	}
 	return uint32(n), 0
@@ -188,8 +189,9 @@ func (s *shared) dropPrivileges(ctx context.Context) error {
 	return err
 }
 
-// Flush is close(2): it returns when the file is in the bucket. Without a
-// change since the last commit it sends nothing.
+// Flush is close(2): it returns when the file is in the bucket, or with EINTR:
+// then the commit goes on. Without a change since the last commit it sends
+// nothing.
 func (h *handle) Flush(ctx context.Context) syscall.Errno {
 	if !h.write {
 		return 0
@@ -198,12 +200,16 @@ func (h *handle) Flush(ctx context.Context) syscall.Errno {
 	if h.writes(false) == 0 {
 		commit = h.file.Flush
 	}
-	return h.node.fail("flush", "", commit(detach(ctx)))
+	ctx, ended := heed(ctx)
+	defer ended()
+	return h.node.fail("flush", "", commit(ctx))
 }
 
-// Fsync is that of any handle: fsync(2) is of the file.
+// Fsync is that of any handle: fsync(2) is of the file. EINTR is as of Flush.
 func (h *handle) Fsync(ctx context.Context, _ uint32) syscall.Errno {
-	return h.node.fail("fsync", "", h.file.Commit(detach(ctx)))
+	ctx, ended := heed(ctx)
+	defer ended()
+	return h.node.fail("fsync", "", h.file.Commit(ctx))
 }
 
 // Release ends the handle. Pages that arrived after the last close, through

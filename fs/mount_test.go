@@ -5,9 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/sirupsen/logrus"
@@ -133,55 +131,6 @@ func TestLargeRequests(t *testing.T) {
 	}
 	if got := v.count("read") - before; os.Geteuid() == 0 && got > 40 {
 		t.Errorf("%d requests to stream 16 MiB, want about 16", got)
-	}
-}
-
-// A signal ends a read, not a commit. Of reads the kernel only lets go of those
-// past the page cache: what waits for a page waits for it, or is killed.
-func TestInterrupt(t *testing.T) {
-	for _, op := range []string{"read", "commit"} {
-		t.Run(op, func(t *testing.T) {
-			v := newFake()
-			dir, _ := mount(t, v, Options{})
-			v.replace("f", "content")
-			f := open(t, filepath.Join(dir, "f"), os.O_RDWR|unix.O_DIRECT)
-			entered, goOn := make(chan struct{}), make(chan struct{})
-			v.setHook(func(ctx context.Context, o, _ string) error {
-				if o != op {
-					return nil
-				}
-				entered <- struct{}{}
-				select {
-				case <-ctx.Done():
-					return ctx.Err()
-				case <-goOn:
-					return nil
-				}
-			})
-			var tid atomic.Int64
-			result := make(chan error)
-			go func() {
-				runtime.LockOSThread() // and the thread ends with the goroutine
-				tid.Store(int64(unix.Gettid()))
-				var err error
-				if op == "read" {
-					_, err = unix.Pread(int(f.Fd()), make([]byte, 10), 0)
-				} else {
-					err = unix.Fsync(int(f.Fd()))
-				}
-				result <- err
-			}()
-			<-entered
-			check(t, unix.Tgkill(unix.Getpid(), int(tid.Load()), unix.SIGURG))
-			if op == "read" {
-				want(t, <-result, unix.EINTR)
-				v.setHook(nil)
-				return
-			}
-			v.setHook(nil)
-			close(goOn)
-			check(t, <-result)
-		})
 	}
 }
 

@@ -118,3 +118,27 @@ func (w *works) tear() {
 		(*cancel)()
 	}
 }
+
+// leaving runs op, which is not torn by the end of ctx, and waits for it as long
+// as ctx lives: then left is true, the error that of ctx, and op goes on until
+// the end of the mount at the latest.
+func (v *Volume) leaving(ctx context.Context, op func() error) (left bool, err error) {
+	v.mu.Lock()
+	if ctx.Done() == nil || v.closed {
+		v.mu.Unlock()
+		return false, op()
+	}
+	v.done.Add(1)
+	v.mu.Unlock()
+	result := make(chan error, 1)
+	go func() {
+		defer v.done.Done()
+		result <- op()
+	}()
+	select {
+	case err = <-result:
+		return false, err
+	case <-ctx.Done():
+		return true, ctx.Err()
+	}
+}

@@ -17,7 +17,8 @@ import (
 // Commit puts what is dirty into the bucket: nil means that content and
 // attributes are there. A clean file costs nothing. The error of a commit that
 // failed is given again by every later call until one succeeds; the data stays
-// and Commit may be tried again. Once begun it is not torn by ctx.
+// and Commit may be tried again. When ctx ends its caller goes, with that error,
+// and the commit goes on.
 func (f *File) Commit(ctx context.Context) error {
 	return f.commitAs(ctx, false)
 }
@@ -31,7 +32,6 @@ func (f *File) commitClosed(ctx context.Context) error {
 	return f.commitAs(ctx, true)
 }
 
-// commitAs runs on the mount's time: only its end tears a commit.
 func (f *File) commitAs(ctx context.Context, closed bool) error {
 	if err := f.lostErr(); err != nil {
 		return err
@@ -39,6 +39,15 @@ func (f *File) commitAs(ctx context.Context, closed bool) error {
 	if !f.pending() {
 		return nil
 	}
+	left, err := f.v.leaving(ctx, func() error { return f.commitOwn(ctx, closed) })
+	if left {
+		return fmt.Errorf("commit %q: it goes on: %w", f.Path(), err)
+	}
+	return err
+}
+
+// commitOwn runs on the mount's time: only its end tears a commit.
+func (f *File) commitOwn(ctx context.Context, closed bool) error {
 	ctx, end := f.v.work.begin(context.WithoutCancel(ctx))
 	defer end()
 	unlock, err := f.lockPath(ctx)

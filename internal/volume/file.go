@@ -248,7 +248,8 @@ func filled(n, want int, err error) error {
 }
 
 // WriteAt writes p at off and extends the file where needed. ErrSpoolFull
-// comes before anything is lost.
+// comes before anything is lost. When ctx ends while it waits for room, the
+// count says how much of p is there beyond the old end.
 func (f *File) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if off+int64(len(p)) > f.Info().Size {
 		f.grow.Lock()
@@ -280,11 +281,26 @@ func (f *File) writeAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	err = f.change(ctx, data, off, off+int64(len(p)), func() error { return data.WriteAt(p, off, f.fill(ctx)) })
+	was := data.Size()
+	err = f.change(ctx, data, off, off+int64(len(p)), func() error {
+		return data.WriteAt(p, off, f.fill(context.WithoutCancel(ctx))) // half a write is none
+	})
+	if err != nil && ctx.Err() != nil {
+		return taken(was, data.Size(), off, len(p)), err
+	}
 	if err != nil {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// taken is how much there is of n bytes that were written at off, in order, when
+// that made a file of was bytes longer.
+func taken(was, now, off int64, n int) int {
+	if now <= max(was, off) {
+		return 0
+	}
+	return int(min(now-off, int64(n)))
 }
 
 // Append writes p at the end, which does not move between the two.

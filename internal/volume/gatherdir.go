@@ -108,6 +108,36 @@ func (v *Volume) commitDir(ctx context.Context, p string) error {
 	return v.commitDirHeld(ctx, p)
 }
 
+// SyncDir writes what waits of the directory at p: its attributes, and the files
+// in it that were closed and could not be committed. It gives the errors of
+// those that still cannot be. When ctx ends its caller goes, as from Commit.
+func (v *Volume) SyncDir(ctx context.Context, p string) error {
+	left, err := v.leaving(ctx, func() error { return v.syncDir(ctx, p) })
+	if left {
+		return fmt.Errorf("sync %q: it goes on: %w", p, err)
+	}
+	return err
+}
+
+func (v *Volume) syncDir(ctx context.Context, p string) error {
+	ctx, end := v.work.begin(context.WithoutCancel(ctx))
+	defer end()
+	errs := []error{v.commitDir(ctx, p)}
+	for _, f := range v.allFiles() {
+		if f.dirty() && !v.inUse(f) && parent(f.name()) == p {
+			errs = append(errs, f.commitOwn(ctx, true))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// name is where the file shows.
+func (f *File) name() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.shown()
+}
+
 // commitDirHeld writes what waits for the directory at p, which is held. Nobody
 // misses the attributes of one that another host has removed.
 func (v *Volume) commitDirHeld(ctx context.Context, p string) error {
