@@ -180,20 +180,24 @@ func movedWhole(t *testing.T, dir string, done bool) {
 // is carried out, and when it was but its answer is lost.
 func TestKillAtEveryRequest(t *testing.T) {
 	for _, tt := range crashCases {
-		t.Run(tt.name, func(t *testing.T) {
-			m := newMount(t, mountOptions{Proxy: true})
-			n := requestsOf(t, m, tt)
-			if n == 0 {
-				t.Fatal("it sends no request: nothing was tested")
-			}
-			for i := range n {
-				for _, side := range []faultproxy.Side{faultproxy.Before, faultproxy.After} {
-					t.Run(fmt.Sprintf("%s request %d of %d", side, i+1, n), func(t *testing.T) {
-						killAt(t, m, tt, faultproxy.NewGate(faultproxy.Mutating, i, side))
-					})
-				}
-			}
-		})
+		t.Run(tt.name, func(t *testing.T) { killEverywhere(t, tt) })
+	}
+}
+
+// killEverywhere kills one case at each of its requests, in a mount of its own.
+func killEverywhere(t *testing.T, tt crashCase) {
+	t.Helper()
+	m := newMount(t, mountOptions{Proxy: true})
+	n := requestsOf(t, m, tt)
+	if n == 0 {
+		t.Fatal("it sends no request: nothing was tested")
+	}
+	for i := range n {
+		for _, side := range []faultproxy.Side{faultproxy.Before, faultproxy.After} {
+			t.Run(fmt.Sprintf("%s request %d of %d", side, i+1, n), func(t *testing.T) {
+				killAt(t, m, tt, faultproxy.NewGate(faultproxy.Mutating, i, side))
+			})
+		}
 	}
 }
 
