@@ -31,9 +31,10 @@ demo: bin/sigilfs
 
 test: setup unit fuzz integration interop
 
-# What takes too long for every change: large files in full size.
+# What takes too long for every change: large files in full size, races in many
+# rounds.
 test-full: bin/sigilfs
-	cd integration && SIGILFS_FULL=1 SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -count=1 -timeout 30m -v -run 'TestStreamInBoundedMemory' .
+	cd integration && SIGILFS_FULL=1 SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -count=1 -timeout 30m -v -run 'TestStreamInBoundedMemory|TestTwoHostsAtOnce' .
 
 # Debian packages that the tests drive: restic, borg, fio and their like.
 setup:

@@ -4,11 +4,14 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A Match chooses requests.
@@ -47,6 +50,26 @@ func Say(match Match, status int, code, message string) Fault {
 			_ = xml.EscapeText(w, []byte(message))
 			_, _ = io.WriteString(w, "</Message></Error>")
 		}
+	}
+}
+
+// Chain puts the second behind the first, and so on.
+func Chain(faults ...Fault) Fault {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		for _, f := range slices.Backward(faults) {
+			behind := next
+			next = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f(w, r, behind) })
+		}
+		next.ServeHTTP(w, r)
+	}
+}
+
+// Jitter holds each request for a random time up to most, so that what happens
+// at once happens in many orders.
+func Jitter(most time.Duration) Fault {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		hold(r.Context(), rand.N(most)) //nolint:gosec // chance is enough
+		next.ServeHTTP(w, r)
 	}
 }
 

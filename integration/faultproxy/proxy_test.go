@@ -153,3 +153,40 @@ func TestFarHoldsEveryRequest(t *testing.T) {
 		t.Errorf("%d requests carried out, want 2", done.Load())
 	}
 }
+
+// Strict refuses what the condition does not allow, and passes what it does.
+func TestStrictHonoursConditions(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		method      string
+		header, tag string
+		etag        string // of what is there; "" for nothing
+		want        int
+	}{
+		{"delete of that version", http.MethodDelete, "If-Match", `"a"`, `"a"`, http.StatusOK},
+		{"delete of another", http.MethodDelete, "If-Match", `"a"`, `"b"`, http.StatusPreconditionFailed},
+		{"delete of nothing", http.MethodDelete, "If-Match", `"a"`, "", http.StatusPreconditionFailed},
+		{"delete without a condition", http.MethodDelete, "", "", `"b"`, http.StatusOK},
+		{"copy over nothing", http.MethodPut, "If-None-Match", "*", "", http.StatusOK},
+		{"copy over something", http.MethodPut, "If-None-Match", "*", `"b"`, http.StatusPreconditionFailed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			behind := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodHead && tt.etag == "" {
+					w.WriteHeader(http.StatusNotFound)
+				}
+				w.Header().Set("ETag", tt.etag)
+			})
+			r := httptest.NewRequestWithContext(t.Context(), tt.method, "/bucket/key", nil)
+			r.Header.Set("X-Amz-Copy-Source", "/bucket/other")
+			if tt.header != "" {
+				r.Header.Set(tt.header, tt.tag)
+			}
+			w := httptest.NewRecorder()
+			Strict(func(*http.Request) {})(w, r, behind)
+			if w.Code != tt.want {
+				t.Errorf("%d, want %d", w.Code, tt.want)
+			}
+		})
+	}
+}
