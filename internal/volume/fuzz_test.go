@@ -138,3 +138,49 @@ func FuzzList(f *testing.F) {
 		}
 	})
 }
+
+// FuzzParseNote: whatever lies beside a dirty file, it is a note that says the
+// same when it is written again and leads to nothing outside the mount, or it is
+// damaged.
+func FuzzParseNote(f *testing.F) {
+	full := note{
+		Path: "d/a", Key: "p/d/a", Mode: "client", Open: true, Attr: Attr{Mode: 0o100644, Size: 5}, Xattrs: map[string][]byte{"user.a": {1}},
+		ETag: "e", Version: "v", Generation: "g", Sent: []string{"m"}, Last: []string{"m"}, Beside: "d/a.conflict", Behind: true,
+		Uploads: []uploading{{Version: 1, Key: "p/d/a", Upload: "u"}}, Boot: "b", Synced: true, At: 1, Cause: "c",
+	}
+	f.Add(full.encode(), "p/")
+	f.Add(note{Key: "p/.sigil/inodes/x", Name: "p/a"}.encode(), "p/")
+	f.Add(note{Key: "p/../a"}.encode(), "p/")
+	f.Add(note{Key: "p/.sigil/epochs/a"}.encode(), "p/")
+	f.Add([]byte(`{"key":"a","uploads":[{"version":1}]}`), "")
+	f.Add([]byte(`{"key":"a"} {}`), "")
+	f.Add([]byte(`{"key":"a","at":1e99}`), "")
+	f.Add([]byte(`null`), "")
+	f.Add([]byte(``), "")
+	f.Fuzz(func(t *testing.T, b []byte, prefix string) {
+		n, err := parseNote(b)
+		if err != nil {
+			if !errors.Is(err, ErrCorrupt) {
+				t.Fatal(err)
+			}
+			return
+		}
+		again, err := parseNote(n.encode())
+		if err != nil || string(again.encode()) != string(n.encode()) {
+			t.Fatalf("%s: %+v, %v", n.encode(), again, err)
+		}
+		for _, u := range n.Uploads {
+			if u.Key == "" || u.Upload == "" {
+				t.Fatalf("%+v", u)
+			}
+		}
+		shown, path, ok := n.place(prefix)
+		if ok && (prefix+shown != n.name() || shown == "" || strings.Contains("/"+shown+"/", "/../") ||
+			strings.Contains("/"+shown+"/", "/.sigil/") || n.Name == "" && path != shown) {
+			t.Fatalf("%q in %q is %q, %q", n.name(), prefix, shown, path)
+		}
+		if n.ours(nil) {
+			t.Fatal("nothing is ours")
+		}
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/sigilfs/sigilfs/cache/spool"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
@@ -61,11 +62,28 @@ func (n note) encode() []byte {
 	return b
 }
 
+// parseNote reads a note. What names no object, or an upload of none, is
+// ErrCorrupt.
 func parseNote(b []byte) (n note, err error) {
-	if err := json.Unmarshal(b, &n); err != nil {
-		return n, fmt.Errorf("note of a spool file: %w", ErrCorrupt)
+	bad := func(u uploading) bool { return u.Key == "" || u.Upload == "" }
+	if err := json.Unmarshal(b, &n); err != nil || n.Key == "" || slices.ContainsFunc(n.Uploads, bad) {
+		return note{}, fmt.Errorf("note of a spool file: %w", ErrCorrupt)
 	}
 	return n, nil
+}
+
+// place gives the path at which the file is shown in a mount of prefix, and that
+// by which its File goes. False: it is not below, or has a name that no path can
+// express.
+func (n note) place(prefix string) (shown, path string, ok bool) {
+	shown, ok = strings.CutPrefix(n.name(), prefix)
+	if !ok || shown == "" || checkPath(shown) != nil {
+		return "", "", false
+	}
+	if n.Name == "" {
+		return shown, shown, true
+	}
+	return shown, inodePath(n.Key), true
 }
 
 // ours tells whether o is a body of which the note knows.

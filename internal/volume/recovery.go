@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sigilfs/sigilfs/cache/spool"
@@ -140,13 +139,10 @@ func (l *leftover) identify(v *Volume) error {
 	if n.At != 0 {
 		l.At = time.Unix(0, n.At)
 	}
-	path, ok := strings.CutPrefix(n.name(), v.opt.Prefix)
-	if l.Path = path; !ok || checkPath(path) != nil || path == "" {
+	ok := false
+	if l.Path, l.path, ok = n.place(v.opt.Prefix); !ok {
 		l.Path = n.Key
 		return ErrElsewhere
-	}
-	if l.path = path; n.Name != "" {
-		l.path = inodePath(n.Key)
 	}
 	return l.unfit(v)
 }
