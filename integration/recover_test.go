@@ -108,6 +108,10 @@ func TestKillWithoutTheBucket(t *testing.T) {
 			t.Errorf("%q is readable in %s", secret, f)
 		}
 	}
+	out, err := tryBinary(t, m.env(t), "recover", "list", "--state-dir", m.state)
+	if err != nil || !strings.Contains(out, "2 files that cannot be opened") || !strings.Contains(out, "give the TARGET") || strings.Contains(out, closedName) {
+		t.Errorf("without keys: %v: %s", err, out)
+	}
 	if out, err := m.tryRecover(t, "list"); err != nil || !strings.Contains(out, closedName) || !strings.Contains(out, openName) {
 		t.Errorf("before the next mount: %v: %s", err, out)
 	}
@@ -125,7 +129,7 @@ func TestKillWithoutTheBucket(t *testing.T) {
 		t.Fatalf("left: %+v", left)
 	}
 	id := left[0].ID
-	out := filepath.Join(t.TempDir(), "out")
+	out = filepath.Join(t.TempDir(), "out")
 	if text, err := m.tryRecover(t, "export", id, out); err == nil || !strings.Contains(text, "in use") {
 		t.Errorf("export under a mount: %v: %s", err, text)
 	}
@@ -340,6 +344,13 @@ func TestWriteOnlyHostReplaysItsOwn(t *testing.T) {
 				m.proxy.Set(faultproxy.Pass)
 				if found := filesWith(t, m.state, secret[:30]); len(found) != 0 {
 					t.Errorf("readable: %v", found)
+				}
+				list := []string{"recover", "list", "--state-dir", m.state}
+				if own {
+					list = append(list, "--state-key", "file:"+filepath.Join(base, "state.key"))
+				}
+				if out, err := tryBinary(t, []string{"PATH=" + os.Getenv("PATH")}, list...); err != nil || !strings.Contains(out, m.Key(name)) {
+					t.Errorf("without the bucket: %v: %s", err, out)
 				}
 				blind.Start(t)
 				if left := blind.left(t); len(left) != 0 {

@@ -61,7 +61,11 @@ func (m *mounting) openLeftover(ctx context.Context, path string, masters []keyr
 	if err != nil {
 		return nil, err
 	}
-	key, err := spoolkey.Open(ctx, record, m.ring, masters)
+	ring := spoolkey.Deriver(noRing{})
+	if m.ring != nil {
+		ring = m.ring
+	}
+	key, err := spoolkey.Open(ctx, record, ring, masters)
 	if err != nil {
 		return nil, err
 	}

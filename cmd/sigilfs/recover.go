@@ -18,11 +18,14 @@ func newRecover() *cobra.Command {
 because the bucket was not to be reached. What had been closed is committed by
 the next mount; what was still open, or is not whole, waits here for a person.
 
+    sigilfs recover list    [--state-dir DIR]
     sigilfs recover list    s3://bucket/prefix --encryption client --key file:main.key
     sigilfs recover replay  s3://bucket/prefix … ID…|--all
     sigilfs recover export  s3://bucket/prefix … ID FILE
     sigilfs recover discard s3://bucket/prefix … ID… --yes
 
+Without TARGET list asks no bucket: it shows what lies on this host, and of what
+--state-key or a key beside it opens the names too. Else
 TARGET and the flags are those of the mount; options that the mount had in a
 file, the file gives here too. IDs may be shortened. All but list need the
 volume not to be mounted on this host.`,

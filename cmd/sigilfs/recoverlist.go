@@ -38,10 +38,10 @@ type leftDocument struct {
 
 func newRecoverList() *cobra.Command {
 	var asJSON bool
-	cmd := recoverCommand("list TARGET", "List what was left, mounted or not", 1,
+	cmd := recoverCommand("list [TARGET]", "List what was left, mounted or not", 0,
 		func(ctx context.Context, c *cobra.Command, r *recovery, args []string) error {
 			if len(args) > 0 {
-				return usageError("sigilfs recover list TARGET")
+				return usageError("sigilfs recover list [TARGET]")
 			}
 			r.set.readOnly = true
 			if err := r.look(ctx); err != nil {
@@ -59,6 +59,13 @@ func newRecoverList() *cobra.Command {
 			return doc.print(c.OutOrStdout())
 		})
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
+	onTarget := cmd.RunE
+	cmd.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return listLocal(c, asJSON)
+		}
+		return onTarget(c, args)
+	}
 	return cmd
 }
 

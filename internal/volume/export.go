@@ -73,7 +73,7 @@ func (r *Recovery) exportBase(ctx context.Context, l *leftover) (*content, error
 	if err != nil {
 		return nil, err
 	}
-	if l.complete(r.v, where); !l.whole && !l.lacks(spool.Base) {
+	if l.complete(r, where); !l.whole && !l.lacks(spool.Base) {
 		return nil, nil
 	}
 	return r.base(ctx, l, where)

@@ -26,13 +26,26 @@ var (
 // Recovery is what dead mounts of this host have left of files that were not
 // committed. It is safe for concurrent use, for different files.
 type Recovery struct {
-	v    *Volume
+	v    *Volume // nil of a local one
+	boot string  // as in Options
 	left []*spool.Remains
 }
 
 // NewRecovery looks at spools of dead mounts, which the caller holds and closes.
 // v need not be started.
-func NewRecovery(v *Volume, left []*spool.Remains) *Recovery { return &Recovery{v, left} }
+func NewRecovery(v *Volume, left []*spool.Remains) *Recovery {
+	r := &Recovery{v: v, left: left}
+	if v != nil {
+		r.boot = v.opt.Boot
+	}
+	return r
+}
+
+// NewLocalRecovery is one without a bucket: it describes what is here, by whole
+// keys, and discards it. boot is as in Options.
+func NewLocalRecovery(boot string, left []*spool.Remains) *Recovery {
+	return &Recovery{boot: boot, left: left}
+}
 
 // Leftover is one file that was left.
 type Leftover struct {
@@ -116,13 +129,13 @@ func (r *Recovery) open(id string) (*leftover, error) {
 		return nil, err
 	}
 	l := &leftover{Leftover: Leftover{ID: id, Size: left.Size(), Here: left.Here()}, in: in, left: left}
-	l.Err = l.identify(r.v)
+	l.Err = l.identify(r)
 	return l, nil
 }
 
 // identify fills in what the note says, and gives the first reason why l is not
 // replayed by itself.
-func (l *leftover) identify(v *Volume) error {
+func (l *leftover) identify(r *Recovery) error {
 	meta, err := l.left.Meta()
 	if err == nil && meta == nil {
 		l.Void = l.Here == 0 && l.left.Intact() == nil // committed, or nothing was written yet
@@ -139,35 +152,39 @@ func (l *leftover) identify(v *Volume) error {
 	if n.At != 0 {
 		l.At = time.Unix(0, n.At)
 	}
+	if r.v == nil {
+		l.Path = n.name()
+		return l.unfit(r)
+	}
 	ok := false
-	if l.Path, l.path, ok = n.place(v.opt.Prefix); !ok {
+	if l.Path, l.path, ok = n.place(r.v.opt.Prefix); !ok {
 		l.Path = n.Key
 		return ErrElsewhere
 	}
-	return l.unfit(v)
+	return l.unfit(r)
 }
 
 // unfit gives the reason why what is here is not committed without a question.
-func (l *leftover) unfit(v *Volume) error {
+func (l *leftover) unfit(r *Recovery) error {
 	if err := l.left.Intact(); err != nil {
 		return err
 	}
 	if l.lacks(spool.Sent) {
 		return errUploaded
 	}
-	return l.undecided(v)
+	return l.undecided(r)
 }
 
 // undecided is unfit of what is all here.
-func (l *leftover) undecided(v *Volume) error {
+func (l *leftover) undecided(r *Recovery) error {
 	n := l.note
 	switch {
-	case !n.Synced && (n.Boot == "" || n.Boot != v.opt.Boot):
+	case !n.Synced && (n.Boot == "" || n.Boot != r.boot):
 		return ErrUnproved
 	case n.Open:
 		return ErrStillOpen
-	case n.Mode != v.rule(n.name()).Mode:
-		return fmt.Errorf("%w: %s, not %s", ErrOtherRule, v.rule(n.name()).Mode, n.Mode)
+	case r.v != nil && n.Mode != r.v.rule(n.name()).Mode:
+		return fmt.Errorf("%w: %s, not %s", ErrOtherRule, r.v.rule(n.name()).Mode, n.Mode)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func (r *Recovery) commit(ctx context.Context, l *leftover) (Replayed, error) {
 	if where.done != "" {
 		return Replayed{Path: where.done, Done: true}, r.catchUp(ctx, l, where.base)
 	}
-	l.complete(r.v, where)
+	l.complete(r, where)
 	if l.Err != nil && !(l.ordered && unasked(l.Err)) {
 		return Replayed{}, l.Err
 	}
@@ -103,9 +103,9 @@ func (r *Recovery) locate(ctx context.Context, l *leftover) (located, error) {
 
 // complete is for what was uploaded, and is not here: it is in an object of
 // ours that stands, if one does.
-func (l *leftover) complete(v *Volume, where located) {
+func (l *leftover) complete(r *Recovery, where located) {
 	if errors.Is(l.Err, errUploaded) && where.lost == nil && l.note.ours(where.base) {
-		l.whole, l.Err = true, l.undecided(v)
+		l.whole, l.Err = true, l.undecided(r)
 	}
 }
 

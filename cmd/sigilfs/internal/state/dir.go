@@ -59,6 +59,32 @@ func Look(root string, id ID) (*Dir, error) {
 	return &Dir{path: filepath.Join(root, id.name())}, nil
 }
 
+// Each is Look at all volumes of which there is a directory, in order of their
+// names.
+func Each(root string) ([]*Dir, error) {
+	root, err := absolute(root)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(root)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	var all []*Dir
+	for _, e := range entries {
+		if e.IsDir() {
+			all = append(all, &Dir{path: filepath.Join(root, e.Name())})
+		}
+	}
+	return all, nil
+}
+
+// Owner tells who holds the directory, or held it last.
+func (d *Dir) Owner() (Owner, error) { return readOwner(filepath.Join(d.path, "lock")) }
+
 // absolute is root, or where it is by default.
 func absolute(root string) (string, error) {
 	if root == "" {
