@@ -7,7 +7,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/sigilfs/sigilfs/cache/spool"
 	"github.com/sigilfs/sigilfs/internal/objstore"
@@ -297,7 +296,7 @@ func (v *Volume) overtake(ctx context.Context, s *snapshot, base *object, err er
 	}
 	exists := errors.Is(err, ErrExist)
 	ours := now != nil && slices.Contains(s.sent, now.mark)
-	older := now != nil && exists && base == nil && !s.excl && now.seen.Add(clockStep).UnixNano() <= s.opened
+	older := now != nil && exists && base == nil && !s.excl && v.precedes(ctx, now.seen, s.opened)
 	gone := now == nil && s.left
 	renamed := isInodePath(s.path) && base.same(now) // another host has changed its names
 	if ours || older || gone || renamed || v.opt.OnConflict == ConflictOverwrite && !s.excl {
@@ -308,10 +307,6 @@ func (v *Volume) overtake(ctx context.Context, s *snapshot, base *object, err er
 	}
 	return nil, err
 }
-
-// clockStep is the resolution of LastModified: what it says may be so much
-// later in truth.
-const clockStep = time.Second
 
 // guard stands in for a condition where the server ignores them: it looks
 // before the write. What comes between is lost; the mount has warned of that.

@@ -3,6 +3,7 @@ package volume
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
@@ -124,6 +125,25 @@ func TestOlderObjectIsOverwritten(t *testing.T) {
 	wants(t, file.Commit(f.ctx), ErrChanged)
 	file.Release()
 	other.has("b", "theirs")
+}
+
+// TestClockAhead: what another host made after the open is not taken for older
+// by a host whose clock is ahead of the store's; what is older still is.
+func TestClockAhead(t *testing.T) {
+	for _, ahead := range []time.Duration{0, 5 * time.Minute, -5 * time.Minute} {
+		clock := newClock()
+		f := mount(t, memAt(clock), func(o *Options) { o.Now = func() time.Time { return clock.now().Add(ahead) } })
+		other := mount(t, f.mem, host("there"), func(o *Options) { o.Now = clock.now })
+		file := f.create("a", "mine", false)
+		clock.pass(10 * time.Second)
+		other.put("a", "theirs")
+		clock.pass(10 * time.Second)
+		wants(t, file.Commit(f.ctx), ErrChanged)
+		file.Release()
+		other.has("a", "theirs")
+		f.must(f.Close(f.ctx))
+		f.noLeftovers()
+	}
 }
 
 // TestPinnedHandle: an open file reads the version it opened or ErrChanged,

@@ -82,15 +82,4 @@ func (a *ages) silent(ctx context.Context, modified time.Time) bool {
 	return a.now.Sub(modified) >= abandonment
 }
 
-// storeTime is the time by the clock that stamps objects.
-func (v *Volume) storeTime(ctx context.Context) (time.Time, error) {
-	key := v.uploadsDir() + newMark()
-	if _, err := v.putOwn(ctx, draft{key: key}, nil); err != nil {
-		return time.Time{}, err
-	}
-	defer v.condemn(key)
-	info, err := v.head(ctx, key)
-	return info.Modified, err
-}
-
 var _ objstore.Uploader = (*upload)(nil)
