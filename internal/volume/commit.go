@@ -124,10 +124,13 @@ func (f *File) freeze() (*snapshot, *spool.Snapshot, error) {
 		announce: f.announce, jot: f.jot,
 	}
 	f.due = Change{} // the snapshot has them all
+	if s.stream != nil {
+		s.stream.close() // first: what it drops after the snapshot would be Sent for ever
+	}
 	data, err := f.data.Snapshot()
 	s.data, f.growth.frozen = data, err == nil
-	if s.stream != nil && err == nil {
-		s.stream.close()
+	if s.stream != nil && err != nil {
+		s.stream.reopen()
 	}
 	return s, data, err
 }
