@@ -56,6 +56,7 @@ func (s *settings) addFileFlags(f *pflag.FlagSet) {
 	f.Var(parsed(&s.fileMode, option.Mode, octal), "file-mode", "`MODE` of files without one of their own")
 	f.Var(parsed(&s.attrTimeout, option.Duration, time.Duration.String), "attr-timeout", "`TIME` for which an answer of the bucket is believed; 0 is never (alias --metadata-ttl)")
 	f.StringVar(&s.onConflict, "on-conflict", s.onConflict, "`WHAT` to do with data that another host has overtaken: copy, fail or overwrite")
+	f.BoolVar(&s.strictExcl, "strict-excl", false, "decide O_EXCL at open, by an empty object, and not at the first close or fsync")
 	f.BoolVar(&s.dev, "dev", false, "let device nodes work")
 	f.BoolVar(&s.suid, "suid", false, "let set-user-ID bits work")
 	f.BoolVar(&s.noExec, "noexec", false, "run no programs from the mount")

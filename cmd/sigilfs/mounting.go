@@ -173,7 +173,7 @@ func (m *mounting) newVolume() error {
 		Prefix: s.target.Prefix, Root: s.volumeRoot, Host: m.host(), Boot: bootID(), ReadOnly: s.readOnly,
 		UID: s.uid, GID: s.gid, DirMode: s.dirMode, FileMode: s.fileMode, StorageClass: s.storageClass,
 		AttrTimeout: believed(s.attrTimeout), OnConflict: conflictPolicy(s.onConflict),
-		RenameDirLimit: s.renameDirLimit, Capabilities: m.caps,
+		StrictExcl: s.strictExcl, RenameDirLimit: s.renameDirLimit, Capabilities: m.caps,
 	}
 	var err error
 	if opt.Customers, err = m.customers(); err != nil {

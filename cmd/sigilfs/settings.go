@@ -36,6 +36,7 @@ type settings struct {
 	uid, gid                                uint32
 	dirMode, fileMode                       uint32
 	onConflict                              string
+	strictExcl                              bool
 	renameDirLimit                          int
 	readOnly, allowOther, dev, suid, noExec bool
 	foreground, debug                       bool

@@ -47,6 +47,7 @@ func fields() []Field {
 		{Name: "file-mode"},
 		{Name: "attr-timeout"},
 		{Name: "on-conflict"},
+		{Name: "strict-excl", Type: Switch},
 		{Name: "rename-dir-limit", Type: Count},
 		{Name: "dev", Type: Switch},
 		{Name: "suid", Type: Switch},

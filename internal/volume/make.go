@@ -55,15 +55,23 @@ func (v *Volume) mknod(ctx context.Context, p string, a Attr, content string) (I
 		return Info{}, fmt.Errorf("create %q: %w", p, err)
 	}
 	defer unlock()
-	d := draft{key: v.fileKey(p), attr: v.newAttr(a, unix.S_IFREG), src: sigil.Bytes(content), class: v.opt.StorageClass}
-	d.attr.Size, d.cond.IfNone = int64(len(content)), true
-	ctx = context.WithoutCancel(ctx)
-	o, err := v.put(ctx, d)
+	d, err := v.makeNode(ctx, p, a, content)
 	if err != nil {
 		return Info{}, fmt.Errorf("create %q: %w", p, err)
 	}
+	return v.infoOf(p, d), nil
+}
+
+// makeNode puts a new object at p, which is held.
+func (v *Volume) makeNode(ctx context.Context, p string, a Attr, content string) (*dentry, error) {
+	d := draft{key: v.fileKey(p), attr: v.newAttr(a, unix.S_IFREG), src: sigil.Bytes(content), class: v.opt.StorageClass}
+	d.attr.Size, d.cond.IfNone = int64(len(content)), true
+	o, err := v.put(context.WithoutCancel(ctx), d)
+	if err != nil {
+		return nil, err
+	}
 	v.touch(p)
-	return v.infoOf(p, v.made(p, o, false)), nil
+	return v.made(p, o, false), nil
 }
 
 // claim checks that p can be made here and holds it.

@@ -100,8 +100,9 @@ func (v *Volume) newFile(p string, d *dentry) (*File, error) {
 }
 
 // Create makes a new file: nothing is sent before its first commit, which
-// gives ErrExist where excl is set and another host was first. Where this host
-// has a file at p already, Create opens that, or gives ErrExist under excl.
+// gives ErrExist where excl is set and another host was first. Under StrictExcl
+// an empty object is sent then, and ErrExist is Create's. Where this host has a
+// file at p already, Create opens that, or gives ErrExist under excl.
 // Of a the mode, uid and gid count.
 func (v *Volume) Create(ctx context.Context, p string, a Attr, excl bool) (*File, error) {
 	if v.opt.ReadOnly {
@@ -132,6 +133,9 @@ func (v *Volume) Create(ctx context.Context, p string, a Attr, excl bool) (*File
 	if f != nil {
 		return f, nil
 	}
+	if excl && v.opt.StrictExcl {
+		return v.createNow(ctx, p, a)
+	}
 	data, err := v.opt.Spool.NewFile(0)
 	if err != nil {
 		return nil, fmt.Errorf("create %q: %w", p, err)
@@ -140,6 +144,21 @@ func (v *Volume) Create(ctx context.Context, p string, a Attr, excl bool) (*File
 	v.touch(p)
 	f = &File{v: v, path: p, attr: a, data: data, excl: excl, opened: v.absentSince(p), seq: 1, growth: growth{fresh: true}}
 	f.incarnation = v.newIncarnation()
+	return v.register(f), nil
+}
+
+// createNow makes a new file at p, which is held, and opens it: nothing of the
+// empty object stays in what is written to it.
+func (v *Volume) createNow(ctx context.Context, p string, a Attr) (*File, error) {
+	d, err := v.makeNode(ctx, p, a, "")
+	if err != nil {
+		return nil, fmt.Errorf("create %q: %w", p, err)
+	}
+	f, err := v.newFile(p, d)
+	if err != nil {
+		return nil, fmt.Errorf("create %q: %w", p, err)
+	}
+	f.growth.fresh = true
 	return v.register(f), nil
 }
 

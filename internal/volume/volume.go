@@ -151,7 +151,8 @@ type Options struct {
 
 	StorageClass   string // of new files; "" is the bucket's default
 	OnConflict     OnConflict
-	RenameDirLimit int // entries a directory rename may move; 0 is no limit
+	StrictExcl     bool // an exclusive Create decides at once
+	RenameDirLimit int  // entries a directory rename may move; 0 is no limit
 
 	// Conditions that the server honours, as the probe found.
 	Capabilities objstore.Capabilities
