@@ -102,7 +102,7 @@ func newTester(opt Options) *tester {
 }
 
 func (t *tester) run(ctx context.Context) error {
-	ops := operations()
+	ops := operations(t.opt)
 	total := 0
 	for _, op := range ops {
 		total += op.weight

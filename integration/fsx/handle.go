@@ -87,11 +87,18 @@ func (t *tester) with(ok func(*handle) bool, do func(h *handle, size int64) erro
 
 // open opens a name, which most ways make if it is not there.
 func (t *tester) open() error {
-	if len(t.handles) == maxHandles {
-		return t.close()
-	}
 	h := &handle{class: t.class()}
 	h.name, h.flags = h.class.name(t), t.openFlags(h.class)
+	return t.openAs(h)
+}
+
+// openAs opens h. Where there are enough handles another one is closed.
+func (t *tester) openAs(h *handle) error {
+	if len(t.handles) == maxHandles {
+		if err := t.close(); err != nil {
+			return err
+		}
+	}
 	t.opened++
 	h.id = t.opened
 	t.note("open %v flags %#x", h, h.flags)

@@ -10,7 +10,7 @@ type operation struct {
 
 // operations are weighed so that what waits for the server, which is commits
 // above all, takes about half the time.
-func operations() []operation {
+func operations(opt Options) []operation {
 	local := func(do func(*tester) error) func(context.Context, *tester) error {
 		return func(_ context.Context, t *tester) error { return do(t) }
 	}
@@ -34,7 +34,8 @@ func operations() []operation {
 		{60, local((*tester).close)},
 		{14, local((*tester).rename)},
 		{12, local((*tester).unlink)},
-		{10, local((*tester).compareOne)},
+		{20, local((*tester).compareOne)},
+		{max(1, opt.Large/3), local((*tester).stream)},
 		{1, func(ctx context.Context, t *tester) error {
 			t.note("remount")
 			return t.remount(ctx)

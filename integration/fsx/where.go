@@ -101,10 +101,12 @@ func (t *tester) bytes(n int64) []byte {
 	}
 	x := t.rng.Uint64() | 1
 	for i := range b {
-		x ^= x << 13
-		x ^= x >> 7
-		x ^= x << 17
-		b[i] = byte(x >> 32)
+		if i%8 == 0 { // xorshift (Marsaglia, 2003)
+			x ^= x << 13
+			x ^= x >> 7
+			x ^= x << 17
+		}
+		b[i] = byte(x >> (i % 8 * 8))
 	}
 	return b
 }
