@@ -10,12 +10,19 @@ import (
 // A file several times the size of the spool goes in and comes out, and the
 // daemon never holds 300 MiB. SIGILFS_FULL=1 makes it 4 GiB.
 func TestStreamInBoundedMemory(t *testing.T) {
-	const maxPeak = 300 << 20
 	size := int64(3 << 29)
 	if os.Getenv("SIGILFS_FULL") != "" {
 		size = 4 << 30
 	}
 	m := newMount(t, mountOptions{Args: []string{"--spool-size", "256MiB"}})
+	m.streamsThrough(t, size)
+}
+
+// streamsThrough has size bytes written and, after a remount, read, and holds
+// the daemon to its memory.
+func (m *mount) streamsThrough(t *testing.T, size int64) {
+	t.Helper()
+	const maxPeak = 300 << 20
 	want := sha256.New()
 	f, err := os.Create(m.Path("large"))
 	must(t, err)

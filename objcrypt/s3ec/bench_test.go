@@ -3,40 +3,9 @@ package s3ec
 import (
 	"io"
 	"testing"
-	"time"
+
+	"github.com/sigilfs/sigilfs/objcrypt/internal/gcmbench"
 )
-
-// rawRate is what crypto/cipher does with 64 KiB in place, in bytes a second.
-func rawRate(b *testing.B, open bool) float64 {
-	b.Helper()
-	gcm := newGCM(newAES(make([]byte, keySize)))
-	var nonce [nonceSize]byte
-	buf := make([]byte, ChunkSize+TagSize)
-	gcm.Seal(buf[:0], nonce[:], buf[:ChunkSize], nil)
-	kept := append([]byte(nil), buf...)
-	const rounds = 4000
-	start := time.Now()
-	for range rounds {
-		if open {
-			copy(buf, kept)
-			if _, err := gcm.Open(buf[:0], nonce[:], buf, nil); err != nil {
-				b.Fatal(err)
-			}
-			continue
-		}
-		gcm.Seal(buf[:0], nonce[:], buf[:ChunkSize], nil)
-	}
-	return rounds * ChunkSize / time.Since(start).Seconds()
-}
-
-// report gives the throughput as a share of raw AES-256-GCM.
-func report(b *testing.B, open bool, bytes int64) {
-	b.Helper()
-	rate := float64(bytes) * float64(b.N) / b.Elapsed().Seconds()
-	b.StopTimer()
-	b.SetBytes(bytes)
-	b.ReportMetric(100*rate/rawRate(b, open), "%of-raw-GCM")
-}
 
 const benchSize = 64 << 20
 
@@ -49,7 +18,7 @@ func BenchmarkOpen(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	report(b, true, benchSize)
+	gcmbench.Report(b, true, benchSize)
 }
 
 // BenchmarkReadAt reads a verified body in pieces of 1 MiB, as the kernel does.
@@ -67,7 +36,7 @@ func BenchmarkReadAt(b *testing.B) {
 			}
 		}
 	}
-	report(b, true, benchSize)
+	gcmbench.Report(b, true, benchSize)
 }
 
 // BenchmarkReadAt4K reads 4 KiB at a time, all over the body.
@@ -96,7 +65,7 @@ func BenchmarkNewBody(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	report(b, false, benchSize)
+	gcmbench.Report(b, false, benchSize)
 }
 
 // BenchmarkSection is the second, which an upload reads.
@@ -116,5 +85,5 @@ func BenchmarkSection(b *testing.B) {
 		}
 		err = nil
 	}
-	report(b, false, benchSize)
+	gcmbench.Report(b, false, benchSize)
 }

@@ -1,45 +1,11 @@
 package sigil
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
 	"io"
 	"testing"
-	"time"
+
+	"github.com/sigilfs/sigilfs/objcrypt/internal/gcmbench"
 )
-
-// rawRate is what crypto/cipher does with 64 KiB in place, in bytes a second.
-func rawRate(b *testing.B, open bool) float64 {
-	b.Helper()
-	block, _ := aes.NewCipher(make([]byte, KeySize))
-	gcm, _ := cipher.NewGCM(block)
-	buf := make([]byte, sealedChunk)
-	var nonce [nonceSize]byte
-	gcm.Seal(buf[:0], nonce[:], buf[:ChunkSize], nil)
-	kept := append([]byte(nil), buf...)
-	const rounds = 2000
-	start := time.Now()
-	for range rounds {
-		if open {
-			copy(buf, kept)
-			if _, err := gcm.Open(buf[:0], nonce[:], buf, nil); err != nil {
-				b.Fatal(err)
-			}
-			continue
-		}
-		gcm.Seal(buf[:0], nonce[:], buf[:ChunkSize], nil)
-	}
-	return rounds * ChunkSize / time.Since(start).Seconds()
-}
-
-// report gives the throughput as a share of raw AES-256-GCM.
-func report(b *testing.B, open bool, bytes int64) {
-	b.Helper()
-	rate := float64(bytes) * float64(b.N) / b.Elapsed().Seconds()
-	b.StopTimer()
-	b.SetBytes(bytes)
-	b.ReportMetric(100*rate/rawRate(b, open), "%of-raw-GCM")
-}
 
 // BenchmarkSealChunk seals 64 KiB chunks in place, one segment key for 128.
 func BenchmarkSealChunk(b *testing.B) {
@@ -53,7 +19,7 @@ func BenchmarkSealChunk(b *testing.B) {
 		a.sealChunk(buf, ChunkSize, i%chunksPerSegment, false)
 		i++
 	}
-	report(b, false, ChunkSize)
+	gcmbench.Report(b, false, ChunkSize)
 }
 
 // BenchmarkOpenChunk opens 64 KiB chunks in place.
@@ -73,7 +39,7 @@ func BenchmarkOpenChunk(b *testing.B) {
 		}
 		i++
 	}
-	report(b, true, ChunkSize)
+	gcmbench.Report(b, true, ChunkSize)
 }
 
 // BenchmarkSection reads a whole body of four segments as an upload does, the
@@ -95,7 +61,7 @@ func BenchmarkSection(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	report(b, false, n)
+	gcmbench.Report(b, false, n)
 }
 
 // BenchmarkReadAt reads a body in pieces of 1 MiB, as the kernel does.
@@ -122,5 +88,5 @@ func BenchmarkReadAt(b *testing.B) {
 			}
 		}
 	}
-	report(b, true, n)
+	gcmbench.Report(b, true, n)
 }

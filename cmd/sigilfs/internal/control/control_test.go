@@ -57,18 +57,25 @@ func TestFindAndWatch(t *testing.T) {
 	_ = other.f.Close()
 }
 
-func TestHalfWritten(t *testing.T) {
+// found makes the file of a process and finds it, as another process does.
+func found(t *testing.T, r Record) (*File, *Peer) {
+	t.Helper()
 	places := []string{filepath.Join(t.TempDir(), "run")}
-	c, err := Create(places, Record{PID: 5, Dir: "/mnt/a"})
+	c, err := Create(places, r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.f.Close()
-	p := Find(places, os.Geteuid(), "/mnt/a")
+	t.Cleanup(func() { _ = c.f.Close() })
+	p := Find(places, os.Geteuid(), r.Dir)
 	if p == nil {
 		t.Fatal("not found")
 	}
-	defer p.Close()
+	t.Cleanup(func() { _ = p.Close() })
+	return c, p
+}
+
+func TestHalfWritten(t *testing.T) {
+	c, p := found(t, Record{PID: 5, Dir: "/mnt/a"})
 	if err := c.f.Truncate(3); err != nil {
 		t.Fatal(err)
 	}
@@ -79,16 +86,7 @@ func TestHalfWritten(t *testing.T) {
 
 // An announcement goes with who made it, and is none of a lock's life.
 func TestAnnounce(t *testing.T) {
-	places := []string{filepath.Join(t.TempDir(), "run")}
-	c, err := Create(places, Record{PID: 5, Dir: "/mnt/a"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.f.Close()
-	p := Find(places, os.Geteuid(), "/mnt/a")
-	if p == nil {
-		t.Fatal("not found")
-	}
+	c, p := found(t, Record{PID: 5, Dir: "/mnt/a"})
 	if c.Announced() {
 		t.Error("announced by nobody")
 	}
@@ -152,17 +150,7 @@ func TestRemoveLeavesAnothers(t *testing.T) {
 
 // What another user's process says does not steer our terminal.
 func TestRecordIsPrintable(t *testing.T) {
-	places := []string{filepath.Join(t.TempDir(), "run")}
-	c, err := Create(places, Record{PID: 1, Dir: "/mnt/a", Failed: "gone\x1b[2J: \u00fc\n"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.f.Close()
-	p := Find(places, os.Geteuid(), "/mnt/a")
-	if p == nil {
-		t.Fatal("not found")
-	}
-	defer p.Close()
+	_, p := found(t, Record{PID: 1, Dir: "/mnt/a", Failed: "gone\x1b[2J: \u00fc\n"})
 	if got := p.Record().Failed; got != "gone [2J: \u00fc " {
 		t.Errorf("%q", got)
 	}
