@@ -17,7 +17,7 @@ FAR := Posix|Rsync|Tar|Cp|Restic|Borg|Git|SQLite|Fio|Link|Rsnapshot|Editors|Unli
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOFUMPT  := go run mvdan.cc/gofumpt@v0.12.0
 
-.PHONY: build demo test test-full setup unit fuzz integration interop lint clean
+.PHONY: build demo bench test test-full setup unit fuzz integration interop lint clean
 
 build: bin/sigilfs
 
@@ -28,6 +28,12 @@ bin/sigilfs: $(SOURCES)
 # mount and ciphertext in the bucket. ONCE=1 checks the same steps and exits.
 demo: bin/sigilfs
 	cd integration && SIGILFS_BIN=$(CURDIR)/bin/sigilfs go run ./demo $(if $(ONCE),-once)
+
+# Times, ratios and exact counts of the built binary beside other clients, on
+# MinIO near and far. FULL=1 in full size (30 GiB of disk); BENCH='-run rename'
+# and other flags of integration/bench.
+bench: bin/sigilfs
+	cd integration && SIGILFS_BIN=$(CURDIR)/bin/sigilfs go run ./bench $(if $(FULL),-full) $(BENCH)
 
 test: setup unit fuzz integration interop
 

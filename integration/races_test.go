@@ -139,7 +139,7 @@ func (r *race) explained(shown model, weak bool) bool {
 			return true
 		}
 	}
-	return r.errs == [2]error{} && (r.shadowed(shown) || r.copied(shown, weak))
+	return r.errs == [2]error{} && (r.shadowed(shown) || r.bothTook(shown) || r.copied(shown, weak))
 }
 
 // serially does the acknowledged acts to m.
@@ -163,22 +163,35 @@ func (r *race) shadowed(shown model) bool {
 	return maps.Equal(m, shown)
 }
 
-// copied: a rename takes what was there when it began to its new name, and the
-// old name only if that was still so at its end.
+// bothTook: both took the name away, and each new name has what was there.
+func (r *race) bothTook(shown model) bool {
+	m := maps.Clone(r.start)
+	for i, a := range r.acts {
+		switch a.name {
+		case renameAway:
+			m["away-"+r.sides[i].host] = before
+		case unlinkIt:
+		default:
+			return false
+		}
+	}
+	delete(m, raced)
+	return maps.Equal(m, shown)
+}
+
+// copied: a rename took what was there when it began to its new name, and what
+// the other put under the old name stays; on a weak server it may go.
 func (r *race) copied(shown model, weak bool) bool {
 	for i, a := range r.acts {
-		if a.name != renameAway {
-			continue
-		}
 		m := maps.Clone(r.start)
-		if !r.acts[1-i].serial(m, r.sides[1-i]) {
+		if a.name != renameAway || !r.acts[1-i].serial(m, r.sides[1-i]) {
 			continue
 		}
 		m["away-"+r.sides[i].host] = before
 		if maps.Equal(m, shown) {
 			return true
 		}
-		if delete(m, raced); (weak || r.acts[1-i].name == renameAway) && maps.Equal(m, shown) {
+		if delete(m, raced); weak && maps.Equal(m, shown) {
 			return true
 		}
 	}

@@ -2,13 +2,10 @@ package integration
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,49 +16,12 @@ import (
 // asks once does not count.
 const manyFiles = 200
 
-// ledger counts the requests of a mount about its own bucket, by what they ask.
-// Those by which it finds out what the server can do are not a tool's.
-type ledger struct {
-	bucket string
-
-	mu    sync.Mutex // guards count
-	count map[string]int
-}
-
-// Fault counts a request and passes it on.
-func (l *ledger) Fault(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	verb := r.Method
-	switch {
-	case r.Header.Get("X-Amz-Copy-Source") != "":
-		verb = "COPY"
-	case r.URL.Query().Has("list-type"):
-		verb = "LIST"
+// ofVolume chooses the requests of a mount about its own bucket: those by which
+// it finds out what the server can do are not a tool's.
+func ofVolume(bucket string) faultproxy.Match {
+	return func(r *http.Request) bool {
+		return strings.HasPrefix(r.URL.Path, "/"+bucket) && !strings.Contains(r.URL.Path+r.URL.Query().Get("prefix"), ".sigil/")
 	}
-	if strings.HasPrefix(r.URL.Path, "/"+l.bucket) && !strings.Contains(r.URL.Path+r.URL.Query().Get("prefix"), ".sigil/") {
-		l.mu.Lock()
-		l.count[verb]++
-		l.mu.Unlock()
-	}
-	next.ServeHTTP(w, r)
-}
-
-func (l *ledger) reset() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.count = map[string]int{}
-}
-
-// each gives the requests for one of n files, and what they were.
-func (l *ledger) each(n int) (float64, string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	total := 0
-	var all []string
-	for _, verb := range slices.Sorted(maps.Keys(l.count)) {
-		total += l.count[verb]
-		all = append(all, fmt.Sprintf("%s %d", verb, l.count[verb]))
-	}
-	return float64(total) / float64(n), strings.Join(all, ", ")
 }
 
 // smallFiles makes a directory of n files.
@@ -112,17 +72,17 @@ func TestRequestsOfTools(t *testing.T) {
 		} {
 			t.Run(m.name+"/"+tool.name, func(t *testing.T) {
 				mnt := newMount(t, mountOptions{Proxy: true, YAML: func(bucket string) string { return k.yaml(bucket, []string{m.rule}) }})
-				l := &ledger{bucket: mnt.bucket}
-				l.reset()
-				mnt.proxy.Set(l.Fault)
+				meter := faultproxy.NewMeter(ofVolume(mnt.bucket))
+				mnt.proxy.Set(meter.Fault)
 				dst := mnt.Path("copy")
 				must(t, os.Mkdir(dst, 0o755))
 				began := time.Now()
 				newTool(t, src, tool.argv(dst)[0]).run(tool.argv(dst)...)
 				took := time.Since(began)
 				mnt.Unmount(t)
-				got, what := l.each(manyFiles)
-				t.Logf("%.3f requests a file in %v: %s", got, took.Round(time.Millisecond), what)
+				tally := meter.Take()
+				got := float64(tally.Requests()) / manyFiles
+				t.Logf("%.3f requests a file in %v: %v", got, took.Round(time.Millisecond), tally)
 				if slow := max(0, took-usualTime).Seconds(); got > tool.most+asideRate*slow/manyFiles {
 					t.Errorf("%.3f requests a file, want at most %.1f", got, tool.most)
 				}

@@ -190,3 +190,23 @@ func TestStrictHonoursConditions(t *testing.T) {
 		})
 	}
 }
+
+func TestMeterCountsRequestsAndBytes(t *testing.T) {
+	var done atomic.Int64
+	p := origin(t, &done)
+	m := NewMeter(Mutating)
+	p.Set(m.Fault)
+	for _, method := range []string{http.MethodPut, http.MethodPut, http.MethodDelete, http.MethodGet} {
+		if _, _, err := send(t, p, method); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := int64(len("body"))
+	answer := int64(len(strings.TrimPrefix(p.URL(), "https://")))
+	if got := m.Take(); got.String() != "DELETE 1, PUT 2" || got.Requests() != 3 || got.Sent != 3*want || got.Received != 3*answer {
+		t.Errorf("counted %v, %d sent, %d received", got, got.Sent, got.Received)
+	}
+	if got := m.Take(); got.Requests() != 0 {
+		t.Errorf("counted twice: %v", got)
+	}
+}
