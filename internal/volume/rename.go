@@ -158,7 +158,8 @@ func (v *Volume) moveObject(ctx context.Context, src *object, from, to string, t
 	}
 	// ErrChanged: another host has put a new file at from since.
 	if err := v.deleteMoved(ctx, src, moved); err != nil && !errors.Is(err, ErrChanged) {
-		v.forget(to)
+		v.suspect(from) // it may be done
+		v.suspect(to)
 		return nil, fmt.Errorf("copied, but the old name could not be removed: %w", err)
 	}
 	for _, gone := range []*object{src, target} {

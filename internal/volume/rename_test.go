@@ -357,3 +357,33 @@ func testRenameOverForeign(t *testing.T, s *setup) {
 	other.must(other.Remove(other.ctx, "c"))
 	wants(t, f.Rename(f.ctx, "c", "d", false), ErrNotExist)
 }
+
+// TestRenameWhoseEndIsUnknown: where nobody knows whether the old name has gone,
+// it is asked for again before anything is written there, and the new name shows.
+func TestRenameWhoseEndIsUnknown(t *testing.T) {
+	for _, done := range []bool{false, true} {
+		f := mount(t, bucket(), long)
+		f.put("dir/a", "old")
+		f.absent("dir/b") // so that it is believed
+		f.absent("dir/c")
+		f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+			switch {
+			case op.Verb == faulty.Delete && done:
+				x.Lost = true
+			case op.Verb == faulty.Delete, op.Verb == faulty.Head:
+				x.Err = objstore.ErrUnknown
+			}
+			return x
+		})
+		wants(t, f.Rename(f.ctx, "dir/a", "dir/b", false), objstore.ErrUnknown)
+		f.healed()
+		f.has("dir/b", "old")
+		if done {
+			f.absent("dir/a")
+		} else {
+			f.has("dir/a", "old")
+		}
+		f.must(f.tryPut("dir/a", "new"))
+		f.lists("dir", "a", "b")
+	}
+}
