@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
 	"github.com/sigilfs/sigilfs/internal/objstore/mem"
 	"golang.org/x/sys/unix"
 )
@@ -291,4 +293,25 @@ func TestLinkRequests(t *testing.T) {
 	g.requests("get list")
 	g.link("b", "c")
 	g.requests("get put copy put") // the roll is not known yet
+}
+
+// TestUnlinkWhoseEndIsUnknown: a name that may have gone is asked for again.
+func TestUnlinkWhoseEndIsUnknown(t *testing.T) {
+	f := mount(t, bucket(), long)
+	f.put("a", "text")
+	f.link("a", "b")
+	f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+		switch op.Verb {
+		case faulty.Delete:
+			x.Lost = true
+		case faulty.Head:
+			x.Err = objstore.ErrUnreachable
+		}
+		return x
+	})
+	wants(t, f.Remove(f.ctx, "b"), objstore.ErrUnknown)
+	f.healed()
+	f.absent("b")
+	f.must(f.tryPut("b", "new"))
+	f.has("a", "text")
 }

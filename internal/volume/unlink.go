@@ -24,11 +24,13 @@ func (v *Volume) removeName(ctx context.Context, p string, d *dentry) error {
 			return v.remove(ctx, p)
 		}
 	}
-	if err == nil {
-		v.forget(p)
-		v.dirs.drop(p, asFile)
+	if err != nil {
+		v.suspect(p) // it may be done
+		return err
 	}
-	return err
+	v.forget(p)
+	v.dirs.drop(p, asFile)
+	return nil
 }
 
 // deleteName removes a name and takes it off the roll. ErrChanged: another host
