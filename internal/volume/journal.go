@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
@@ -33,11 +34,14 @@ type journal struct {
 	Host    string `json:"host"`
 	Beats   uint64 `json:"beats"`
 
-	key     string   // where it lies
-	obj     *object  // what lies there now
-	resumed bool     // begun by an earlier process or another host
-	copying []string // sources, where copying them failed
-	undone  bool     // failed, and all copies were removed again
+	key     string  // where it lies
+	obj     *object // what lies there now
+	resumed bool    // begun by an earlier process or another host
+	copying bool    // no source is gone: as long as not all are copied
+	undone  bool    // failed, and all copies were removed again
+
+	total           int          // entries; 0 is not known
+	copied, removed atomic.Int64 // of them
 }
 
 // errTaken: another host completes the rename.
@@ -116,14 +120,20 @@ func (v *Volume) run(ctx context.Context, j *journal) error {
 		defer close(beating)
 		v.keepBeating(ctx, j, cancel)
 	}()
+	telling := make(chan struct{})
+	go func() {
+		defer close(telling)
+		v.tellMove(ctx, j)
+	}()
 	err := v.move(ctx, j)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
 	cancel(nil)
 	<-beating
+	<-telling
 	ctx = context.WithoutCancel(ctx)
-	if err != nil && (j.copying == nil || j.resumed || errors.Is(err, errTaken)) {
+	if err != nil && (!j.copying || j.resumed || errors.Is(err, errTaken)) {
 		return err
 	}
 	if err != nil {

@@ -41,13 +41,15 @@ func (v *Volume) renameDir(ctx context.Context, from, to string, noReplace bool)
 	if err := v.mayMove(v.dirKey(from), v.dirKey(to)); err != nil {
 		return err
 	}
-	if err := v.checkMove(ctx, from, to); err != nil {
+	n, err := v.checkMove(ctx, from, to)
+	if err != nil {
 		return err
 	}
 	j, err := v.begin(ctx, v.dirKey(from), v.dirKey(to))
 	if err != nil {
 		return err
 	}
+	j.total = n
 	if err := v.run(ctx, j); err != nil {
 		v.leave(j, err)
 		v.dirs.torn(from, to)
@@ -138,56 +140,64 @@ func (v *Volume) settleUnder(ctx context.Context, dir string) error {
 }
 
 // checkMove refuses, before anything is touched, a rename over the limit, and
-// one that would give an entry too long a key or hide it.
-func (v *Volume) checkMove(ctx context.Context, from, to string) error {
+// one that would give an entry too long a key or hide it. It counts the entries.
+func (v *Volume) checkMove(ctx context.Context, from, to string) (n int, err error) {
 	grow := len(v.dirKey(to)) - len(v.dirKey(from))
-	n := 0
 	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: v.dirKey(from)}) {
 		if err != nil {
-			return err
+			return n, err
 		}
 		n++
 		if v.opt.RenameDirLimit > 0 && n > v.opt.RenameDirLimit {
-			return fmt.Errorf("more than %d entries: %w", v.opt.RenameDirLimit, ErrCrossing)
+			return n, fmt.Errorf("more than %d entries: %w", v.opt.RenameDirLimit, ErrCrossing)
 		}
 		if len(e.Key)+grow > objstore.MaxKeyLen {
-			return fmt.Errorf("%s: %w", e.Key, ErrTooLong)
+			return n, fmt.Errorf("%s: %w", e.Key, ErrTooLong)
 		}
 		if dst := v.dirKey(to) + strings.TrimPrefix(e.Key, v.dirKey(from)); v.isInstruction(dst) && !v.isInstruction(e.Key) {
-			return fmt.Errorf("%s: %w", dst, ErrName)
+			return n, fmt.Errorf("%s: %w", dst, ErrName)
 		}
 	}
-	return nil
+	return n, nil
 }
 
 // move copies all that the journal names, and when all copies are proved,
 // removes all sources. Every step may have been done before, by this host or
 // another.
 func (v *Volume) move(ctx context.Context, j *journal) error {
-	keys, err := v.keysUnder(ctx, j.From)
-	if err != nil {
+	j.copying = true
+	j.copied.Store(0)
+	j.removed.Store(0)
+	t := &tally{most: v.mostHeld}
+	if err := v.copyAll(ctx, j, t); err != nil {
 		return err
 	}
-	copied, err := v.copyAll(ctx, j, keys)
-	if err != nil {
-		j.copying = keys
-		return err
-	}
-	for _, c := range copied {
+	j.copying = false
+	for _, c := range t.known {
 		v.follow(c)
 	}
-	return v.deleteAll(ctx, copied)
+	return v.deleteAll(ctx, j, t)
 }
 
-func (v *Volume) keysUnder(ctx context.Context, prefix string) ([]string, error) {
-	var keys []string
-	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: prefix}) {
-		if err != nil {
-			return nil, err
+// pages gives what is below prefix, after a key, some at a time; the next are
+// asked for when each has done with those.
+func (v *Volume) pages(ctx context.Context, prefix, after string, each func([]objstore.Entry) error) error {
+	for {
+		var page []objstore.Entry
+		for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: prefix, After: after, Limit: v.movePage}) {
+			if err != nil {
+				return err
+			}
+			page = append(page, e)
 		}
-		keys = append(keys, e.Key)
+		if len(page) == 0 {
+			return nil
+		}
+		if err := each(page); err != nil || len(page) < v.movePage {
+			return err
+		}
+		after = page[len(page)-1].Key
 	}
-	return keys, nil
 }
 
 // moved is an object copied to its new name.
@@ -201,18 +211,24 @@ type moved struct {
 	from, to *object // nil where only the keys matter: nobody here knows the file
 }
 
-func (v *Volume) copyAll(ctx context.Context, j *journal, keys []string) ([]moved, error) {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallelMoves)
-	done := make([]moved, len(keys))
-	for i, key := range keys {
-		g.Go(func() (err error) {
-			done[i], err = v.copyOne(gctx, j, key)
+func (v *Volume) copyAll(ctx context.Context, j *journal, t *tally) error {
+	return v.pages(ctx, j.From, "", func(page []objstore.Entry) error {
+		g, gctx := errgroup.WithContext(ctx)
+		g.SetLimit(parallelMoves)
+		done := make([]moved, len(page))
+		for i, e := range page {
+			g.Go(func() (err error) {
+				done[i], err = v.copyOne(gctx, j, e.Key)
+				j.copied.Add(1)
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
 			return err
-		})
-	}
-	err := g.Wait()
-	return slices.DeleteFunc(done, func(m moved) bool { return m.key == "" }), err
+		}
+		t.add(page[len(page)-1].Key, slices.DeleteFunc(done, func(m moved) bool { return m.key == "" }))
+		return nil
+	})
 }
 
 // copyOne makes sure that the object at src is under its new name too.
@@ -302,7 +318,7 @@ func (v *Volume) copyTo(ctx context.Context, j *journal, o *object, dst string) 
 	if err != nil {
 		return nil, err
 	}
-	ours, current := j.copied(o, there)
+	ours, current := j.made(o, there)
 	if !ours {
 		return nil, fmt.Errorf("%s: %w", dst, ErrExist)
 	}
@@ -320,9 +336,9 @@ func (j *journal) mark(o *object) string {
 	return hex.EncodeToString(which[:8]) + hex.EncodeToString(state[:8])
 }
 
-// copied tells whether there is a copy of o that this rename made, and of what
+// made tells whether there is a copy of o that this rename made, and of what
 // o is now.
-func (j *journal) copied(o, there *object) (ours, current bool) {
+func (j *journal) made(o, there *object) (ours, current bool) {
 	switch {
 	case o.err != nil || there.err != nil:
 		return false, false
@@ -351,12 +367,14 @@ func (v *Volume) undo(ctx context.Context, j *journal) error {
 	if err := v.beat(ctx, j); err != nil {
 		return err
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallelMoves)
-	for _, src := range j.copying {
-		g.Go(func() error { return v.undoOne(gctx, j, src, j.To+strings.TrimPrefix(src, j.From)) })
-	}
-	return g.Wait()
+	return v.pages(ctx, j.From, "", func(page []objstore.Entry) error {
+		g, gctx := errgroup.WithContext(ctx)
+		g.SetLimit(parallelMoves)
+		for _, e := range page {
+			g.Go(func() error { return v.undoOne(gctx, j, e.Key, j.To+strings.TrimPrefix(e.Key, j.From)) })
+		}
+		return g.Wait()
+	})
 }
 
 func (v *Volume) undoOne(ctx context.Context, j *journal, src, dst string) error {
@@ -374,7 +392,7 @@ func (v *Volume) undoOne(ctx context.Context, j *journal, src, dst string) error
 	if err != nil {
 		return err
 	}
-	ours, current := j.copied(o, there)
+	ours, current := j.made(o, there)
 	if !ours || !current || o.version() != 0 && there.version() != 0 && o.body != there.body && !o.alike(there) { // written to since
 		return nil
 	}
@@ -436,24 +454,31 @@ func (v *Volume) exchange(p string, from, to *object) {
 }
 
 // deleteAll removes the sources, the markers of directories last.
-func (v *Volume) deleteAll(ctx context.Context, copied []moved) error {
-	isMarker := func(m moved) bool { return strings.HasSuffix(m.src, "/") }
-	if err := v.deleteSome(ctx, copied, func(m moved) bool { return !isMarker(m) }); err != nil {
-		return err
+func (v *Volume) deleteAll(ctx context.Context, j *journal, t *tally) error {
+	for _, markers := range []bool{false, true} {
+		if err := v.deleteHeld(ctx, j, t, markers); err != nil {
+			return err
+		}
+		if err := v.deleteListed(ctx, j, t, markers); err != nil {
+			return err
+		}
 	}
-	return v.deleteSome(ctx, copied, isMarker)
+	return nil
 }
 
-// deleteSome leaves what another host has written since it was copied: it
+// deleteHeld leaves what another host has written since it was copied: it
 // keeps its old name.
-func (v *Volume) deleteSome(ctx context.Context, copied []moved, which func(moved) bool) error {
+func (v *Volume) deleteHeld(ctx context.Context, j *journal, t *tally, markers bool) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelMoves)
-	for _, m := range copied {
-		if !which(m) {
+	for _, m := range t.held {
+		if isMarker(m.src) != markers {
 			continue
 		}
-		g.Go(func() error { return v.deleteSource(gctx, m) })
+		g.Go(func() error {
+			defer j.removed.Add(1)
+			return v.deleteSource(gctx, m)
+		})
 	}
 	return g.Wait()
 }

@@ -28,7 +28,8 @@ type Volume struct {
 	recent    *recentBodies
 	untagged  atomic.Bool // tags are denied
 
-	maxCopy, copyPart int64 // those constants; tests make them small
+	maxCopy, copyPart  int64 // those constants; tests make them small
+	mostHeld, movePage int
 
 	loads chan struct{} // one for each commit that may hold its content in memory
 	slots chan struct{} // one for each part of a stream that may be under way
@@ -89,6 +90,8 @@ func New(opt Options) *Volume {
 		started:      opt.Now().UnixNano(),
 		maxCopy:      maxCopy,
 		copyPart:     copyPart,
+		mostHeld:     mostHeld,
+		movePage:     movePage,
 		loads:        make(chan struct{}, parallelLoads),
 		slots:        make(chan struct{}, parallelSlots),
 		wake:         make(chan struct{}, 1),

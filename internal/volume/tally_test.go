@@ -1,0 +1,202 @@
+package volume
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
+	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
+)
+
+// pageful makes a directory d of n files in several directories, and has
+// renames hold little of it.
+func pageful(f *fixture, n int) (names []string) {
+	f.t.Helper()
+	f.mostHeld, f.movePage = 3, 4
+	f.mkdir("d")
+	for i := range n {
+		if i%5 == 0 {
+			f.mkdir(fmt.Sprintf("d/%02d", i))
+		}
+		name := fmt.Sprintf("%02d/%02d", i-i%5, i)
+		f.put("d/"+name, name)
+		names = append(names, name)
+	}
+	return names
+}
+
+// TestRenameOfManyPages: a directory of which not all is held is renamed as any
+// other: what is open goes along, linked files stay linked, and what another
+// host writes meanwhile keeps its old name.
+func TestRenameOfManyPages(t *testing.T) { inSetups(t, testRenameOfManyPages) }
+
+func testRenameOfManyPages(t *testing.T, s *setup) {
+	f := mount(t, s.store(), s.on)
+	names := pageful(f, 21)
+	linked := s == nil || s.name == "client"
+	if linked {
+		f.must(errOf(f.Link(f.ctx, "d/20/20", "d/20/name")))
+	}
+	file := f.open("d/15/17")
+	f.write(file, "open", 0)
+	other := mount(t, f.mem, s.on, host("there"))
+	wrote := false
+	f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+		if op.Verb == faulty.Delete && !wrote {
+			wrote = true
+			other.put("d/10/12", "newer")
+			other.put("d/10/unknown", "new")
+		}
+		return x
+	})
+	f.rename("d", "e")
+	f.healed()
+	f.write(file, "open still", 0)
+	f.must(file.Commit(f.ctx))
+	file.Release()
+	f.must(f.Close(f.ctx))
+	third := mount(t, f.mem, s.on, host("third"))
+	for _, name := range names {
+		want := name
+		if name == "15/17" {
+			want = "open still"
+		}
+		third.has("e/"+name, want)
+	}
+	third.lists("d", "10")
+	third.lists("d/10", "12", "unknown")
+	third.has("d/10/12", "newer")
+	if linked && (third.stat("e/20/name").Nlink != 2 || third.stat("e/20/name").FileID != third.stat("e/20/20").FileID) {
+		t.Errorf("%+v", third.stat("e/20/name"))
+	}
+}
+
+// TestManyPagesKilled: killed at any request, the tree is whole under the old
+// name or, when the next mount is there, under the new one.
+func TestManyPagesKilled(t *testing.T) {
+	m := bucket()
+	f := mount(t, m)
+	names := pageful(f, 11)
+	f.end()
+	for n := 1; ; n++ {
+		f := mount(t, m.Clone())
+		f.mostHeld, f.movePage = 3, 4
+		f.s.CrashAt(n, n%2 == 0)
+		err := f.Rename(f.ctx, "d", "e", false)
+		crashed := f.s.Crashed()
+		store := f.mem
+		f.end()
+		again := mount(t, store)
+		again.mostHeld, again.movePage = 3, 4
+		dir := "e"
+		if slices.Equal(again.list(""), []string{"d"}) && err != nil {
+			dir = "d"
+		}
+		again.lists("", dir)
+		for _, name := range names {
+			again.has(dir+"/"+name, name)
+		}
+		again.must(again.Close(again.ctx))
+		again.noLeftovers()
+		again.end()
+		if t.Failed() {
+			t.Fatalf("request %d", n)
+		}
+		if !crashed {
+			if n < 40 {
+				t.Errorf("%d requests", n)
+			}
+			return
+		}
+	}
+}
+
+// TestManyPagesUndone: where a copy fails, all goes back.
+func TestManyPagesUndone(t *testing.T) {
+	f := mount(t, bucket())
+	names := pageful(f, 21)
+	f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+		if op.Verb == faulty.Copy && strings.HasSuffix(op.Key, "/18") {
+			x.Err = objstore.ErrAccess
+		}
+		return x
+	})
+	wants(t, f.Rename(f.ctx, "d", "e", false), ErrAccess)
+	f.healed()
+	f.lists("", "d")
+	for _, name := range names {
+		f.has("d/"+name, name)
+	}
+	f.must(f.Close(f.ctx))
+	f.noLeftovers()
+}
+
+// TestTally finds every source of the rest by the state that was copied, in
+// less than a third of the memory.
+func TestTally(t *testing.T) {
+	tl := &tally{most: 10}
+	key := func(i int) string { return fmt.Sprintf("d/%06d", i) }
+	for page := range 100 {
+		var copied []moved
+		for i := range 20 {
+			if n := page*20 + i; n%7 != 0 {
+				copied = append(copied, moved{src: key(n), etag: fmt.Sprint(n), key: "x"})
+			}
+		}
+		tl.add(key(page*20+19), copied)
+	}
+	if len(tl.held) > 10 || len(tl.known) != 0 {
+		t.Errorf("%d held, %d known", len(tl.held), len(tl.known))
+	}
+	f := &finder{rest: tl.rest}
+	for n := len(tl.held); n < 2000; n++ {
+		s, ok := f.find(key(n))
+		if want := n%7 != 0; ok != want || ok && s.etag != short(fmt.Sprint(n)) {
+			t.Fatalf("%d: %v, %v", n, s, ok)
+		}
+		if _, ok := f.find(key(n) + "new"); ok {
+			t.Fatal("finds what was not copied")
+		}
+	}
+}
+
+// TestRenameTells: a directory rename that takes long says how far it is.
+func TestRenameTells(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, lines := logtest.NewNullLogger()
+		f := mount(t, bucket(), func(o *Options) { o.Log = log })
+		pageful(f, 6)
+		gate := make(chan struct{})
+		f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+			if op.Verb == faulty.Copy && strings.HasSuffix(op.Key, "/04") {
+				x.Wait = gate
+			}
+			return x
+		})
+		done := make(chan error)
+		go func() { done <- f.Rename(f.ctx, "d", "e", false) }()
+		pass(11 * time.Second)
+		synctest.Wait()
+		close(gate)
+		f.must(<-done)
+		told := 0
+		for _, e := range lines.AllEntries() {
+			if e.Message == "renaming a directory" {
+				told++
+				if e.Level != logrus.InfoLevel || e.Data["total"] != 9 || e.Data["copied"] != int64(7) || e.Data["removed"] != int64(0) || e.Data["to"] != "e" {
+					t.Errorf("%v", e.Data)
+				}
+			}
+		}
+		if told != 2 {
+			t.Errorf("told %d times", told)
+		}
+		f.must(f.Close(f.ctx))
+	})
+}
