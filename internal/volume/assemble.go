@@ -107,6 +107,6 @@ func assemble(ctx context.Context, up objstore.Uploader, b body) error {
 // the one that it replaces than sent: a single PUT is the fewest requests, and
 // a copy needs 5 MiB.
 func (v *Volume) patchable(size int64, kept []objstore.Range) bool {
-	return size > onePut && v.opt.Capabilities.CopyParts &&
+	return size > v.onePut && v.opt.Capabilities.CopyParts &&
 		slices.ContainsFunc(pieces(size, kept), func(p piece) bool { return p.copied })
 }

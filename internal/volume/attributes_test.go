@@ -213,12 +213,12 @@ func TestUnopenable(t *testing.T) {
 // TestStorageClass: new files get the class of the mount, and keep it through
 // whatever happens to them; what the volume keeps for itself does not.
 func TestStorageClass(t *testing.T) {
-	f := mount(t, bucket(), func(o *Options) { o.StorageClass = "STANDARD_IA" })
+	f := mount(t, bucket(), func(o *Options) { o.StorageClass = "STANDARD_IA" }, inParts)
 	plain := mount(t, f.mem, host("there"))
 	plain.put("plain", "x")
 	f.mkdir("d")
 	f.put("d/small", "x")
-	f.put("d/large", noise(onePut+1, 1))
+	f.put("d/large", noise(200<<10, 1))
 	f.put("plain", "changed")
 	f.must(errOf(f.Symlink(f.ctx, "link", "plain", Attr{})))
 	f.must(errOf(f.SetAttr(f.ctx, "d/small", Change{Mode: ptr[uint32](0o600)})))

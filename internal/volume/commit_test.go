@@ -99,7 +99,7 @@ func TestLostAnswers(t *testing.T) {
 	}{
 		{"NewFile", func(f *fixture) { f.put("new", "1") }, map[string]string{"a": "a", "d": "/", "d/x": "dx", "new": "1"}},
 		{"Overwrite", func(f *fixture) { f.put("a", "2") }, map[string]string{"a": "2", "d": "/", "d/x": "dx"}},
-		{"Multipart", func(f *fixture) { f.put("a", noise(17<<20, 1)) }, map[string]string{"a": noise(17<<20, 1), "d": "/", "d/x": "dx"}},
+		{"Multipart", func(f *fixture) { f.put("a", noise(200<<10, 1)) }, map[string]string{"a": noise(200<<10, 1), "d": "/", "d/x": "dx"}},
 		{"Chmod", func(f *fixture) { f.must(errOf(f.SetAttr(f.ctx, "a", Change{Mode: ptr[uint32](0o600)}))) }, map[string]string{"a": "a", "d": "/", "d/x": "dx"}},
 		{"Rename", func(f *fixture) { f.rename("a", "b") }, map[string]string{"b": "a", "d": "/", "d/x": "dx"}},
 		{"RenameOver", func(f *fixture) { f.rename("d/x", "a") }, map[string]string{"a": "dx", "d": "/"}},

@@ -103,10 +103,10 @@ func testUnconfirmed(t *testing.T, s setup, verb string, versioned, old bool) {
 	m := kmsBucket(mem.Options{Versioned: versioned, SilentCopies: strings.Contains(s.name, "silent")})
 	hook, log := logged()
 	server := &deaf{to: []string{verb}}
-	f := mount(t, m, s.on, server.tweak, log)
+	f := mount(t, m, s.on, inParts, server.tweak, log)
 	text := "new"
 	if verb == "upload" {
-		text = noise(17<<20, 1)
+		text = noise(200<<10, 1)
 	}
 	if old {
 		server.mended.Store(true)
@@ -191,9 +191,9 @@ func TestUnconfirmedCopies(t *testing.T) {
 // a conflict nor a second file.
 func TestUnconfirmableUpload(t *testing.T) {
 	for _, mode := range []string{"sse-kms silent", "sse-c", "sse-s3 silent"} {
-		for _, size := range []int{100, 17 << 20} {
+		for _, size := range []int{100, 200 << 10} {
 			s := setupOf(mode)
-			f := mount(t, s.store(), s.on)
+			f := mount(t, s.store(), s.on, inParts)
 			f.put("a", "old")
 			file := f.open("a")
 			f.must(file.Truncate(f.ctx, 0))
@@ -228,17 +228,17 @@ func TestIgnoredEncryption(t *testing.T) {
 		}
 		t.Run(s.name, func(t *testing.T) {
 			m := mem.New(mem.Options{IgnoreEncryption: true})
-			f := mount(t, m, s.on)
+			f := mount(t, m, s.on, inParts)
 			for _, op := range []func() error{
 				func() error { return f.tryPut("a", "secret") },
 				func() error { return errOf(f.Mkdir(f.ctx, "d", Attr{})) },
 				func() error { return errOf(f.Symlink(f.ctx, "l", "secret", Attr{})) },
-				func() error { return f.tryPut("big", noise(17<<20, 1)) },
+				func() error { return f.tryPut("big", noise(200<<10, 1)) },
 			} {
 				wants(t, op(), ErrNotEncrypted)
 			}
 			for key, o := range m.Snapshot() {
-				if bytes.Contains(o.Body, []byte("secret")) || len(o.Body) > 1<<20 {
+				if bytes.Contains(o.Body, []byte("secret")) || len(o.Body) > 100<<10 {
 					t.Errorf("%s is left", key)
 				}
 			}
@@ -253,7 +253,7 @@ func TestRefusedUpload(t *testing.T) {
 	for _, mode := range []string{"sse-kms", "sse-c"} {
 		s := setupOf(mode)
 		m := mem.New(mem.Options{DefaultEncryption: map[string]string{"x-amz-server-side-encryption": "AES256"}})
-		f := mount(t, m, s.on, (&deaf{to: []string{"upload"}}).tweak)
+		f := mount(t, m, s.on, inParts, (&deaf{to: []string{"upload"}}).tweak)
 		var parts atomic.Int32
 		f.s.SetScript(func(op faulty.Op) faulty.Fault {
 			if op.Verb == faulty.Part {
@@ -261,7 +261,7 @@ func TestRefusedUpload(t *testing.T) {
 			}
 			return faulty.Fault{}
 		})
-		wants(t, f.tryPut("a", noise(17<<20, 1)), ErrNotEncrypted)
+		wants(t, f.tryPut("a", noise(200<<10, 1)), ErrNotEncrypted)
 		if _, there := m.Object("a"); there || len(m.Uploads()) > 0 || parts.Load() > 0 {
 			t.Errorf("%s: object %v, uploads %v, %d parts sent", mode, there, m.Uploads(), parts.Load())
 		}

@@ -82,7 +82,15 @@ func onConflict(c OnConflict) tweak { return func(o *Options) { o.OnConflict = c
 func keys(k *fakeKeys) tweak {
 	return func(o *Options) { o.Keys, o.Rules = k, []Rule{{Mode: "client", Keys: k}} }
 }
-func rules(r ...Rule) tweak           { return func(o *Options) { o.Rules = r } }
+func rules(r ...Rule) tweak { return func(o *Options) { o.Rules = r } }
+
+// inParts has bodies over 100 KiB go up in parts: large ones are slow under the
+// race detector.
+func inParts(o *Options) { o.onePut = 100 << 10 }
+
+// twoParts is about the shortest body that goes up in two, in bytes.
+const twoParts = sealedSegment + objstore.MinPartSize
+
 func under(prefix, root string) tweak { return func(o *Options) { o.Prefix, o.Root = prefix, root } }
 
 func silentLog() logrus.FieldLogger {

@@ -11,6 +11,7 @@ import (
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/mem"
 	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"github.com/sigilfs/sigilfs/objcrypt/sse"
 )
 
@@ -177,9 +178,9 @@ func inSetups(t *testing.T, test func(*testing.T, *setup)) {
 func TestRoundTrip(t *testing.T) {
 	for _, s := range setups() {
 		t.Run(s.name, func(t *testing.T) {
-			f := mount(t, s.store(), s.on)
+			f := mount(t, s.store(), s.on, inParts)
 			f.mkdir("d")
-			texts := map[string]string{"d/empty": "", "d/small": "small text", "d/big": noise(17<<20, 1)}
+			texts := map[string]string{"d/empty": "", "d/small": "small text", "d/big": noise(sigil.SegmentSize+1000, 1)}
 			for p, text := range texts {
 				f.put(p, text)
 			}

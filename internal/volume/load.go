@@ -20,7 +20,7 @@ func (v *Volume) load(ctx context.Context, s *snapshot) (src sigil.ReaderAt, don
 	if !s.needsBase() {
 		return s, func() {}, nil
 	}
-	if s.data.Size() > onePut {
+	if s.data.Size() > v.onePut {
 		return v.loadChanged(ctx, s)
 	}
 	select {

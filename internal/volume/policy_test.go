@@ -173,7 +173,7 @@ func TestOwnObjectsAreSealed(t *testing.T) {
 			journal := `{"version":1,"from":"secret/d/","to":"out/","host":"here","beats":1}`
 			m.Plant(".sigil/journal/planted", mem.Object{Body: []byte(journal)})
 			m.Plant(".sigil/uploads/here/planted", mem.Object{Body: []byte(`{"version":1,"key":"secret/d/x","upload":"u1"}`)})
-			again := mount(t, m, readers, rules(rs...), log)
+			again := mount(t, m, readers, rules(rs...), log, inParts)
 			again.has("secret/d/x", "secret")
 			again.absent("out")
 			if said(hook, logrus.ErrorLevel, "does not open") != 1 || said(hook, logrus.WarnLevel, "could not be aborted") != 1 {
@@ -181,7 +181,7 @@ func TestOwnObjectsAreSealed(t *testing.T) {
 			}
 			for _, op := range []func() error{
 				func() error { return again.Rename(f.ctx, "secret/d", "secret/e", false) },
-				func() error { return again.tryPut("big", noise(17<<20, 1)) },
+				func() error { return again.tryPut("big", noise(200<<10, 1)) },
 			} {
 				wants(t, op(), nil)
 			}
@@ -195,7 +195,7 @@ func TestJournalIsSealed(t *testing.T) {
 	k := &fakeKeys{}
 	k.epochs = append(k.epochs, epoch(1))
 	r := &recorder{}
-	f := mount(t, awsBucket(), readers, rules(Rule{Mode: "none"}, Rule{Prefix: "secret/", Mode: "client", Keys: k}), record(r))
+	f := mount(t, awsBucket(), readers, rules(Rule{Mode: "none"}, Rule{Prefix: "secret/", Mode: "client", Keys: k}), record(r), inParts)
 	f.put("d/x", "x")
 	f.put("secret/d/x", "x")
 	seen := 0
@@ -211,7 +211,7 @@ func TestJournalIsSealed(t *testing.T) {
 	}
 	r.look = look
 	f.rename("d", "e")
-	f.put("big", noise(17<<20, 1))
+	f.put("big", noise(200<<10, 1))
 	if seen == 0 {
 		t.Error("nothing was seen")
 	}

@@ -121,7 +121,7 @@ func (v *Volume) send(ctx context.Context, d draft, w *stored) (*object, error) 
 }
 
 func (v *Volume) transmit(ctx context.Context, d draft, w *stored, opt objstore.PutOptions) (objstore.Receipt, error) {
-	if w.body.size > onePut {
+	if w.body.size > v.onePut {
 		return v.upload(ctx, d, w.body, opt)
 	}
 	if err := v.guard(ctx, v.opt.Capabilities.PutConditions, d.key, d.cond); err != nil {

@@ -159,7 +159,7 @@ func TestRequestsOfEachMode(t *testing.T) {
 	} {
 		t.Run(tc.setup, func(t *testing.T) {
 			s, r := setupOf(tc.setup), &recorder{}
-			f := mount(t, s.store(), s.on, long, record(r))
+			f := mount(t, s.store(), s.on, long, inParts, record(r))
 			sends := func(what string, want ...string) {
 				t.Helper()
 				got := r.take()
@@ -194,7 +194,7 @@ func TestRequestsOfEachMode(t *testing.T) {
 			sends("overwrite", "put b: "+tc.write)
 			f.mkdir("d")
 			sends("mkdir", "put d/: "+tc.write)
-			big := f.create("big", noise(17<<20, 1), false)
+			big := f.create("big", noise(twoParts, 1), false)
 			f.must(big.Commit(f.ctx))
 			big.Release()
 			got := r.take()
@@ -239,8 +239,8 @@ func TestRequestsOfBigCopies(t *testing.T) {
 		t.Run(tc.setup, func(t *testing.T) {
 			s, r := setupOf(tc.setup), &recorder{}
 			f := mount(t, s.store(), s.on, long, record(r))
-			f.maxCopy, f.copyPart = 6<<20, 10<<20
-			text := noise(18<<20, 1)
+			f.maxCopy, f.copyPart = 100<<10, objstore.MinPartSize
+			text := noise(objstore.MinPartSize+1000, 1)
 			f.put("a", text)
 			f.mem.Tamper("a", func(o *mem.Object) {
 				if o.Tags == nil {

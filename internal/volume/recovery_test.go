@@ -142,12 +142,15 @@ type workload struct {
 	also string // or after the first of two closes
 }
 
+// inTwoParts has the one that goes up in parts go up in two.
+func inTwoParts(o *Options) { o.onePut = 4 << 20 }
+
 func workloads() []workload {
-	big := noise(3<<20, 1)
+	big, parts := noise(3<<20, 1), noise(twoParts, 2)
 	return []workload{
 		{"New", "", func(f *fixture) error { return f.flush("a", "new") }, "new", ""},
 		{"Empty", "", func(f *fixture) error { return f.flush("a", "") }, "", ""},
-		{"NewInParts", "", func(f *fixture) error { return f.flush("a", noise(17<<20, 2)) }, noise(17<<20, 2), ""},
+		{"NewInParts", "", func(f *fixture) error { return f.flush("a", parts) }, parts, ""},
 		{"Over", "old and longer", func(f *fixture) error { return f.flush("a", "new") }, "new and longer", ""},
 		{"Piece", big, func(f *fixture) error { return f.flush("a", "new") }, "new" + big[3:], ""},
 		{"Twice", "old", func(f *fixture) error {
@@ -219,7 +222,7 @@ func testReplayAnywhere(t *testing.T, s *setup) {
 // killAt does w on m, kills at request n and mounts again. closed: the kill has
 // met a close.
 func killAt(t *testing.T, s *setup, m *mem.Store, w workload, n int, after bool) (crashed, closed bool) {
-	f := mountSpooled(t, m, s.on)
+	f := mountSpooled(t, m, s.on, inTwoParts)
 	var r *spool.Remains
 	var once sync.Once // requests come from several goroutines
 	kill := func() error {
@@ -242,7 +245,7 @@ func killAt(t *testing.T, s *setup, m *mem.Store, w workload, n int, after bool)
 		return false, false
 	}
 	then := f.leftIn(r)
-	again := mount(t, m, s.on, boot("1"), left(r))
+	again := mount(t, m, s.on, inTwoParts, boot("1"), left(r))
 	now := again.leftIn(r)
 	closed = slices.ContainsFunc(then, func(l Leftover) bool { return l.Path == "a" && !l.Open })
 	switch got, gerr := again.get("a"); {

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +29,8 @@ type Volume struct {
 	recent    *recentBodies
 	untagged  atomic.Bool // tags are denied
 
-	maxCopy, copyPart  int64 // those constants; tests make them small
-	mostHeld, movePage int
+	onePut, maxCopy, copyPart int64 // those constants; tests make them small
+	mostHeld, movePage        int
 
 	loads chan struct{} // one for each commit that may hold its content in memory
 	slots chan struct{} // one for each part of a stream that may be under way
@@ -88,6 +89,7 @@ func New(opt Options) *Volume {
 	v := &Volume{
 		opt:          opt,
 		started:      opt.Now().UnixNano(),
+		onePut:       cmp.Or(opt.onePut, onePut),
 		maxCopy:      maxCopy,
 		copyPart:     copyPart,
 		mostHeld:     mostHeld,

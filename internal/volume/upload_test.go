@@ -78,9 +78,9 @@ func TestMultipartCommit(t *testing.T) {
 // TestMultipartFails: nothing of an upload that failed is left, whichever
 // request fails; the data stays here.
 func TestMultipartFails(t *testing.T) {
-	text := noise(17<<20, 2)
+	text := noise(200<<10, 2)
 	for _, verb := range []faulty.Verb{faulty.Upload, faulty.Part, faulty.Complete} {
-		f := mount(t, bucket())
+		f := mount(t, bucket(), inParts)
 		f.put("a", "old")
 		file := f.open("a")
 		f.write(file, text, 0)
@@ -97,8 +97,8 @@ func TestMultipartFails(t *testing.T) {
 }
 
 func TestMultipartConflict(t *testing.T) {
-	f := mount(t, bucket())
-	text := noise(17<<20, 2)
+	f := mount(t, bucket(), inParts)
+	text := noise(200<<10, 2)
 	f.put("a", "old")
 	file := f.open("a")
 	f.write(file, text, 0)

@@ -14,12 +14,12 @@ import (
 // TestCrashedUploads cuts a multipart commit at every one of its requests: the
 // next mount of this host aborts what was begun, that of another does not.
 func TestCrashedUploads(t *testing.T) {
-	text := noise(onePut+1, 5)
+	text := noise(twoParts, 5)
 	cuts, found := 0, 0
 	for n := 1; ; n++ {
 		for _, done := range []bool{false, true} {
 			m := bucket()
-			f := mount(t, m)
+			f := mount(t, m, inParts)
 			f.s.CrashAt(n, done)
 			err := f.tryPut("a", text)
 			if !f.s.Crashed() {
@@ -83,9 +83,9 @@ func TestSilentUploads(t *testing.T) {
 
 // TestUnrecordedUpload: an upload that cannot be recorded is not begun.
 func TestUnrecordedUpload(t *testing.T) {
-	f := mount(t, bucket())
+	f := mount(t, bucket(), inParts)
 	f.failing(objstore.ErrQuota, false, faulty.Put)
-	wants(t, f.tryPut("a", noise(onePut+1, 5)), ErrQuota)
+	wants(t, f.tryPut("a", noise(200<<10, 5)), ErrQuota)
 	if up := f.mem.Uploads(); len(up) != 0 {
 		t.Errorf("%v", up)
 	}
@@ -95,9 +95,9 @@ func TestUnrecordedUpload(t *testing.T) {
 // TestAbortFails: the record of an upload that could not be aborted stays for
 // the next mount.
 func TestAbortFails(t *testing.T) {
-	f := mount(t, bucket())
+	f := mount(t, bucket(), inParts)
 	f.failing(objstore.ErrQuota, false, faulty.Part, faulty.Abort)
-	wants(t, f.tryPut("a", noise(onePut+1, 5)), ErrQuota)
+	wants(t, f.tryPut("a", noise(200<<10, 5)), ErrQuota)
 	f.s.SetScript(func(faulty.Op) faulty.Fault { return faulty.Fault{Err: objstore.ErrAccess} })
 	_ = f.Close(f.ctx)
 	if n := len(f.mem.Uploads()); n != 1 {

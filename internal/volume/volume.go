@@ -158,6 +158,8 @@ type Options struct {
 	Capabilities objstore.Capabilities
 
 	Now func() time.Time // nil is time.Now
+
+	onePut int64 // 0 is that constant; tests make it small
 }
 
 // OnConflict says what a commit does that another host has overtaken.
