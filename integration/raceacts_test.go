@@ -27,6 +27,7 @@ type raceAct struct {
 	name    string
 	absent  bool // it can begin where nothing is
 	present bool // it can begin where a file is
+	links   bool // it makes a hard link
 
 	// open is what comes before the race, and gives what takes part in it.
 	open func(s side) (func() error, error)
@@ -179,12 +180,12 @@ var raceActs = []raceAct{
 		serial: func(m model, s side) bool { return m.make(raced, aLink+s.text()) },
 	},
 	{
-		name: "link", absent: true,
+		name: "link", absent: true, links: true,
 		open:   whole(func(s side) error { return os.Link(s.path(s.own()), s.path(raced)) }),
 		serial: func(m model, s side) bool { return m.make(raced, m[s.own()]) },
 	},
 	{
-		name: "link of it", present: true,
+		name: "link of it", present: true, links: true,
 		open:   whole(func(s side) error { return os.Link(s.path(raced), s.path("link-"+s.host)) }),
 		serial: func(m model, s side) bool { return m.file(raced) && m.make("link-"+s.host, m[raced]) },
 	},

@@ -33,11 +33,11 @@ func (r race) String() string {
 	return fmt.Sprintf("%s (%v) and %s (%v), %s", r.acts[0].name, r.errs[0], r.acts[1].name, r.errs[1], r.name)
 }
 
-// races are all pairs of acts, so many rounds each.
-func races(rounds int) []*race {
+// races are all pairs of those acts, so many rounds each.
+func races(acts []raceAct, rounds int) []*race {
 	var all []*race
-	for i, a := range raceActs {
-		for j, b := range raceActs[i:] {
+	for i, a := range acts {
+		for j, b := range acts[i:] {
 			for _, there := range []bool{false, true} {
 				if there && !(a.present && b.present) || !there && !(a.absent && b.absent) {
 					continue
@@ -271,12 +271,17 @@ func TestTwoHostsAtOnce(t *testing.T) {
 	if os.Getenv("SIGILFS_FULL") != "" {
 		rounds = 20
 	}
+	k := newKeys(t, nil)
 	for _, tt := range []struct {
-		name string
-		weak bool
-	}{{"strict server", false}, {"MinIO", true}} {
+		name, rule string
+		weak       bool
+	}{
+		{"strict server", "mode: client, key: main", false},
+		{"strict server, plaintext", "mode: none", false},
+		{"MinIO", "mode: client, key: main", true},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
-			a := newMount(t, mountOptions{Proxy: true})
+			a := newMount(t, mountOptions{Proxy: true, YAML: func(bucket string) string { return k.yaml(bucket, []string{tt.rule}) }})
 			fault := faultproxy.Jitter(4 * time.Millisecond)
 			if !tt.weak {
 				fault = faultproxy.Chain(fault, faultproxy.Strict(a.s3.sign))
@@ -284,7 +289,11 @@ func TestTwoHostsAtOnce(t *testing.T) {
 			a.proxy.Set(fault)
 			a.Remount(t) // it asks what the server can do
 			b := beside(t, a)
-			all := races(rounds)
+			acts := raceActs
+			if tt.rule == "mode: none" { // which has no hard links
+				acts = slices.DeleteFunc(slices.Clone(acts), func(a raceAct) bool { return a.links })
+			}
+			all := races(acts, rounds)
 			together(t, all, func(r *race) error { return r.run([2]*mount{a, b}) })
 			for _, m := range []*mount{a, b} {
 				m.Remount(t)
