@@ -128,8 +128,11 @@ func (f *File) freeze() (*snapshot, *spool.Snapshot, error) {
 		s.stream.close() // first: what it drops after the snapshot would be Sent for ever
 	}
 	data, err := f.data.Snapshot()
-	s.data, f.growth.frozen = data, err == nil
-	if s.stream != nil && err != nil {
+	s.data = data
+	switch {
+	case err == nil:
+		f.growth.frozen++
+	case s.stream != nil:
 		s.stream.reopen()
 	}
 	return s, data, err
@@ -171,7 +174,7 @@ func (f *File) commitHeld(ctx context.Context, closed bool) error {
 }
 
 // commitSnapshot writes and publishes s, which is of data; the path of f is
-// held.
+// held, and f frozen until then.
 func (f *File) commitSnapshot(ctx context.Context, s *snapshot, data *spool.Snapshot) error {
 	defer f.v.room.begin()()
 	defer f.thaw() // before who waits for room looks whether there is a way to it

@@ -45,6 +45,9 @@ func (v *Volume) link(ctx context.Context, from, to string) (*dentry, error) {
 	if f := v.fileAt(to); f != nil && f.dirty() {
 		return nil, ErrExist
 	}
+	if f := v.fileAt(from); f != nil {
+		defer v.still([]*File{f})() // it may become an inode
+	}
 	for range maxRetries {
 		d, err := v.linkHeld(ctx, from, to)
 		if !errors.Is(err, ErrChanged) {

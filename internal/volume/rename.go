@@ -54,6 +54,7 @@ func (v *Volume) renameFile(ctx context.Context, from, to string, noReplace bool
 	f := v.share(from, func(*File) bool { return true })
 	if f != nil {
 		defer f.Release()
+		defer v.still([]*File{f})()
 		if err := f.commitContent(ctx); err != nil {
 			return err
 		}

@@ -32,6 +32,7 @@ func (v *Volume) renameDir(ctx context.Context, from, to string, noReplace bool)
 		return err
 	}
 	defer unlock()
+	defer v.still(v.under(from))()
 	if err := v.clearDir(ctx, to, noReplace); err != nil {
 		return err
 	}

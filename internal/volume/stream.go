@@ -35,9 +35,10 @@ type growth struct {
 	ours   bool  // a commit has published content of this File before
 	lost   error // what was dropped cannot be committed any more
 
-	// frozen: a commit of what was there before is under way. A stream that
-	// began now would be told of no change once that has ended.
-	frozen bool
+	// frozen counts the commits of what was there before and the moves to
+	// another name that are under way. A stream that began now would be told of
+	// no change once the commit has ended, and go to the name of before the move.
+	frozen int
 }
 
 // errDropped: the range was uploaded and is not here any more. After a commit
@@ -161,7 +162,7 @@ func (f *File) newStream(pressed bool) *stream {
 // be. It needs f.mu.
 func (f *File) mayStream() int64 {
 	g := &f.growth
-	if !g.fresh || g.frozen || g.stream != nil || g.shut || g.lost != nil || f.gone || isInodePath(f.path) || f.data == nil || len(f.sent) > 0 ||
+	if !g.fresh || g.frozen > 0 || g.stream != nil || g.shut || g.lost != nil || f.gone || isInodePath(f.path) || f.data == nil || len(f.sent) > 0 ||
 		f.ungated.Load() > 0 || f.v.opt.Now().Before(g.pause.at) {
 		return 0
 	}

@@ -286,6 +286,52 @@ func TestStreamBegunDuringACommit(t *testing.T) {
 	mount(t, f.mem, host("there")).has("a", string(text))
 }
 
+// TestStreamBegunDuringARename: what is written anew while the file is renamed
+// goes up under its new name, also if it is larger than the spool.
+func TestStreamBegunDuringARename(t *testing.T) {
+	text := noise(60*mib, 5)
+	f := mount(t, bucket(), spoolOf(t, 40))
+	file := f.began("a", "old")
+	f.must(file.Commit(f.ctx))
+	hold, copying := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+		if op.Verb == faulty.Copy {
+			once.Do(func() { close(copying) })
+			x.Wait = hold
+		}
+		return x
+	})
+	moved, written := make(chan error), make(chan error)
+	go func() { moved <- f.Rename(f.ctx, "a", "b", false) }()
+	<-copying
+	f.must(file.Truncate(f.ctx, 0))
+	at := make(chan int, len(text)/mib)
+	go func() {
+		defer close(at)
+		for off := 0; off < len(text); off += mib {
+			if _, err := file.WriteAt(f.ctx, []byte(text[off:off+mib]), int64(off)); err != nil {
+				written <- err
+				return
+			}
+			at <- off
+		}
+		written <- nil
+	}()
+	for off := range at {
+		if off >= 36*mib {
+			break
+		}
+	}
+	close(hold)
+	wants(t, <-moved, nil)
+	wants(t, <-written, nil)
+	f.must(file.Commit(f.ctx))
+	file.Release()
+	f.absent("a")
+	mount(t, f.mem, host("there")).has("b", text)
+}
+
 // TestStreamAndOtherNames: what becomes of a stream whose name goes.
 func TestStreamAndOtherNames(t *testing.T) {
 	text := noise(90*mib, 4)

@@ -306,6 +306,7 @@ func (f *File) resumeStream(ctx context.Context) error {
 	if s == nil {
 		return nil
 	}
+	f.hold()
 	return f.commitSnapshot(ctx, s, data)
 }
 
@@ -336,11 +337,33 @@ func (f *File) settleGrowth(s *snapshot) {
 	}
 }
 
+// hold keeps streams of f from beginning until thaw, as freeze does.
+func (f *File) hold() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.growth.frozen++
+}
+
 // thaw is called when what freeze gave is committed, or is not to be.
 func (f *File) thaw() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.growth.frozen = false
+	f.growth.frozen--
+}
+
+// still holds files whose names are about to change until end is called. Who
+// waits for room in the spool meanwhile goes on then.
+func (v *Volume) still(files []*File) (end func()) {
+	moved := v.room.begin()
+	for _, f := range files {
+		f.hold()
+	}
+	return func() {
+		for _, f := range files {
+			f.thaw()
+		}
+		moved()
+	}
 }
 
 // stopStream ends what is uploaded of a file that no commit will come to. shut:
