@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -74,6 +75,9 @@ func (v *Volume) adoptKin(o *object) {
 	p := strings.TrimSuffix(strings.TrimPrefix(o.id.Key, v.opt.Prefix), "/")
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if c, ok := v.unheard[o.mark]; ok && c.length == o.length {
+		defer func() { o.body = c.body }()
+	}
 	// What did not open for a moment (its key was denied, say) knows neither.
 	if d := v.known[p]; d != nil && d.dir == isMarker(o.id.Key) && (d.obj == nil || d.obj.err == nil) && o.adopt(d.obj) {
 		return
@@ -83,6 +87,41 @@ func (v *Volume) adoptKin(o *object) {
 		defer f.mu.Unlock()
 		o.adopt(f.base)
 	}
+}
+
+// unheardCopy is a copy of a body whose answer was lost: should it show, by its
+// mark, it is no other host's version.
+type unheardCopy struct {
+	body   string
+	length int64
+}
+
+// maxUnheard bounds those that are remembered.
+const maxUnheard = 1024
+
+// unheardOf remembers a copy of o that failed with err.
+func (v *Volume) unheardOf(o *object, err error) {
+	lost := (*unsettled)(nil)
+	if !errors.As(err, &lost) || lost.mark == "" {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.unheard == nil || len(v.unheard) >= maxUnheard {
+		v.unheard = map[string]unheardCopy{}
+	}
+	v.unheard[lost.mark] = unheardCopy{o.body, o.length}
+}
+
+// isUnheard tells whether o is such a copy of base.
+func (v *Volume) isUnheard(o, base *object) bool {
+	if o == nil || base == nil || !base.same(o) {
+		return false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_, ok := v.unheard[o.mark]
+	return ok
 }
 
 // adopt is that of one object that was where o is; false where there was none.

@@ -298,7 +298,9 @@ func (v *Volume) restate(ctx context.Context, o *object, dst string, cond objsto
 	}
 	d.self = dst == o.id.Key
 	got, err := v.tagging(opt, func(opt objstore.PutOptions) (objstore.Receipt, error) { return v.relocate(ctx, o, d, opt) })
-	return v.settle(ctx, d, w, got, err)
+	n, err := v.settle(ctx, d, w, got, err)
+	v.unheardOf(o, err)
+	return n, err
 }
 
 // rewrite reads the body of o and writes it as the rule of the draft has it.

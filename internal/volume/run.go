@@ -45,17 +45,18 @@ type Volume struct {
 
 	mu           sync.Mutex // guards all below
 	known        map[string]*dentry
-	files        map[string]*File      // who shows a path: open, or dirty
-	open         map[*File]struct{}    // all Files, those without a path too
-	rolls        map[string]*roll      // by the inode's key
-	touched      map[string]int64      // directory → mtime in ns that is not in its marker
-	dirDue       map[string]*dirChange // attributes of directories that wait
-	ghosts       map[string]bool       // implicit directories that lost their last entry here
-	doomed       []string              // keys to remove: unlinked bodies that nobody has open any more, done journals
-	unfinished   []*journal            // directory renames that failed half way
-	strays       []*upload             // uploads that could neither be aborted nor recorded
-	chores       retry                 // of these two
-	root         *Attr                 // set on the root of a whole bucket
+	files        map[string]*File       // who shows a path: open, or dirty
+	open         map[*File]struct{}     // all Files, those without a path too
+	rolls        map[string]*roll       // by the inode's key
+	touched      map[string]int64       // directory → mtime in ns that is not in its marker
+	dirDue       map[string]*dirChange  // attributes of directories that wait
+	ghosts       map[string]bool        // implicit directories that lost their last entry here
+	doomed       []string               // keys to remove: unlinked bodies that nobody has open any more, done journals
+	unfinished   []*journal             // directory renames that failed half way
+	unheard      map[string]unheardCopy // by mark
+	strays       []*upload              // uploads that could neither be aborted nor recorded
+	chores       retry                  // of these two
+	root         *Attr                  // set on the root of a whole bucket
 	revoked      map[sigil.EpochID]bool
 	incarnations uint64
 	lastVersion  uint64
