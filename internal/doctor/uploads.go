@@ -180,7 +180,7 @@ func (e *exam) judge(found pendings) Finding {
 	f := ok("%s", strings.Join(parts, "; "))
 	if len(found.foreign) > 0 && e.Now().Sub(oldest(found.foreign)) > foreignAge {
 		f.Status = Warning
-		f.Remedy = "their parts are paid for and no listing shows them: find out who began them and abort them, or leave it to a lifecycle rule"
+		f.Remedy = "their parts are paid for and no listing shows them: a host that has not mounted since it crashed may have begun them, or another program; abort them, or leave it to a lifecycle rule"
 		f.Commands = []string{e.command("list-multipart-uploads", "--prefix", e.Root), e.command("abort-multipart-upload") + " --key KEY --upload-id ID"}
 	}
 	return f
