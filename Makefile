@@ -57,7 +57,7 @@ fuzz:
 integration: bin/sigilfs
 	cd integration && go vet ./...
 	cd integration && SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -race -timeout 45m $$(go list ./... | grep -v /interop$$)
-	cd integration && SIGILFS_LATENCY=$(LATENCY) SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -race -timeout 20m -parallel 6 -run '$(FAR)' .
+	cd integration && SIGILFS_LATENCY=$(LATENCY) SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -race -timeout 30m -parallel 8 -run '$(FAR)' .
 	$(MAKE) demo ONCE=1
 
 # What AWS's own S3 encryption clients write is read, and the other way round.
