@@ -15,6 +15,7 @@ const (
 	opSettle   op = 4 // whatever has a sequence up to c is in the base
 	opBegin    op = 5 // the overlay begins here, empty: first record of every log. a records that follow belong to it; b is 1 if nothing comes after them
 	opKeep     op = 6 // after a begin: the older slot with sequence c is block a
+	opRefer    op = 7 // blocks [a, b) are in the base
 )
 
 // event is one record of the log: what cannot be told from the slots alone.
@@ -50,7 +51,7 @@ func (s *sealer) openEvent(b []byte) (event, uint64, error) {
 	}
 	at := func(i int) uint64 { return binary.LittleEndian.Uint64(body[8*i:]) }
 	e := event{op(at(0)), int64(at(1)), int64(at(2)), at(3), int64(at(4)), int64(at(5))}
-	if e.op < opTruncate || e.op > opKeep || e.a < 0 || e.b < 0 || e.size < 0 || e.baseEnd < 0 {
+	if e.op < opTruncate || e.op > opRefer || e.a < 0 || e.b < 0 || e.size < 0 || e.baseEnd < 0 {
 		return event{}, 0, fmt.Errorf("%w: log record out of range", ErrDamaged)
 	}
 	return e, seq, nil

@@ -98,6 +98,8 @@ func (r *replay) apply(e event, seq uint64) {
 	case opZero:
 		l.table.setRange(e.a, min(e.b, maxBlock), isZero, r)
 		r.zeros = append(r.zeros, zeroed{e.a, e.b, seq})
+	case opRefer:
+		l.table.setRange(e.a, min(e.b, maxBlock), inBase, r)
 	case opSent:
 		l.table.setRange(e.a, min(e.b, maxBlock), isSent, r)
 		r.lastSent = max(r.lastSent, e.c)

@@ -7,7 +7,8 @@
 // content, which the spool never sees but asks for through a Fill. A block is
 // in the base, in the spool, known to be zero, or sent (uploaded already and
 // dropped here). A commit takes a Snapshot, uploads it, makes it the base and
-// then calls Settle, which turns what the snapshot held into base blocks.
+// then calls Settle, which turns what the snapshot held into base blocks. Refer
+// gives a file a base that it was not made over.
 //
 // On disk a spool is one directory, 0700, that one process holds by flock:
 //
@@ -15,7 +16,8 @@
 //	ID.data     slots of 68 KiB, each one sealed block with an authenticated
 //	            header (layout.go); a slot is never overwritten while it is
 //	            the newest state of its block
-//	ID.log      sealed records of 72 bytes: truncations, holes, settlements
+//	ID.log      sealed records of 72 bytes: truncations, holes, settlements,
+//	            references
 //	ID.meta     one sealed record of the owner's: what the file is; one that a
 //	            later process wrote is under a key of its own (seal.go)
 //

@@ -280,6 +280,36 @@ func (m *model) markSent(t *rapid.T) {
 	}
 }
 
+// refer gives the file a base that reaches further, which its holes do not show.
+func (m *model) refer(t *rapid.T) {
+	off, n := offset(t, "off"), offset(t, "n")
+	if !rapid.Bool().Draw(t, "odd") {
+		off, n = blocks(off)*BlockSize, blocks(n)*BlockSize
+	}
+	if n == 0 {
+		t.Skip()
+	}
+	base := bytes.Clone(m.base)
+	if more := off + n - int64(len(base)); more > 0 {
+		base = append(base, bytes.Repeat([]byte{rapid.Byte().Draw(t, "b")}, int(more))...)
+	}
+	done, err := m.f.Refer(off, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !done {
+		return
+	}
+	if len(m.snaps) > 0 {
+		t.Fatal("referred under a snapshot")
+	}
+	m.base = base
+	if more := off + n - int64(len(m.content)); more > 0 {
+		m.content = append(m.content, make([]byte, more)...)
+	}
+	copy(m.content[off:off+n], base[off:])
+}
+
 func (m *model) compact(t *rapid.T) {
 	m.f.mu.Lock()
 	defer m.f.mu.Unlock()
@@ -439,6 +469,7 @@ func TestFileIsWhatWasWritten(t *testing.T) {
 			"settle":   m.settle,
 			"release":  m.release,
 			"sent":     m.markSent,
+			"refer":    m.refer,
 			"compact":  m.compact,
 			"crash":    m.crash,
 			"sync": func(t *rapid.T) {
