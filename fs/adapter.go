@@ -6,16 +6,24 @@ import (
 	"github.com/sigilfs/sigilfs/internal/volume"
 )
 
-// Of makes a Volume of v: Go does not see that a method which returns
-// *volume.File returns a File.
+// Of makes a Volume of v: Go does not see that a method which returns or takes
+// a *volume.File does so with a File.
 func Of(v *volume.Volume) Volume { return adapter{v} }
 
 type adapter struct{ *volume.Volume }
 
 var (
 	_ Volume = adapter{}
-	_ File   = (*volume.File)(nil)
+	_ File   = opened{}
 )
+
+// opened is a File of the adapter.
+type opened struct{ *volume.File }
+
+// CopyRange is Content's.
+func (f opened) CopyRange(ctx context.Context, from File, in, off, n int64) (int64, error) {
+	return f.File.CopyRange(ctx, from.(opened).File, in, off, n)
+}
 
 func (a adapter) Open(ctx context.Context, path string, o volume.OpenOptions) (File, error) {
 	return file(a.Volume.Open(ctx, path, o))
@@ -25,10 +33,10 @@ func (a adapter) Create(ctx context.Context, path string, attr volume.Attr, excl
 	return file(a.Volume.Create(ctx, path, attr, excl))
 }
 
-// file keeps a nil *volume.File from becoming a File that is not nil.
+// file keeps a nil *volume.File from becoming a File.
 func file(f *volume.File, err error) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f, nil
+	return opened{f}, nil
 }

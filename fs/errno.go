@@ -45,6 +45,7 @@ var errnos = [...]struct {
 	{volume.ErrUnsupported, syscall.EOPNOTSUPP},
 
 	{volume.ErrChanged, syscall.ESTALE},
+	{volume.ErrOriginGone, syscall.ESTALE},
 	{volume.ErrNoKey, syscall.ENOKEY},
 	{volume.ErrWrongKey, syscall.EKEYREJECTED},
 	{volume.ErrCorrupt, syscall.EBADMSG},

@@ -597,6 +597,20 @@ func (f *fakeFile) Allocate(ctx context.Context, off, n int64, o volume.AllocOpt
 }
 
 // Seek knows no holes but the one at the end.
+func (f *fakeFile) CopyRange(ctx context.Context, from File, in, off, n int64) (int64, error) {
+	if err := f.v.begin(ctx, "copy", f.p); err != nil {
+		return 0, err
+	}
+	defer f.v.mu.Unlock()
+	data := from.(*fakeFile).n.data
+	if in >= int64(len(data)) {
+		return 0, nil
+	}
+	data = slices.Clone(data[in:min(in+n, int64(len(data)))])
+	f.write(data, off)
+	return int64(len(data)), nil
+}
+
 func (f *fakeFile) Seek(_ context.Context, off int64, hole bool) (int64, error) {
 	f.v.mu.Lock()
 	defer f.v.mu.Unlock()

@@ -96,4 +96,8 @@ type Content interface {
 	Append(ctx context.Context, p []byte) (int, error)
 	Allocate(ctx context.Context, off, n int64, o volume.AllocOptions) error
 	Seek(ctx context.Context, off int64, hole bool) (int64, error) // io.EOF beyond the last
+
+	// CopyRange copies up to n bytes at in of from, a File of the same Volume,
+	// to off; 0 only at the end of from.
+	CopyRange(ctx context.Context, from File, in, off, n int64) (int64, error)
 }

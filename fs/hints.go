@@ -80,11 +80,6 @@ func (r *rawFS) Rename(cancel <-chan struct{}, in *fuse.RenameIn, from, to strin
 	return r.RawFileSystem.Rename(cancel, &marked, from, to)
 }
 
-// CopyFileRange answers what the kernel remembers: it copies the data itself.
-func (r *rawFS) CopyFileRange(<-chan struct{}, *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
-	return 0, fuse.ENOSYS
-}
-
 // renames holds the claims of the renames that run.
 type renames struct {
 	paths *paths

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -255,19 +256,66 @@ func TestAllocOptions(t *testing.T) {
 	}
 }
 
-func TestCopyFileRangeFallsBack(t *testing.T) {
+// TestCopyFileRange: a copy is made below the kernel, and its pages and sizes
+// are right afterwards.
+func TestCopyFileRange(t *testing.T) {
 	v := newFake()
 	dir, _ := mount(t, v, Options{})
-	data := bytes.Repeat([]byte("data"), 1<<16)
-	write(t, filepath.Join(dir, "a"), string(data))
+	text := bytes.Repeat([]byte("data"), 1<<16)
+	write(t, filepath.Join(dir, "a"), string(text))
 	src := open(t, filepath.Join(dir, "a"), os.O_RDONLY)
-	dst := open(t, filepath.Join(dir, "b"), os.O_WRONLY|os.O_CREATE)
-	_, err := dst.ReadFrom(src)
+	dst := open(t, filepath.Join(dir, "b"), os.O_RDWR|os.O_CREATE)
+	_, err := dst.WriteAt(bytes.Repeat([]byte("x"), 100), 0)
 	check(t, err)
-	check(t, dst.Close())
-	if v.content("b") != string(data) {
-		t.Fatal("the copy differs")
+	page := make([]byte, 100)
+	_, err = dst.ReadAt(page, 0) // the kernel has it now
+	check(t, err)
+	before := v.count("write")
+	n, err := unix.CopyFileRange(int(src.Fd()), new(int64(4)), int(dst.Fd()), new(int64(10)), 1<<20, 0)
+	check(t, err)
+	if n != len(text)-4 {
+		t.Errorf("%d bytes copied of %d", n, len(text)-4)
 	}
+	n, err = unix.CopyFileRange(int(src.Fd()), new(int64(len(text))), int(dst.Fd()), new(int64(0)), 10, 0)
+	if check(t, err); n != 0 {
+		t.Errorf("%d bytes copied from behind the end", n)
+	}
+	want := append(bytes.Repeat([]byte("x"), 10), text[4:]...)
+	got := make([]byte, len(want)+1)
+	n, err = dst.ReadAt(got, 0)
+	if !errors.Is(err, io.EOF) || !bytes.Equal(got[:n], want) {
+		t.Errorf("reads %d bytes, %v, which differ", n, err)
+	}
+	info, err := dst.Stat()
+	if check(t, err); info.Size() != int64(len(want)) {
+		t.Errorf("size %d, want %d", info.Size(), len(want))
+	}
+	check(t, dst.Close())
+	if v.content("b") != string(want) || v.count("copy") != 1 || v.count("write") != before {
+		t.Errorf("%d copies, %d writes", v.count("copy"), v.count("write")-before)
+	}
+}
+
+// TestCopyFileRangeRefusals are what the kernel or the mount refuses.
+func TestCopyFileRangeRefusals(t *testing.T) {
+	v := newFake()
+	dir, _ := mount(t, v, Options{})
+	write(t, filepath.Join(dir, "a"), "some text")
+	src := open(t, filepath.Join(dir, "a"), os.O_RDWR)
+	appends := open(t, filepath.Join(dir, "b"), os.O_WRONLY|os.O_CREATE|os.O_APPEND)
+	_, err := unix.CopyFileRange(int(src.Fd()), nil, int(appends.Fd()), nil, 10, 0)
+	want(t, err, unix.EBADF)
+	_, err = unix.CopyFileRange(int(src.Fd()), new(int64(0)), int(src.Fd()), new(int64(2)), 5, 0)
+	want(t, err, unix.EINVAL)
+	v.setHook(func(_ context.Context, op, _ string) error {
+		if op == "copy" {
+			return volume.ErrOriginGone
+		}
+		return nil
+	})
+	dst := open(t, filepath.Join(dir, "c"), os.O_WRONLY|os.O_CREATE)
+	_, err = unix.CopyFileRange(int(src.Fd()), nil, int(dst.Fd()), nil, 10, 0)
+	want(t, err, unix.ESTALE)
 }
 
 func TestOffsetMarks(t *testing.T) {

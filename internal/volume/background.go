@@ -199,14 +199,27 @@ func (v *Volume) doChores(ctx context.Context) error {
 }
 
 // sweep removes the bodies that a process of this host which died had
-// unlinked while they were open: there is one process at a time.
+// unlinked while they were open: there is one process at a time. Where it left
+// files too, these may lie over them, and are replayed first.
 func (v *Volume) sweep(ctx context.Context) error {
+	var keys []string
 	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: v.parked()}) {
 		if err != nil {
 			return err
 		}
-		v.condemn(e.Key)
+		keys = append(keys, e.Key)
+	}
+	if len(v.opt.Left) > 0 {
+		v.orphans = keys
+		return nil
+	}
+	v.condemnAll(keys)
+	return nil
+}
+
+func (v *Volume) condemnAll(keys []string) {
+	for _, key := range keys {
+		v.condemn(key)
 	}
 	v.wakeUp()
-	return nil
 }

@@ -68,11 +68,15 @@ func (f *File) keep() error {
 // errOpen: nobody has closed the file, so it may be half-written.
 var errOpen = errors.New("still open")
 
-// doomOpen gives up the unlinked bodies that somebody still has open.
+// doomOpen gives up the unlinked bodies that somebody still has open, but for
+// those that lie under what is kept: the next mount removes them.
 func (v *Volume) doomOpen() {
 	for _, f := range v.allFiles() {
 		f.mu.Lock()
 		doom := f.doom
+		if len(f.loans) > 0 {
+			doom = ""
+		}
 		f.doom = ""
 		f.mu.Unlock()
 		if doom != "" {

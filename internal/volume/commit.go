@@ -64,20 +64,23 @@ func (f *File) commitOwn(ctx context.Context, closed bool) error {
 
 // snapshot is what one commit is about: f as it was at one moment.
 type snapshot struct {
-	path   string
-	shown  string // to the user: of an inode one of its names
-	seq    uint64
-	attr   Attr
-	xat    map[string][]byte
-	base   *object
-	src    *content
-	excl   bool
-	sent   []string // bodies of commits, this and earlier ones, whose outcome is unknown
-	left   bool     // a removal of the base may have been done
-	kept   *object  // what a commit wrote that is not as it should be
-	data   frozen
-	plain  sigil.ReaderAt // the content: the snapshot itself, or a copy in memory
-	opened int64          // ns
+	path  string
+	shown string // to the user: of an inode one of its names
+	seq   uint64
+	attr  Attr
+	xat   map[string][]byte
+	base  *object
+	src   *content
+	excl  bool
+	sent  []string // bodies of commits, this and earlier ones, whose outcome is unknown
+	left  bool     // a removal of the base may have been done
+	kept  *object  // what a commit wrote that is not as it should be
+	data  frozen
+	plain sigil.ReaderAt // the content: the snapshot itself, or a copy in memory
+
+	borrowed bool // src is another file's, and may be so at any place
+
+	opened int64 // ns
 
 	announce func(s *snapshot, w *stored)       // before s is sent, as w
 	jot      func(u uploading, over bool) error // as in draft
@@ -120,9 +123,10 @@ func (f *File) freeze() (*snapshot, *spool.Snapshot, error) {
 	s := &snapshot{
 		cuts: f.growth.cuts, stream: f.growth.stream,
 		path: f.path, shown: f.shown(), seq: f.seq, attr: f.attr, xat: f.xat,
-		base: f.base, src: f.src, excl: f.excl, sent: f.sent, left: f.left, opened: f.opened.UnixNano(),
+		base: f.base, excl: f.excl, sent: f.sent, left: f.left, opened: f.opened.UnixNano(),
 		announce: f.announce, jot: f.jot,
 	}
+	s.src, s.borrowed = f.under()
 	f.due = Change{} // the snapshot has them all
 	if s.stream != nil {
 		s.stream.close() // first: what it drops after the snapshot would be Sent for ever
@@ -184,6 +188,9 @@ func (f *File) commitSnapshot(ctx context.Context, s *snapshot, data *spool.Snap
 	}
 	defer unload()
 	s.plain = src
+	if err := f.yieldLoans(ctx, s.base, nil); err != nil {
+		return f.failed(fmt.Errorf("commit %q: what it held was copied to another file: %w", s.path, err))
+	}
 	o, err := f.v.writeSnapshot(ctx, s)
 	f.stand(s.kept)
 	f.doubt(s)
@@ -272,7 +279,10 @@ func (v *Volume) draftOf(s *snapshot, base *object) draft {
 func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*object, error) {
 	d := v.draftOf(s, base)
 	d.src, d.attr.Size, d.jot = s.plain, s.data.Size(), s.jot
-	if base != nil && base == s.base {
+	switch {
+	case s.borrowed:
+		d.base, d.same, d.above = s.src, s.same(), append(d.above, s.src.obj)
+	case base != nil && base == s.base:
 		d.base, d.same, d.only = s.src, s.same(), s.needsBase()
 	}
 	var marks []string
@@ -281,7 +291,11 @@ func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*o
 		s.announce(s, w)
 	}
 	o, err := v.putStream(ctx, s, base, d)
-	if errors.Is(err, errNoStream) {
+	switch {
+	case !errors.Is(err, errNoStream):
+	case s.borrowed:
+		o, err = v.putBorrowed(ctx, d)
+	default:
 		o, err = v.put(ctx, d)
 	}
 	if lost := (*unsettled)(nil); errors.As(err, &lost) {
@@ -346,12 +360,14 @@ func (f *File) committed(ctx context.Context, s *snapshot, snap *spool.Snapshot,
 	}
 	f.mu.Lock()
 	f.base, f.src = o, src // before Settle: fills come from here then
+	loan := f.repaid()
 	f.settleGrowth(s)
 	data := f.data
 	f.mu.Unlock()
 	if err := data.Settle(snap); err != nil {
 		f.v.opt.Log.WithField("path", s.path).WithError(err).Warn("committed, but a recovery may offer the data once more")
 	}
+	loan.end()
 	f.v.publish(s.path, o, f.incarnation)
 	if s.base != nil && s.base.instruction() && s.base.id.Key == o.id.Key {
 		f.v.dropInstruction(context.WithoutCancel(ctx), o.id.Key)

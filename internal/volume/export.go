@@ -76,6 +76,9 @@ func (r *Recovery) exportBase(ctx context.Context, l *leftover) (*content, error
 	if l.complete(r, where); !l.whole && !l.lacks(spool.Base) {
 		return nil, nil
 	}
+	if src, err := r.borrowed(ctx, l, where); src != nil || err != nil {
+		return src, err
+	}
 	return r.base(ctx, l, where)
 }
 

@@ -20,7 +20,7 @@ type File struct {
 	incarnation uint64
 	opened      time.Time
 
-	refs int // guarded by v.mu: handles; a dirty File lives on without
+	refs int // guarded by v.mu: handles, and loans; a dirty File lives on without
 
 	grow    sync.Mutex // held by whoever moves the end, across a fill
 	telling sync.Mutex // held while the note is written; before mu
@@ -40,6 +40,8 @@ type File struct {
 	xat   map[string][]byte
 	base  *object     // what is committed; nil for a new file
 	src   *content    // its content; nil where base is
+	ref   *loan       // what lies under data instead of src, unless growth.fresh; nil for none
+	loans []*loan     // of its content
 	data  *spool.File // overlay of what is not; nil until the first write
 	excl  bool        // a new file that must not meet another
 	seq   uint64      // changes so far
@@ -125,6 +127,7 @@ func (f *File) refresh(obj *object) bool {
 func (f *File) rebase(obj *object) {
 	f.base = obj
 	f.src.moved(obj.id)
+	f.carryLoans(obj)
 	switch {
 	case f.seq == f.done:
 		f.adopt(obj)
@@ -140,11 +143,13 @@ func (f *File) adopt(obj *object) {
 	f.attr, f.xat = info.Attr, info.Xattrs
 }
 
-// content gives the committed body as it is now; nil for a file without one.
+// content gives the committed body as it is now, or that which was copied; nil
+// for a file without one.
 func (f *File) content() *content {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.src
+	src, _ := f.under()
+	return src
 }
 
 // ReadAt reads as io.ReaderAt does. A version that the store no longer has is
@@ -547,6 +552,7 @@ func (f *File) setNow(ctx context.Context, c Change) (Info, error) {
 	if !same {
 		return Info{}, fmt.Errorf("%q: %w", path, ErrChanged)
 	}
+	f.tellLoans()
 	f.v.publish(path, o, f.incarnation)
 	return f.Info(), nil
 }

@@ -157,6 +157,7 @@ func (f *File) restated(path string, o *object) error {
 	}
 	f.mu.Unlock()
 	if same {
+		f.tellLoans()
 		f.v.publish(path, o, f.incarnation)
 		return nil
 	}

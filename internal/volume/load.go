@@ -17,7 +17,7 @@ const parallelLoads = 4
 // goes up in one PUT must not be fetched from there meanwhile: if any of it is
 // in the base, all of it is brought into memory first. done lets go of that.
 func (v *Volume) load(ctx context.Context, s *snapshot) (src sigil.ReaderAt, done func(), err error) {
-	if !s.needsBase() {
+	if s.borrowed || !s.needsBase() {
 		return s, func() {}, nil
 	}
 	if s.data.Size() > v.onePut {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sigilfs/sigilfs/cache/spool"
 	"github.com/sigilfs/sigilfs/internal/objstore/mem"
 	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
@@ -252,8 +253,14 @@ func (m *machine) remount() {
 // mount gives a volume without a background: what it would do is done when the
 // machine says so.
 func (m *machine) mount(store *mem.Store) *fixture {
-	f := mountIdle(m.tb, store, m.setup.on)
+	f := lending(mountIdle(m.tb, store, m.setup.on))
 	m.f0(f)
+	return f
+}
+
+// lending has small files copied as large ones are.
+func lending(f *fixture) *fixture {
+	f.leastLoan, f.loanUnit = 1, spool.BlockSize
 	return f
 }
 

@@ -24,6 +24,8 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		"":         do(m.check),
 		"put":      do(m.put),
 		"put2":     do(m.put),
+		"copy":     do(m.copy),
+		"range":    do(m.copyRange),
 		"mkdir":    do(m.mkdir),
 		"rmdir":    do(m.rmdir),
 		"remove":   do(m.remove),
@@ -73,6 +75,67 @@ func (m *machine) put() {
 	p, text := m.path("path"), m.text()
 	m.run(fmt.Sprintf("put %s %s", p, brief(text)), func(r ref) error { return r.put(p, text) }, func() error { return m.f.tryPut(p, text) },
 		func(r ref) { _ = r.put(p, "") }) // opened and truncated, not yet written
+}
+
+// file is a path that holds a file.
+func (m *machine) file() string {
+	var fit []string
+	for p, n := range m.ref.nodes {
+		if !n.dir {
+			fit = append(fit, p)
+		}
+	}
+	if len(fit) == 0 {
+		m.t.Skip("no file to copy")
+	}
+	slices.Sort(fit)
+	return rapid.SampledFrom(fit).Draw(m.t, "file")
+}
+
+// copy is cp of a file, or of as much of it as it gets.
+func (m *machine) copy() {
+	from, to := m.file(), m.path("path")
+	if from == to {
+		return // cp refuses it
+	}
+	text := m.ref.nodes[from].text
+	part := func(n int) func(ref) { return func(r ref) { _ = r.put(to, text[:min(n, len(text))]) } }
+	m.run(fmt.Sprintf("copy %s %s", from, to), func(r ref) error { return r.put(to, text) },
+		func() error { return m.f.cp(from, to) }, part(0), part(64<<10), part(128<<10), part(192<<10))
+}
+
+// copyRange copies between two files, one of them open.
+func (m *machine) copyRange() {
+	h, from := m.handle(), m.file()
+	if rapid.Bool().Draw(m.t, "anew") {
+		m.change(h, "truncate", "", h.file.Truncate(m.f.ctx, 0))
+	}
+	place := rapid.SampledFrom([]int64{0, 0, 0, 1, 64 << 10, 128 << 10})
+	in := place.Draw(m.t, "in")
+	off, n := in, rapid.SampledFrom([]int64{1, 64 << 10, 100 << 10, 1 << 20}).Draw(m.t, "n")
+	if rapid.IntRange(0, 3).Draw(m.t, "elsewhere") == 0 {
+		off = place.Draw(m.t, "off")
+	}
+	src, err := m.f.Open(m.f.ctx, from, OpenOptions{})
+	m.f.must(err)
+	defer src.Release()
+	text := m.ref.nodes[from].text
+	done, err := h.file.CopyRange(m.f.ctx, src, in, off, n)
+	if src == h.file && in < off+n && off < in+n {
+		wants(m.f.t, err, ErrInvalid)
+		return
+	}
+	if left := max(0, int64(len(text))-in); done > min(n, left) || done == 0 && left > 0 {
+		m.t.Fatalf("%d bytes copied of %d, %d are there", done, n, left)
+	}
+	got := []byte(h.n.text)
+	if more := off + done - int64(len(got)); more > 0 && done > 0 {
+		got = append(got, make([]byte, more)...)
+	}
+	if done > 0 {
+		copy(got[off:], text[in:in+done])
+	}
+	m.change(h, fmt.Sprintf("copy %d bytes of %s at %d to %d of", done, from, in, off), string(got), err)
 }
 
 func (m *machine) mkdir() {
@@ -231,7 +294,7 @@ func TestModelOfTwo(t *testing.T) {
 func modelOfTwo(t *testing.T, rt *rapid.T, s *setup) {
 	m := &machine{t: rt, tb: t, setup: s, ref: newRef()}
 	store := s.store()
-	hosts := []*fixture{mountIdle(t, store, s.on), mountIdle(t, store, s.on, host("there"))}
+	hosts := []*fixture{lending(mountIdle(t, store, s.on)), lending(mountIdle(t, store, s.on, host("there")))}
 	m.f = hosts[0]
 	turn := func(op func()) func(*rapid.T) {
 		return func(rt *rapid.T) {
@@ -255,7 +318,7 @@ func modelOfTwo(t *testing.T, rt *rapid.T, s *setup) {
 				pinned[i].check(m)
 			}
 		},
-		"put": turn(m.put), "put2": turn(m.put), "mkdir": turn(m.mkdir), "rmdir": turn(m.rmdir), "remove": turn(m.remove),
+		"put": turn(m.put), "put2": turn(m.put), "copy": turn(m.copy), "mkdir": turn(m.mkdir), "rmdir": turn(m.rmdir), "remove": turn(m.remove),
 		"rename": turn(m.rename), "rename2": turn(m.rename), "chmod": turn(m.chmod),
 		"pin": turn(func() {
 			p := m.path("path")

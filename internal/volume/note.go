@@ -37,6 +37,8 @@ type note struct {
 	Version    string `json:"version,omitempty"`
 	Generation string `json:"generation,omitempty"` // its mark
 
+	Origin *origin `json:"origin,omitempty"` // what lies under the data instead of the base
+
 	Sent   []string `json:"sent,omitempty"`   // marks of bodies of which one may be in the store
 	Last   []string `json:"last,omitempty"`   // marks of those that hold all that is here; nil where none does
 	Beside string   `json:"beside,omitempty"` // the conflict copy as which the last of them was sent
@@ -138,6 +140,9 @@ func (f *File) compose() note {
 	if isInodePath(f.path) {
 		n.Name = v.fileKey(f.via)
 	}
+	if _, borrowed := f.under(); borrowed {
+		n.Origin = f.ref.origin()
+	}
 	if f.fail != nil {
 		n.Cause = f.fail.Error()
 		n.Cause = n.Cause[:min(len(n.Cause), maxCause)]
@@ -219,6 +224,9 @@ func (f *File) announce(s *snapshot, w *stored) {
 	f.mu.Lock()
 	f.sending = append(f.sending, w.marks()...)
 	f.whole.add(s, w)
+	if s.borrowed && f.ref != nil {
+		f.ref.sent = append(f.ref.sent, w.marks()...)
+	}
 	if s.path != f.path {
 		f.whole.beside = s.path
 	}

@@ -294,12 +294,14 @@ func (v *Volume) retire(f *File) {
 	f.mu.Lock()
 	idle, clean := f.refs == 0, f.seq == f.done || f.gone
 	data, doom := f.data, f.doom
+	loan := (*loan)(nil)
 	if idle && clean {
 		if v.files[f.path] == f {
 			delete(v.files, f.path)
 		}
 		delete(v.open, f)
 		f.data, f.doom = nil, ""
+		loan = f.repaid()
 	}
 	drop := f.lighten()
 	f.mu.Unlock()
@@ -310,6 +312,7 @@ func (v *Volume) retire(f *File) {
 	if idle && (!clean || doom != "") {
 		v.wakeUp()
 	}
+	loan.end()
 	if idle && clean && data != nil {
 		drop = data.Remove
 	}

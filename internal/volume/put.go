@@ -37,9 +37,9 @@ type draft struct {
 	mark   string    // "" is a random one; see object
 	want   *asked    // the rule's, or what the source of a copy has; filled in by complete
 
-	// base is what the draft replaces, and same tells which ranges of the
-	// plaintext, in order, it has at the same place; nil where nothing is known
-	// of that.
+	// base is a body, mostly that which the draft replaces, and same tells which
+	// ranges of the plaintext, in order, it has at the same place; nil where
+	// nothing is known of that.
 	base *content
 	same []objstore.Range
 
@@ -334,8 +334,15 @@ func (v *Volume) copyBody(ctx context.Context, o *object, d draft, opt objstore.
 		}
 		return v.opt.Store.Copy(ctx, o.id, d.key, opt)
 	}
+	return v.copyByParts(ctx, o, d, opt)
+}
+
+func (v *Volume) copyByParts(ctx context.Context, o *object, d draft, opt objstore.PutOptions) (objstore.Receipt, error) {
 	cond := opt.Condition
-	opt.Condition, d.jot = objstore.Condition{}, nil
+	opt.Condition = objstore.Condition{}
+	if o.length > quickParts*v.copyPart {
+		d.jot = nil
+	}
 	up, err := v.beginUpload(ctx, d, opt)
 	if err != nil {
 		return objstore.Receipt{}, err

@@ -153,6 +153,17 @@ func workloads() []workload {
 		{"NewInParts", "", func(f *fixture) error { return f.flush("a", parts) }, parts, ""},
 		{"Over", "old and longer", func(f *fixture) error { return f.flush("a", "new") }, "new and longer", ""},
 		{"Piece", big, func(f *fixture) error { return f.flush("a", "new") }, "new" + big[3:], ""},
+		{"Copy", "", func(f *fixture) error { return f.cp("src", "a") }, noise(200<<10, 8), ""},
+		{"CopyOver", "old", func(f *fixture) error { return f.cp("src", "a") }, noise(200<<10, 8), ""},
+		{"CopyChanged", "", func(f *fixture) error {
+			file, err := f.copyTo("src", "a")
+			if err != nil {
+				return err
+			}
+			defer file.Release()
+			_, err = file.WriteAt(f.ctx, []byte("changed"), 70<<10)
+			return errors.Join(err, file.Flush(f.ctx))
+		}, noise(200<<10, 8)[:70<<10] + "changed" + noise(200<<10, 8)[70<<10+7:], ""},
 		{"Twice", "old", func(f *fixture) error {
 			file, err := f.Open(f.ctx, "a", OpenOptions{Write: true})
 			if err != nil {
@@ -194,8 +205,12 @@ func testReplayAnywhere(t *testing.T, s *setup) {
 	for _, w := range workloads() {
 		t.Run(w.name, func(t *testing.T) {
 			m := s.store()
-			if f := mount(t, m, s.on); w.old != "" {
+			f := mount(t, m, s.on)
+			if w.old != "" {
 				f.put("a", w.old)
+			}
+			if strings.HasPrefix(w.name, "Copy") {
+				f.put("src", noise(200<<10, 8))
 			}
 			replayed := 0
 			for n := 1; ; n++ {
@@ -223,6 +238,7 @@ func testReplayAnywhere(t *testing.T, s *setup) {
 // met a close.
 func killAt(t *testing.T, s *setup, m *mem.Store, w workload, n int, after bool) (crashed, closed bool) {
 	f := mountSpooled(t, m, s.on, inTwoParts)
+	lending(f.fixture)
 	var r *spool.Remains
 	var once sync.Once // requests come from several goroutines
 	kill := func() error {
@@ -258,7 +274,7 @@ func killAt(t *testing.T, s *setup, m *mem.Store, w workload, n int, after bool)
 		t.Error(gerr)
 	}
 	for _, name := range again.list("") {
-		if name != "a" {
+		if name != "a" && name != "src" {
 			t.Errorf("%s is there", name)
 		}
 	}

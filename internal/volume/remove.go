@@ -2,8 +2,6 @@ package volume
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
@@ -139,7 +137,16 @@ func (v *Volume) unlink(f *File) {
 	f.retell()
 }
 
+// inUse tells whether somebody has f open; held, whether anybody needs its body.
 func (v *Volume) inUse(f *File) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.refs > len(f.loans)
+}
+
+func (v *Volume) held(f *File) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return f.refs > 0
@@ -155,7 +162,7 @@ func (v *Volume) parked() string {
 // is, if a handle still needs it once the name has gone. unpark takes that
 // back, for when the name stays after all.
 func (v *Volume) park(ctx context.Context, f *File) (unpark func(), err error) {
-	if !v.inUse(f) {
+	if !v.held(f) {
 		return func() {}, nil
 	}
 	if err := f.bringBack(ctx); err != nil {
@@ -167,23 +174,15 @@ func (v *Volume) park(ctx context.Context, f *File) (unpark func(), err error) {
 	if base == nil {
 		return func() {}, nil
 	}
-	var id [16]byte
-	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
-	key := v.parked() + hex.EncodeToString(id[:])
-	o, err := v.restate(ctx, base, key, objstore.Condition{IfNone: true}, func(d *draft) { d.rule = v.ruleOf(base) })
-	if errors.Is(err, objstore.ErrUnknown) {
-		v.condemn(key)
+	o, err := v.parkBody(ctx, base)
+	if err != nil || o == nil {
+		return func() {}, err
 	}
-	if errors.Is(err, ErrNotExist) || errors.Is(err, ErrChanged) {
-		return func() {}, nil // another host was first: there is nothing left to keep
-	}
-	if err != nil {
-		return nil, err
-	}
-	v.lay(f, o, key)
+	v.lay(f, o, o.id.Key)
+	f.tellLoans()
 	return func() {
 		v.lay(f, base, "")
-		v.condemn(key)
+		v.condemn(o.id.Key)
 		v.wakeUp()
 	}, nil
 }
@@ -194,6 +193,7 @@ func (v *Volume) lay(f *File, o *object, doom string) {
 	defer f.mu.Unlock()
 	f.base, f.doom = o, doom
 	f.src.moved(o.id)
+	f.carryLoans(o)
 }
 
 // Rmdir removes the empty directory at p.

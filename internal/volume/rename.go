@@ -157,6 +157,10 @@ func (v *Volume) moveObject(ctx context.Context, src *object, from, to string, t
 		v.unlink(victim)
 		victim.stopStream(ctx, true)
 	}
+	if err := v.fileAt(from).yieldLoans(ctx, src, moved); err != nil {
+		v.forget(to)
+		return nil, err
+	}
 	// ErrChanged: another host has put a new file at from since.
 	if err := v.deleteMoved(ctx, src, moved); err != nil && !errors.Is(err, ErrChanged) {
 		v.suspect(from) // it may be done

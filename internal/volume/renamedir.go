@@ -173,10 +173,12 @@ func (v *Volume) move(ctx context.Context, j *journal) error {
 	if err := v.copyAll(ctx, j, t); err != nil {
 		return err
 	}
-	j.copying = false
 	for _, c := range t.known {
-		v.follow(c)
+		if err := v.follow(ctx, c); err != nil {
+			return err
+		}
 	}
+	j.copying = false
 	return v.deleteAll(ctx, j, t)
 }
 
@@ -425,22 +427,26 @@ func (v *Volume) undoInstruction(ctx context.Context, src, dst string) error {
 
 // follow tells the open File of a moved object where it is now, and whoever
 // remembers the object what it is now.
-func (v *Volume) follow(m moved) {
+func (v *Volume) follow(ctx context.Context, m moved) error {
 	if m.to == nil {
-		return
+		return nil
 	}
 	from, to := strings.TrimPrefix(m.src, v.opt.Prefix), strings.TrimPrefix(m.key, v.opt.Prefix)
 	v.exchange(strings.TrimSuffix(from, "/"), m.from, m.to)
 	f := v.fileAt(from)
 	if f == nil {
-		return
+		return nil
+	}
+	if err := f.yieldLoans(ctx, m.from, m.to); err != nil {
+		return err
 	}
 	if !f.follows(m.from, m.to) {
 		v.detach(f) // what moved is another host's version
-		return
+		return nil
 	}
 	v.rename(f, to)
 	v.publish(to, m.to, f.incarnation)
+	return nil
 }
 
 // exchange remembers to for from, of which it was made, at p.

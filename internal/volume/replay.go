@@ -161,7 +161,10 @@ func (r *Recovery) snapshot(ctx context.Context, l *leftover, where located) (*s
 	if !l.whole && !l.lacks(spool.Base) {
 		return s, nil
 	}
-	src, err := r.base(ctx, l, where)
+	src, err := r.borrowed(ctx, l, where)
+	if s.borrowed = src != nil; err == nil && !s.borrowed {
+		src, err = r.base(ctx, l, where)
+	}
 	s.src = src
 	return s, err
 }
@@ -176,6 +179,11 @@ func (r *Recovery) base(ctx context.Context, l *leftover, where located) (*conte
 			return nil, err
 		}
 	}
+	return r.contentOf(ctx, o)
+}
+
+// contentOf opens and proves what lies under what was left.
+func (r *Recovery) contentOf(ctx context.Context, o *object) (*content, error) {
 	src, err := r.v.contentOf(o)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPartial, err)

@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,7 +47,7 @@ func (v *Volume) startReplay(ctx context.Context) {
 // replayAll replays what needs nobody's decision, and tries again what failed
 // for reasons that pass, until ctx ends.
 func (v *Volume) replayAll(ctx context.Context) {
-	a := &aftermath{r: NewRecovery(v, v.opt.Left), log: v.opt.Log, told: map[string]bool{}}
+	a := &aftermath{r: NewRecovery(v, v.opt.Left), log: v.opt.Log, told: map[string]bool{}, needed: map[string]bool{}}
 	ids, err := a.r.IDs()
 	if err != nil {
 		a.log.WithError(err).Error("what earlier mounts left cannot be listed")
@@ -68,6 +69,9 @@ func (v *Volume) replayAll(ctx context.Context) {
 		wait.Stop()
 	}
 	a.summary(len(ids))
+	if ctx.Err() == nil {
+		v.condemnAll(slices.DeleteFunc(v.orphans, func(key string) bool { return a.needed[key] }))
+	}
 }
 
 // aftermath is the replay of all that was left.
@@ -75,11 +79,12 @@ type aftermath struct {
 	r   *Recovery
 	log logrus.FieldLogger
 
-	mu    sync.Mutex // guards what follows
-	again []string   // to be tried again
-	told  map[string]bool
-	done  int // replayed
-	kept  int // for a person
+	mu     sync.Mutex // guards what follows
+	again  []string   // to be tried again
+	told   map[string]bool
+	needed map[string]bool // keys of bodies that lie under what is kept
+	done   int             // replayed
+	kept   int             // for a person
 }
 
 // round tries each file once, and gives those to be tried again.
@@ -128,6 +133,9 @@ func (a *aftermath) one(ctx context.Context, id string) {
 		return
 	}
 	done, err := a.take(ctx, l)
+	if err != nil {
+		a.spare(l.note.Origin)
+	}
 	switch {
 	case err == nil && done == nil:
 	case err == nil:
@@ -155,6 +163,15 @@ func (a *aftermath) take(ctx context.Context, l *leftover) (*Replayed, error) {
 		return nil, nil
 	}
 	return &done, err
+}
+
+// spare keeps the body that lies under a file which is kept.
+func (a *aftermath) spare(o *origin) {
+	if o != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.needed[o.Key] = true
+	}
 }
 
 // keep leaves a file to a person.

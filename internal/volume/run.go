@@ -30,6 +30,7 @@ type Volume struct {
 	untagged  atomic.Bool // tags are denied
 
 	onePut, maxCopy, copyPart int64 // those constants; tests make them small
+	leastLoan, loanUnit       int64
 	mostHeld, movePage        int
 
 	loads chan struct{} // one for each commit that may hold its content in memory
@@ -41,7 +42,8 @@ type Volume struct {
 	done sync.WaitGroup
 	work works // what Close waits for, until it may no longer
 
-	endReplay func() // set by Start; nil: nothing is replayed
+	endReplay func()   // set by Start; nil: nothing is replayed
+	orphans   []string // bodies to be removed after the replay; set by Start
 
 	mu           sync.Mutex // guards all below
 	known        map[string]*dentry
@@ -93,6 +95,8 @@ func New(opt Options) *Volume {
 		onePut:       cmp.Or(opt.onePut, onePut),
 		maxCopy:      maxCopy,
 		copyPart:     copyPart,
+		leastLoan:    leastLoan,
+		loanUnit:     loanUnit,
 		mostHeld:     mostHeld,
 		movePage:     movePage,
 		loads:        make(chan struct{}, parallelLoads),
@@ -187,7 +191,7 @@ func (v *Volume) wakeUp() {
 // yet be committed; or one whose attributes alone wait.
 func (v *Volume) abandoned(f *File) bool {
 	f.mu.Lock()
-	lost, light := conflict(f.fail), f.onlyAttrs()
+	lost, light := conflict(f.fail) || errors.Is(f.fail, ErrOriginGone), f.onlyAttrs()
 	f.mu.Unlock()
 	return light || !lost && !v.inUse(f)
 }

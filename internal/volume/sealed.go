@@ -218,7 +218,7 @@ func (s sealedScheme) store(ctx context.Context, v *Volume, d draft) (*stored, e
 	if w, err := s.patch(ctx, v, d, epoch); w != nil || err != nil {
 		return w, err
 	}
-	rec := &sigil.Record{FileID: d.attr.FileID, Inode: d.inode}
+	rec := &sigil.Record{Inode: d.inode}
 	d.describe(v, rec)
 	if d.isDir() {
 		rec.Fresh()
@@ -237,7 +237,7 @@ func (s sealedScheme) store(ctx context.Context, v *Volume, d draft) (*stored, e
 func (d draft) describe(v *Volume, rec *sigil.Record) {
 	a := d.attr
 	rec.Attr = sigil.Attr{Mode: a.Mode, UID: a.UID, GID: a.GID, Mtime: a.Mtime, Ctime: a.Ctime}
-	rec.Rdev, rec.Xattrs, rec.Nlink = a.Rdev, d.xat, 1
+	rec.Rdev, rec.Xattrs, rec.Nlink, rec.FileID = a.Rdev, d.xat, 1, a.FileID
 	if !d.isDir() {
 		rec.Nlink = uint64(a.Nlink)
 	}

@@ -57,7 +57,7 @@ func (s sealedScheme) stream(ctx context.Context, v *Volume, d draft, have int64
 	if err != nil {
 		return nil, fmt.Errorf("%s: current epoch: %w", d.key, err)
 	}
-	rec := &sigil.Record{FileID: d.attr.FileID, Nlink: 1}
+	rec := &sigil.Record{}
 	d.describe(v, rec)
 	st, err := sigil.NewStream(rec, have)
 	if err != nil {
