@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"path/filepath"
 	"strings"
@@ -447,33 +448,35 @@ func TestStreamFails(t *testing.T) {
 	for _, space := range []int64{256, 40} {
 		for _, verb := range []faulty.Verb{faulty.Upload, faulty.Part, faulty.Complete} {
 			for _, lost := range []bool{false, true} {
-				f := mount(t, bucket(), spoolOf(t, space))
-				file := f.began("a", text[:60*mib])
-				flown(file)
-				f.s.SetScript(func(op faulty.Op) faulty.Fault {
-					if op.Verb != verb {
-						return faulty.Fault{}
+				t.Run(fmt.Sprintf("%s lost=%v spool=%d", verb, lost, space), func(t *testing.T) { // which lets go of the bucket
+					f := mount(t, bucket(), spoolOf(t, space))
+					file := f.began("a", text[:60*mib])
+					flown(file)
+					f.s.SetScript(func(op faulty.Op) faulty.Fault {
+						if op.Verb != verb {
+							return faulty.Fault{}
+						}
+						if lost {
+							return faulty.Fault{Lost: true}
+						}
+						return faulty.Fault{Err: objstore.ErrQuota}
+					})
+					f.writeOn(file, text[60*mib:70*mib], 60*mib)
+					err := file.Commit(f.ctx)
+					if verb == faulty.Upload || verb == faulty.Complete && lost { // it had begun, or is recognised
+						f.must(err)
+					} else if err == nil {
+						t.Fatalf("%s, lost %v: no error", verb, lost)
 					}
-					if lost {
-						return faulty.Fault{Lost: true}
-					}
-					return faulty.Fault{Err: objstore.ErrQuota}
+					f.healed()
+					f.writeOn(file, text[70*mib:], 70*mib)
+					f.must(file.Commit(f.ctx))
+					f.reads(file, text)
+					file.Release()
+					f.settle()
+					mount(t, f.mem, host("there")).has("a", text)
+					f.noLeftovers()
 				})
-				f.writeOn(file, text[60*mib:70*mib], 60*mib)
-				err := file.Commit(f.ctx)
-				if verb == faulty.Upload || verb == faulty.Complete && lost { // it had begun, or is recognised
-					f.must(err)
-				} else if err == nil {
-					t.Fatalf("%s, lost %v: no error", verb, lost)
-				}
-				f.healed()
-				f.writeOn(file, text[70*mib:], 70*mib)
-				f.must(file.Commit(f.ctx))
-				f.reads(file, text)
-				file.Release()
-				f.settle()
-				mount(t, f.mem, host("there")).has("a", text)
-				f.noLeftovers()
 			}
 		}
 	}
@@ -507,7 +510,7 @@ func TestStreamCrashes(t *testing.T) {
 				}
 				return
 			}
-			_ = f.Close(f.ctx)
+			f.end()
 			again := mount(t, m)
 			got, gerr := again.get("a")
 			again.must(gerr)
@@ -520,6 +523,7 @@ func TestStreamCrashes(t *testing.T) {
 					t.Errorf("request %d, done %v: left %s", n, done, key)
 				}
 			}
+			again.end()
 		}
 	}
 }
