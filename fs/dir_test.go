@@ -186,6 +186,48 @@ func TestListingGoesOnAfterAnError(t *testing.T) {
 	}
 }
 
+// A name that came before a place that was sought, and is given behind it, leads
+// no later listing back to before that place.
+func TestListingSeekPastANewName(t *testing.T) {
+	var names []string
+	for i := range 2 * stride {
+		names = append(names, fmt.Sprintf("%04d", i))
+	}
+	l := listing{from: func(after string) entries {
+		return func(yield func(volume.Entry, error) bool) {
+			for _, name := range names {
+				if name > after && !yield(volume.Entry{Name: name, Cookie: name}, nil) {
+					return
+				}
+			}
+		}
+	}}
+	defer l.stop()
+	times := map[string]int{}
+	give := func(n int) {
+		for range n {
+			e, ok, err := l.next()
+			check(t, err)
+			if ok {
+				times[e.Name]++
+			}
+		}
+	}
+	give(stride)
+	check(t, l.seek(stride-1))
+	delete(times, names[stride-1])
+	names = slices.Insert(names, 1, "0000+")
+	give(2) // the new name, and what is behind the place
+	check(t, l.seek(stride))
+	delete(times, names[stride])
+	give(3 * stride)
+	for _, name := range names {
+		if times[name] != 1 {
+			t.Errorf("%s was given %d times", name, times[name])
+		}
+	}
+}
+
 // What is in the directory all the time is given exactly once behind any place
 // that is sought, whatever else comes and goes.
 func TestListingSeek(t *testing.T) {

@@ -25,9 +25,17 @@ type listing struct {
 
 	seed  maphash.Seed
 	names []uint64            // hashes of the names given, in order
-	marks []string            // marks[i] is the cookie of entry (i+1)*stride-1
+	marks []mark              // in order
 	last  string              // cookie of the entry given last
 	skip  map[uint64]struct{} // hashes of names that lie before the place sought
+	far   string              // no cookie of theirs is greater
+}
+
+// mark is a place that a listing can go on from: the first n names given are
+// those up to the cookie.
+type mark struct {
+	n      int
+	cookie string
 }
 
 // given is the number of entries given so far, of all that are before here.
@@ -67,9 +75,19 @@ func (l *listing) begin() {
 func (l *listing) record(h uint64, cookie string) {
 	l.names = append(l.names, h)
 	l.last = cookie
-	if len(l.names)%stride == 0 {
-		l.marks = append(l.marks, cookie)
+	// What has come before a name that is passed over makes no mark: behind it
+	// that name would be given again.
+	if len(l.names)-l.mark().n >= stride && cookie > l.far {
+		l.marks = append(l.marks, mark{len(l.names), cookie})
 	}
+}
+
+// mark is the last one, or the beginning.
+func (l *listing) mark() mark {
+	if len(l.marks) == 0 {
+		return mark{}
+	}
+	return l.marks[len(l.marks)-1]
 }
 
 // stop ends the sequence that is being read; next begins another.
@@ -95,17 +113,20 @@ func (l *listing) seek(n uint64) error {
 	return nil
 }
 
-// back lists again from the last cookie before the place, and passes over the
+// back lists again from the last mark before the place, and passes over the
 // names between the two.
 func (l *listing) back(n int) {
 	l.stop()
-	mark := n / stride
-	l.last, l.skip = "", make(map[uint64]struct{})
-	if mark > 0 {
-		l.last = l.marks[mark-1]
+	for l.mark().n > n {
+		l.marks = l.marks[:len(l.marks)-1]
 	}
-	for _, h := range l.names[mark*stride : n] {
+	from := l.mark()
+	l.far, l.last = max(l.far, l.last), from.cookie
+	l.names, l.skip = l.names[:n], make(map[uint64]struct{}, n-from.n)
+	for _, h := range l.names[from.n:] {
 		l.skip[h] = struct{}{}
 	}
-	l.names, l.marks = l.names[:n], l.marks[:mark]
+	if len(l.skip) == 0 {
+		l.far = ""
+	}
 }
