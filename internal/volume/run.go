@@ -56,6 +56,7 @@ type Volume struct {
 	doomed       []string               // keys to remove: unlinked bodies that nobody has open any more, done journals
 	unfinished   []*journal             // directory renames that failed half way
 	unheard      map[string]unheardCopy // by mark
+	uploads      map[*upload]struct{}   // under way
 	strays       []*upload              // uploads that could neither be aborted nor recorded
 	chores       retry                  // of these two
 	root         *Attr                  // set on the root of a whole bucket
@@ -110,6 +111,7 @@ func New(opt Options) *Volume {
 		touched:      map[string]int64{},
 		dirDue:       map[string]*dirChange{},
 		ghosts:       map[string]bool{},
+		uploads:      map[*upload]struct{}{},
 		revoked:      map[sigil.EpochID]bool{},
 		incarnations: 1, // that of directories
 	}
@@ -141,14 +143,20 @@ func (v *Volume) Start(ctx context.Context) error {
 		return fmt.Errorf("abort unfinished uploads: %w", err)
 	}
 	v.startReplay(ctx)
+	v.inBackground(ctx, v.background)
+	v.inBackground(ctx, v.keepUploads)
+	return nil
+}
+
+// inBackground runs work until Close, which waits for it.
+func (v *Volume) inBackground(ctx context.Context, work func(context.Context)) {
 	ctx, end := v.work.begin(ctx)
 	v.done.Add(1)
 	go func() {
 		defer v.done.Done()
 		defer end()
-		v.background(ctx)
+		work(ctx)
 	}()
-	return nil
 }
 
 // ended tells whether Close has begun: nothing is opened any more.

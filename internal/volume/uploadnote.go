@@ -84,13 +84,19 @@ func (u *upload) abandon(ctx context.Context) error {
 		return nil
 	}
 	u.v.opt.Log.WithField("key", u.key).WithError(err).Warn("multipart upload could not be aborted")
-	if u.record != "" {
+	u.lives(false)
+	u.mu.Lock()
+	recorded := u.record != ""
+	u.mu.Unlock()
+	if recorded {
 		return nil
 	}
 	record := u.v.uploadsDir() + newMark()
 	if err := u.writeRecord(ctx, record, 0); err != nil {
 		return fmt.Errorf("multipart upload of %q could not be aborted: %w", u.key, err)
 	}
+	u.mu.Lock()
 	u.record = record
+	u.mu.Unlock()
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 // .sigil/uploads/HOST/ of the volume root from before the first part until the
 // upload is completed or aborted: the parts of one that nobody ends stay, unseen
 // by every listing, and are paid for. It is written anew, with the newest part,
-// every heartbeat that parts come.
+// every heartbeat that the upload lives.
 type uploading struct {
 	Version int    `json:"version"`
 	Key     string `json:"key"`
@@ -38,10 +38,12 @@ type upload struct {
 	key string
 	jot func(u uploading, over bool) error // nil: no note tells of it
 
-	mu     sync.Mutex // guards what follows
-	record string     // key of its record; "" where there is none
-	newest int        // part
-	told   time.Time  // when the record was written
+	mu      sync.Mutex // guards what follows
+	record  string     // key of its record; "" where there is none
+	newest  int        // part
+	told    time.Time  // when the record was written
+	writing bool       // it is being written anew
+	over    bool       // the upload has ended: whoever writes the record removes it
 }
 
 // beginUpload begins an upload of d and records it. Nothing is sent to a server
@@ -62,6 +64,7 @@ func (v *Volume) beginUpload(ctx context.Context, d draft, opt objstore.PutOptio
 	if err := u.register(ctx, d); err != nil {
 		return nil, u.giveUp(ctx, fmt.Errorf("record of an upload: %w", err))
 	}
+	u.lives(true)
 	return u, nil
 }
 
@@ -99,15 +102,23 @@ func (u *upload) giveUp(ctx context.Context, cause error) error {
 
 // erase removes the record of an upload that has ended.
 func (u *upload) erase(ctx context.Context) {
+	u.lives(false)
 	u.settled()
-	if u.record == "" {
-		return
+	u.mu.Lock()
+	u.over = true
+	record, writing := u.record, u.writing
+	u.mu.Unlock()
+	if record != "" && !writing {
+		u.removeRecord(ctx, record)
 	}
+}
+
+func (u *upload) removeRecord(ctx context.Context, record string) {
 	work, end := u.v.work.begin(context.WithoutCancel(ctx))
 	defer end()
-	if err := u.v.delete(work, u.record, ""); err != nil {
-		u.v.opt.Log.WithField("key", u.record).WithError(err).Warn("record of an upload that has ended could not be removed yet")
-		u.v.condemn(u.record)
+	if err := u.v.delete(work, record, ""); err != nil {
+		u.v.opt.Log.WithField("key", record).WithError(err).Warn("record of an upload that has ended could not be removed yet")
+		u.v.condemn(record)
 		u.v.wakeUp()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
@@ -79,6 +80,64 @@ func TestSilentUploads(t *testing.T) {
 		}
 		_ = up.giveUp(f.ctx, nil)
 	}
+}
+
+// TestPausedUpload: an upload lives as long as its mount, however long nothing
+// is written; what is left of it at the end is nothing.
+func TestPausedUpload(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		d    draft
+	}{
+		{"recorded", draft{key: "a"}},
+		{"noted", draft{key: "a", jot: func(uploading, bool) error { return nil }}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := bucket()
+				f := mount(t, m, host("there"))
+				up, err := f.beginUpload(f.ctx, c.d, objstore.PutOptions{})
+				f.must(err)
+				pass(abandonment + 24*time.Hour)
+				mount(t, m)
+				if len(m.Uploads()) != 1 {
+					t.Error("a living upload was aborted")
+				}
+				f.must(up.Part(f.ctx, 1, strings.NewReader("x"), 1))
+				f.must(errOf(up.complete(f.ctx, objstore.Condition{})))
+				pass(2 * heartbeat)
+				f.must(f.Close(f.ctx))
+				for _, key := range m.Keys() {
+					if strings.Contains(key, "/uploads/there/") {
+						t.Errorf("left behind: %s", key)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestRenewedAtTheEnd: a record that is being renewed while its upload ends goes
+// all the same.
+func TestRenewedAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := mount(t, bucket())
+		up, err := f.beginUpload(f.ctx, draft{key: "a"}, objstore.PutOptions{})
+		f.must(err)
+		gate := make(chan struct{})
+		f.s.SetScript(func(op faulty.Op) faulty.Fault {
+			if op.Verb == faulty.Put {
+				return faulty.Fault{Wait: gate}
+			}
+			return faulty.Fault{}
+		})
+		pass(heartbeat + time.Minute)
+		_ = up.giveUp(f.ctx, nil)
+		close(gate)
+		synctest.Wait()
+		f.noLeftovers()
+		f.must(f.Close(f.ctx))
+	})
 }
 
 // TestUnrecordedUpload: an upload that cannot be recorded is not begun.
