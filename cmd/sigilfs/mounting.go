@@ -15,6 +15,7 @@ import (
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/mountpoint"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/state"
 	"github.com/sigilfs/sigilfs/fs"
+	"github.com/sigilfs/sigilfs/internal/doctor"
 	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/sigilfs/sigilfs/internal/keyring/kms"
 	"github.com/sigilfs/sigilfs/internal/objstore"
@@ -153,8 +154,8 @@ func (m *mounting) probe(ctx context.Context) error {
 		return explainStore(m.set.target.Spec, err)
 	}
 	m.caps = caps
-	if !m.set.readOnly && (!caps.PutConditions || !caps.UploadConditions) {
-		m.log.Warn("this server does not honour conditional writes: two hosts that write one file at the same moment may overwrite each other")
+	if races := doctor.Races(caps); !m.set.readOnly && races != "" {
+		m.log.Warn(races)
 	}
 	if !m.set.readOnly && !caps.Read {
 		m.log.Warn("these credentials may write and not read (s3:GetObject): nothing in the mount can be looked up or opened, not even what was written")

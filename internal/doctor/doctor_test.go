@@ -113,7 +113,10 @@ func TestFindings(t *testing.T) {
 		{"no reads", patient{script: fault(faulty.Get, objstore.ErrAccess)}, Write, Warning, []string{"s3:GetObject"}},
 		{"healthy", patient{}, Conditions, OK, []string{"writes, copies and deletions"}},
 		{"no conditions", patient{mem: mem.Options{IgnorePutConditions: true}}, Conditions, Warning, []string{"conditional"}},
-		{"no conditions of copies", patient{mem: mem.Options{IgnoreCopyConditions: true}}, Conditions, OK, []string{"copies and deletions are not"}},
+		{"no conditions of copies", patient{mem: mem.Options{IgnoreCopyConditions: true}}, Conditions, Warning, []string{"conditional copies:", "the new name"}},
+		{"no conditions of deletions", patient{mem: mem.Options{IgnoreDeleteConditions: true}}, Conditions, Warning, []string{"conditional deletions:", "the old name"}},
+		{"no conditions at all", patient{mem: mem.Options{IgnorePutConditions: true, IgnoreCopyConditions: true, IgnoreDeleteConditions: true}}, Conditions, Warning, []string{"conditional writes and copies and deletions:"}},
+		{"no reads, so no renames", patient{mem: mem.Options{IgnoreDeleteConditions: true}, script: fault(faulty.Get, objstore.ErrAccess)}, Conditions, OK, nil},
 
 		{"no uploads", patient{}, Uploads, OK, []string{"none is open"}},
 		{"one of sigilfs", patient{begin: []string{"web1/a"}, mem: mem.Options{Now: old}, change: records(Record{"here", "web1/a", "u1"})}, Uploads, OK, []string{"1 upload of sigilfs", "2026-11-19"}},

@@ -2,6 +2,8 @@ package doctor
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 )
@@ -40,16 +42,37 @@ func (e *exam) write(ctx context.Context) Finding {
 
 // conditions tells which of them the probe saw honoured.
 func (e *exam) conditions(context.Context) Finding {
-	switch c := e.caps; {
-	case !c.PutConditions || !c.UploadConditions:
-		return Finding{
-			Status: Warning, Text: "the server does not honour conditional writes: of two hosts that write one file at the same moment one may overwrite the other",
-			Remedy: "write from one host at a time, or use a server that knows If-Match and If-None-Match",
+	f := ok("writes, copies and deletions are conditional")
+	if races := Races(e.caps); races != "" {
+		f = Finding{
+			Status: Warning, Text: races,
+			Remedy: "write below one directory from one host at a time, or use a server that honours If-Match and If-None-Match in all these requests",
 		}
-	case !c.CopyParts:
-		return ok("writes are conditional; the server copies no parts, so a change in a large file sends all of it")
-	case !c.CopyConditions || !c.DeleteConditions:
-		return ok("writes are conditional; copies and deletions are not on this server, and are looked at before they are made")
 	}
-	return ok("writes, copies and deletions are conditional")
+	if !e.caps.CopyParts {
+		f.Text += "; the server copies no parts, so a change in a large file sends all of it"
+	}
+	return f
+}
+
+// Races says what hosts may do to each other on a server that does not honour
+// every condition: one sentence, without a full stop; "" is nothing. What
+// another host did is looked for before each request, so it takes the same
+// moment.
+func Races(c objstore.Capabilities) string {
+	var of, risks []string
+	add := func(requests, risk string) { of, risks = append(of, requests), append(risks, risk) }
+	if !c.PutConditions || !c.UploadConditions {
+		add("writes", "of two that write one file one may overwrite the other")
+	}
+	if !c.CopyConditions && c.Read { // a copy reads
+		add("copies", "a rename may overwrite what another has closed under the new name")
+	}
+	if !c.DeleteConditions && c.Read && c.Delete {
+		add("deletions", "a rename copies and may then delete what another has closed under the old name meanwhile")
+	}
+	if len(of) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the server does not honour conditional %s: where hosts change one name at the same moment, %s", strings.Join(of, " and "), strings.Join(risks, ", and "))
 }
