@@ -48,6 +48,30 @@ func TestRenameDirKeepsForeignWrites(t *testing.T) {
 	}
 }
 
+// TestRenameKeepsForeignWrites: so it is with a large file, also where the server
+// does not honour the condition of the removal.
+func TestRenameKeepsForeignWrites(t *testing.T) {
+	f := mount(t, mem.New(mem.Options{IgnoreDeleteConditions: true}), inParts, func(o *Options) { o.Capabilities.DeleteConditions = false })
+	text := noise(200<<10, 1)
+	f.put("a", text)
+	other := mount(t, f.mem, host("there"))
+	copied := false
+	f.s.SetScript(func(op faulty.Op) faulty.Fault {
+		switch {
+		case op.Verb == faulty.Copy:
+			copied = true
+		case copied && op.Key == "a":
+			copied = false
+			other.put("a", "newer")
+		}
+		return faulty.Fault{}
+	})
+	f.rename("a", "b")
+	f.healed()
+	f.has("b", text)
+	f.has("a", "newer")
+}
+
 // TestRenameDirLooksBeforeCopies: where the server ignores the conditions of a
 // copy, nothing of another host is copied over.
 func TestRenameDirLooksBeforeCopies(t *testing.T) {

@@ -194,11 +194,11 @@ func (v *Volume) spare(victim *File, unpark func(), err error) {
 	}
 }
 
-// deleteMoved removes what was copied to moved. Through this host that takes
-// long: where the server does not honour the condition, the source is looked at
-// again.
+// deleteMoved removes what was copied to moved. That took long through this
+// host, or where there is much of it: where the server does not honour the
+// condition, the source is then looked at again.
 func (v *Volume) deleteMoved(ctx context.Context, src, moved *object) error {
-	if src.body != moved.body {
+	if src.body != moved.body || src.length > v.onePut {
 		if err := v.guard(ctx, v.opt.Capabilities.DeleteConditions, src.id.Key, objstore.Condition{IfMatch: src.id.ETag}); err != nil {
 			return err
 		}
