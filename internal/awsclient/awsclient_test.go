@@ -178,7 +178,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 }
 
 func TestOneLine(t *testing.T) {
-	for in, want := range map[string]string{"a\nb\x1b[2J\x7f": "a b [2J ", "12345678": "12345678", "123456789": "12345678...", "1234567é": "1234567..."} {
+	for in, want := range map[string]string{"a\nb\x1b[2J\x7f": "a b [2J ", "a\u009b2J": "a 2J", "12345678": "12345678", "123456789": "12345678...", "1234567é": "1234567..."} {
 		if got := awsclient.OneLine(in, 8); got != want {
 			t.Errorf("%q: %q", in, got)
 		}

@@ -1,12 +1,15 @@
 package awsclient
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+)
 
 // OneLine makes foreign text fit for a log line: no control characters, and
 // about most bytes of it.
 func OneLine(s string, most int) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r

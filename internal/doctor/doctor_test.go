@@ -115,6 +115,7 @@ func TestFindings(t *testing.T) {
 		{"no conditions", patient{mem: mem.Options{IgnorePutConditions: true}}, Conditions, Warning, []string{"conditional"}},
 		{"no conditions of copies", patient{mem: mem.Options{IgnoreCopyConditions: true}}, Conditions, Warning, []string{"conditional copies:", "the new name"}},
 		{"no conditions of deletions", patient{mem: mem.Options{IgnoreDeleteConditions: true}}, Conditions, Warning, []string{"conditional deletions:", "the old name"}},
+		{"no copies of parts", patient{script: fault(faulty.CopyPart, objstore.ErrUnsupported)}, Conditions, OK, []string{"copies no parts"}},
 		{"no conditions at all", patient{mem: mem.Options{IgnorePutConditions: true, IgnoreCopyConditions: true, IgnoreDeleteConditions: true}}, Conditions, Warning, []string{"conditional writes and copies and deletions:"}},
 		{"no reads, so no renames", patient{mem: mem.Options{IgnoreDeleteConditions: true}, script: fault(faulty.Get, objstore.ErrAccess)}, Conditions, OK, nil},
 

@@ -49,7 +49,7 @@ func (e *exam) conditions(context.Context) Finding {
 			Remedy: "write below one directory from one host at a time, or use a server that honours If-Match and If-None-Match in all these requests",
 		}
 	}
-	if !e.caps.CopyParts {
+	if e.caps.Read && !e.caps.CopyParts {
 		f.Text += "; the server copies no parts, so a change in a large file sends all of it"
 	}
 	return f
