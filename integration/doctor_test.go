@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,17 +63,27 @@ func diagnose(t *testing.T, env []string, args ...string) diagnosis {
 func TestDoctor(t *testing.T) {
 	m := newMount(t, mountOptions{Proxy: true})
 	look := func() diagnosis { return diagnose(t, m.env(t), append([]string{m.target()}, m.config(t).Args...)...) }
+	before := newClient(t, m.bucket).keys(m.Key(""))
 	d := look()
 	if d.Target != m.target() || d.Status != "warning" {
 		t.Errorf("of %s: %s", d.Target, d.Status)
 	}
-	for _, check := range []string{"keys", "connection", "bucket", "write", "expiry", "encryption"} {
+	for _, check := range []string{"keys", "connection", "bucket", "write", "expiry", "epochs", "encryption"} {
 		d.says(t, check, "ok: ")
 	}
 	d.says(t, "conditions", "warning: ", "copies and deletions", "the old name")
 	d.says(t, "uploads", "ok: ")
 	d.says(t, "lifecycle", "warning: no lifecycle rule")
 	d.says(t, "versions", "ok: the bucket keeps no versions")
+
+	key := m.key
+	m.key = filepath.Join(t.TempDir(), "other.key")
+	m.sigilfs(t, "keygen", "-o", m.key)
+	look().says(t, "epochs", "warning: ", "opens nothing")
+	m.key = key
+	if after := newClient(t, m.bucket).keys(m.Key("")); !slices.Equal(before, after) {
+		t.Errorf("the bucket has %q, and had %q", after, before)
+	}
 
 	part := faultproxy.NewGate(func(r *http.Request) bool { return r.URL.Query().Has("partNumber") }, 0, faultproxy.Before)
 	t.Cleanup(part.Drop)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sigilfs/sigilfs/internal/doctor"
+	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/spf13/cobra"
 )
 
@@ -51,6 +53,7 @@ is in danger, 1 usage, 2 system.`,
 const (
 	keysCheck       = "keys"
 	connectionCheck = "connection"
+	epochsCheck     = "epochs" // open under the keys
 	encryptionCheck = "encryption"
 )
 
@@ -80,7 +83,9 @@ func (e *examination) checks(ctx context.Context) []doctor.Check {
 		}
 	}
 	all = append(all, doctor.Bucket(t, []string{connectionCheck}, []string{keysCheck})...)
-	return append(all, doctor.Check{Name: encryptionCheck, Needs: []string{doctor.Write}, Ask: e.tryEncryption})
+	return append(all,
+		doctor.Check{Name: epochsCheck, Needs: []string{keysCheck, doctor.Reach}, Ask: e.tryKeys},
+		doctor.Check{Name: encryptionCheck, Needs: []string{doctor.Write}, Ask: e.tryEncryption})
 }
 
 func finding(err error, text string) doctor.Finding {
@@ -135,6 +140,27 @@ func (e *examination) uploadRecords(ctx context.Context) ([]doctor.Record, error
 		records = append(records, doctor.Record{Host: r.Host, Key: r.Key, UploadID: r.UploadID})
 	}
 	return records, err
+}
+
+// tryKeys opens an epoch of those that are in the bucket, as a mount does. None
+// is made: whether the keys wrap is not known.
+func (e *examination) tryKeys(ctx context.Context) doctor.Finding {
+	if err := e.openRules(ctx); e.ring == nil {
+		return finding(err, "")
+	}
+	masters := e.masters()
+	if !slices.ContainsFunc(masters, keyring.Master.CanUnwrap) {
+		return doctor.Finding{Status: doctor.Skipped, Text: "not tried: no key here opens what mode client seals"}
+	}
+	err := checkKeys(ctx, e.store, e.ring, masters, e.set.volumeRoot)
+	f := finding(err, "the keys open what mode client has sealed, as far as there is any")
+	switch {
+	case errors.Is(err, errWrongKeys):
+		f.Status, f.Remedy = doctor.Warning, "give the key under which it was written with --key, once more for each key that only reads"
+	case err != nil:
+		f.Remedy = storeRemedy(err)
+	}
+	return f
 }
 
 // tryEncryption is what a mount finds out of the modes of its rules.
