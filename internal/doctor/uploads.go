@@ -16,8 +16,8 @@ import (
 const manyUploads = 10_000
 
 // foreignAge is after how long an upload that no record names is thought to
-// have been left behind: a mount notes its own within seconds, and other tools
-// seldom take a day.
+// have been left behind: a mount records its own within two hours, and other
+// tools seldom take a day.
 const foreignAge = 24 * time.Hour
 
 // pendings are the uploads to keys of the volume that have not ended.
