@@ -554,6 +554,55 @@ func TestCopyOfLinks(t *testing.T) {
 	again.has("b2", other)
 }
 
+// TestMovedOriginHoldsOn: where a body that is to be copied cannot be kept, a
+// rename of its directory is completed later; what is open is there all the time.
+func TestMovedOriginHoldsOn(t *testing.T) {
+	k := &fakeKeys{epochs: []sigil.Epoch{epoch(1)}}
+	on := func(o *Options) {
+		o.Keys, o.Rules = k, []Rule{{Mode: "client", Keys: k}, {Prefix: "plain/", Mode: "none"}}
+	}
+	f := mount(t, bucket(), on)
+	f.mkdir("plain")
+	f.mkdir("d")
+	text := map[string]string{}
+	for _, p := range strings.Fields("a b c") {
+		text[p] = noise(18*mib, 1)
+		f.put("d/"+p, text[p])
+	}
+	var copies, opened []*File
+	for _, p := range strings.Fields("a b c") {
+		opened = append(opened, f.open("d/"+p))
+		dst, err := f.copyTo("d/"+p, "copy-"+p)
+		f.must(err)
+		copies = append(copies, dst)
+	}
+	parks := 0
+	f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+		if op.Verb == faulty.Copy && strings.Contains(op.Key, "/inodes/open/") {
+			if parks++; parks == 2 {
+				x.Err = objstore.ErrAccess
+			}
+		}
+		return x
+	})
+	wants(t, f.Rename(f.ctx, "d", "plain/d", false), ErrAccess)
+	f.healed()
+	for i, p := range strings.Fields("a b c") {
+		f.reads(opened[i], text[p])
+	}
+	f.must(f.doChores(f.ctx))
+	for i, p := range strings.Fields("a b c") {
+		f.must(copies[i].Flush(f.ctx))
+		f.reads(copies[i], text[p])
+		copies[i].Release()
+		f.reads(opened[i], text[p])
+		opened[i].Release()
+		f.has("plain/d/"+p, text[p])
+	}
+	f.settle()
+	f.noLeftovers()
+}
+
 // TestOriginOfAnotherRule: what has to be read for the copy, or goes to another
 // rule before that, is what it was, or is refused.
 func TestOriginOfAnotherRule(t *testing.T) {

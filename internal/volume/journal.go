@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,19 +34,24 @@ type journal struct {
 	To      string `json:"to"`
 	Host    string `json:"host"`
 	Beats   uint64 `json:"beats"`
+	Back    bool   `json:"back,omitempty"` // no source has gone, and the copies are to go again
 
 	key     string  // where it lies
 	obj     *object // what lies there now
 	resumed bool    // begun by an earlier process or another host
 	copying bool    // no source is gone: as long as not all are copied
-	undone  bool    // failed, and all copies were removed again
+	undone  bool    // all copies were removed again
 
 	total           int          // entries; 0 is not known
 	copied, removed atomic.Int64 // of them
 }
 
-// errTaken: another host completes the rename.
-var errTaken = errors.New("another host took the rename over")
+var (
+	// errTaken: another host completes the rename.
+	errTaken = errors.New("another host took the rename over")
+	// errSilent: another host may take it over.
+	errSilent = errors.New("the journal of the rename could not be renewed")
+)
 
 func (v *Volume) journalDir() string { return v.opt.Root + hidden + "/journal/" }
 
@@ -114,59 +120,75 @@ func (v *Volume) beat(ctx context.Context, j *journal) error {
 // keeps its journal and is completed later, and so does one that another host
 // has taken over, which completes it.
 func (v *Volume) run(ctx context.Context, j *journal) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	beating := make(chan struct{})
-	go func() {
-		defer close(beating)
-		v.keepBeating(ctx, j, cancel)
-	}()
-	telling := make(chan struct{})
-	go func() {
-		defer close(telling)
-		v.tellMove(ctx, j)
-	}()
-	err := v.move(ctx, j)
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
+	err := error(nil)
+	if !j.Back {
+		err = v.beating(ctx, j, v.move)
 	}
-	cancel(nil)
-	<-beating
-	<-telling
-	ctx = context.WithoutCancel(ctx)
 	if err != nil && (!j.copying || j.resumed || errors.Is(err, errTaken)) {
 		return err
 	}
-	if err != nil {
+	if err != nil || j.Back {
 		if uerr := v.undo(ctx, j); uerr != nil {
 			return errors.Join(err, uerr)
 		}
-		j.undone = true
 	}
-	derr := v.delete(ctx, j.obj.id.Key, "")
+	derr := v.delete(context.WithoutCancel(ctx), j.key, "")
 	if derr == nil {
 		v.concluded(j) // else the next mount does, when the journal has gone
 	} else {
-		v.opt.Log.WithField("journal", j.obj.id.Key).WithError(derr).Warn("journal of a finished directory rename could not be removed yet")
-		v.condemn(j.obj.id.Key)
+		v.opt.Log.WithField("journal", j.key).WithError(derr).Warn("journal of a finished directory rename could not be removed yet")
+		v.condemn(j.key)
 		v.wakeUp()
 	}
 	return err
 }
 
+// beating does work while it renews the journal and tells how far it is. The
+// work ends when another host may have taken the rename over.
+func (v *Volume) beating(ctx context.Context, j *journal, work func(context.Context, *journal) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var both sync.WaitGroup
+	both.Go(func() { v.keepBeating(ctx, j, cancel) })
+	both.Go(func() { v.tellMove(ctx, j) })
+	err := work(ctx, j)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	cancel(nil)
+	both.Wait()
+	return err
+}
+
+// keepBeating cancels when another host has the rename, or might soon: what is
+// removed then could be all that is left.
 func (v *Volume) keepBeating(ctx context.Context, j *journal, cancel context.CancelCauseFunc) {
 	tick := time.NewTicker(heartbeatEvery)
 	defer tick.Stop()
-	for {
+	for last := v.opt.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if err := v.beat(ctx, j); errors.Is(err, errTaken) {
+		err := v.beatSoon(ctx, j)
+		switch now := v.opt.Now(); {
+		case err == nil:
+			last = now
+		case errors.Is(err, errTaken):
 			cancel(err)
+			return
+		case now.Sub(last) >= silence-heartbeatEvery:
+			cancel(fmt.Errorf("%w: %w", errSilent, err))
 			return
 		}
 	}
+}
+
+// beatSoon is beat, in time for the next.
+func (v *Volume) beatSoon(ctx context.Context, j *journal) error {
+	ctx, cancel := context.WithTimeout(ctx, heartbeatEvery)
+	defer cancel()
+	return v.beat(ctx, j)
 }
 
 // resumeMoves completes the directory renames that this host left unfinished,
@@ -194,6 +216,10 @@ func (v *Volume) resumeMoves(ctx context.Context) error {
 			continue
 		}
 		delete(there, j.id())
+		if j.undone {
+			log.Info("unfinished directory rename taken back")
+			continue
+		}
 		log.Info("unfinished directory rename completed")
 	}
 	if v.opt.Moves == nil {

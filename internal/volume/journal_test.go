@@ -142,6 +142,62 @@ func TestTakenOver(t *testing.T) {
 	})
 }
 
+// TestTakenOverInUndo: who takes a rename over whose copies are going again has
+// them go too: nothing is removed under both names.
+func TestTakenOverInUndo(t *testing.T) {
+	for name, beats := range map[string]bool{"silent": false, "another clock": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { testTakenOverInUndo(t, beats) })
+		})
+	}
+}
+
+func testTakenOverInUndo(t *testing.T, beats bool) {
+	f := mount(t, bucket())
+	for _, p := range strings.Fields("d/a d/b d/c") {
+		f.put(p, p)
+	}
+	f.movePage = 1 // one after another
+	gate, undoing := make(chan struct{}), false
+	f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+		switch {
+		case op.Verb == faulty.Copy && op.Key == "e/c":
+			x.Err = objstore.ErrAccess
+		case op.Verb == faulty.Delete && strings.HasPrefix(op.Key, "e/"):
+			undoing, x.Wait = true, gate
+		case op.Verb == faulty.Put && undoing && !beats:
+			x.Err = objstore.ErrUnreachable
+		}
+		return x
+	})
+	done := make(chan error)
+	go func() { done <- f.Rename(f.ctx, "d", "e", false) }()
+	pass(2 * silence)
+	if !undoing {
+		t.Fatal("not undone")
+	}
+	ahead := func(o *Options) {
+		if beats {
+			o.Now = func() time.Time { return time.Now().Add(2 * silence) }
+		}
+	}
+	other := mount(t, f.mem, host("there"), ahead)
+	if other.journals() != 0 {
+		t.Error("not taken over")
+	}
+	close(gate)
+	wants(t, <-done, ErrAccess)
+	f.healed()
+	f.must(f.Close(f.ctx))
+	other.must(other.Close(other.ctx))
+	f.noLeftovers()
+	third := mount(t, f.mem)
+	for _, p := range strings.Fields("d/a d/b d/c") {
+		third.has(p, p)
+	}
+	third.lists("", "d")
+}
+
 // TestWrittenMeanwhile: what another host writes while a rename lies unfinished
 // is kept, under whichever name it wrote.
 func TestWrittenMeanwhile(t *testing.T) {

@@ -68,8 +68,8 @@ func (v *Volume) arriveDir(from, to string) {
 	v.touch(to)
 }
 
-// leave has a rename that failed half way completed in the background, unless
-// another host does it.
+// leave has a rename that failed half way completed, or taken back, in the
+// background, unless another host does it.
 func (v *Volume) leave(j *journal, err error) {
 	if j.undone || errors.Is(err, errTaken) {
 		return
@@ -81,7 +81,7 @@ func (v *Volume) leave(j *journal, err error) {
 	v.wakeUp()
 }
 
-// finish completes a rename that failed half way.
+// finish completes a rename that failed half way, or takes it back.
 func (v *Volume) finish(ctx context.Context, j *journal) error {
 	from, to := v.pathOf(j.From), v.pathOf(j.To)
 	unlock, err := v.names.lock(ctx, tree(from), tree(to))
@@ -93,11 +93,17 @@ func (v *Volume) finish(ctx context.Context, j *journal) error {
 	if err == nil {
 		err = v.resume(ctx, j)
 	}
+	if errors.Is(err, errTaken) {
+		v.opt.Log.WithField("journal", j.key).Info("another host took an unfinished directory rename over")
+		return nil
+	}
 	if err != nil {
 		v.leave(j, err)
 		return err
 	}
-	v.arriveDir(from, to)
+	if !j.undone {
+		v.arriveDir(from, to)
+	}
 	return nil
 }
 
@@ -173,12 +179,12 @@ func (v *Volume) move(ctx context.Context, j *journal) error {
 	if err := v.copyAll(ctx, j, t); err != nil {
 		return err
 	}
-	for _, c := range t.known {
+	j.copying = false
+	for _, c := range t.known { // these hold on to the copies
 		if err := v.follow(ctx, c); err != nil {
 			return err
 		}
 	}
-	j.copying = false
 	return v.deleteAll(ctx, j, t)
 }
 
@@ -334,7 +340,7 @@ func (v *Volume) copyTo(ctx context.Context, j *journal, o *object, dst string) 
 // mark is that of the copy of o in this rename: the first half says which
 // object it is a copy of, the second which state of it.
 func (j *journal) mark(o *object) string {
-	which := sha256.Sum256([]byte(j.obj.id.Key + "\x00" + o.id.Key))
+	which := sha256.Sum256([]byte(j.key + "\x00" + o.id.Key))
 	state := sha256.Sum256([]byte(o.id.ETag))
 	return hex.EncodeToString(which[:8]) + hex.EncodeToString(state[:8])
 }
@@ -364,12 +370,21 @@ func (o *object) alike(there *object) bool {
 
 // undo removes the copies of a rename whose copying failed: the tree is whole
 // under its old name then. A copy whose answer was lost counts too, and what
-// another host has put there does not. Only the owner of the journal may: who
-// has taken it over removes the sources.
+// another host has put there does not. The journal says so first: whoever takes
+// it over goes on with that, and removes no source.
 func (v *Volume) undo(ctx context.Context, j *journal) error {
+	j.Back = true
 	if err := v.beat(ctx, j); err != nil {
 		return err
 	}
+	if err := v.beating(ctx, j, v.removeCopies); err != nil {
+		return err
+	}
+	j.undone = true
+	return nil
+}
+
+func (v *Volume) removeCopies(ctx context.Context, j *journal) error {
 	return v.pages(ctx, j.From, "", func(page []objstore.Entry) error {
 		g, gctx := errgroup.WithContext(ctx)
 		g.SetLimit(parallelMoves)

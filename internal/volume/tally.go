@@ -165,6 +165,10 @@ func (v *Volume) tellMove(ctx context.Context, j *journal) {
 		if j.total > 0 {
 			log = log.WithField("total", j.total)
 		}
+		if j.Back {
+			log.Info("taking a directory rename back")
+			continue
+		}
 		log.Info("renaming a directory")
 	}
 }

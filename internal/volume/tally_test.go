@@ -137,6 +137,57 @@ func TestManyPagesUndone(t *testing.T) {
 	f.noLeftovers()
 }
 
+// TestUndoKilled: once the journal says that the copies go again, the next mount
+// goes on with that, wherever the kill was.
+func TestUndoKilled(t *testing.T) {
+	m := bucket()
+	f := mount(t, m)
+	names := pageful(f, 6)
+	f.end()
+	for n := 1; ; n++ {
+		f := mount(t, m.Clone())
+		f.movePage = 4
+		crash := 0
+		f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+			switch {
+			case op.Verb == faulty.Copy && strings.HasSuffix(op.Key, "/05"):
+				crash, x.Err = op.N+n, objstore.ErrAccess
+			case crash > 0 && op.N >= crash:
+				x.Err = faulty.ErrCrashed
+			}
+			return x
+		})
+		crashed := false
+		f.Rename(f.ctx, "d", "e", false) //nolint:errcheck // it fails
+		for _, key := range f.mem.Keys() {
+			crashed = crashed || strings.HasPrefix(key, "e/") || strings.Contains(key, ".sigil/journal/")
+		}
+		store := f.mem.Clone()
+		f.end()
+		again := mount(t, store)
+		dir := "d"
+		if n < 4 && slices.Equal(again.list(""), []string{"e"}) { // the journal did not say so yet
+			dir = "e"
+		}
+		for _, name := range names {
+			again.has(dir+"/"+name, name)
+		}
+		again.lists("", dir)
+		again.must(again.Close(again.ctx))
+		again.noLeftovers()
+		again.end()
+		if t.Failed() {
+			t.Fatalf("request %d", n)
+		}
+		if !crashed {
+			if n < 10 {
+				t.Errorf("%d requests", n)
+			}
+			return
+		}
+	}
+}
+
 // TestTally finds every source of the rest by the state that was copied, in
 // less than a third of the memory.
 func TestTally(t *testing.T) {
