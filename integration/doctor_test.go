@@ -71,7 +71,11 @@ func TestDoctor(t *testing.T) {
 	for _, check := range []string{"keys", "connection", "bucket", "write", "expiry", "epochs", "encryption"} {
 		d.says(t, check, "ok: ")
 	}
-	d.says(t, "conditions", "warning: ", "copies and deletions", "the old name")
+	const weak = "does not honour conditional copies and deletions"
+	d.says(t, "conditions", "warning: ", weak, "the old name")
+	if n := strings.Count(m.daemon.Log(), weak); n != 1 {
+		t.Errorf("the mount says so %d times", n)
+	}
 	d.says(t, "uploads", "ok: ")
 	d.says(t, "lifecycle", "warning: no lifecycle rule")
 	d.says(t, "versions", "ok: the bucket keeps no versions")
