@@ -57,6 +57,9 @@ func (v *Volume) keepUploads(ctx context.Context) {
 		case <-tick.C:
 		}
 		for _, u := range v.underWay() {
+			if v.ended() {
+				return
+			}
 			u.beat(ctx)
 		}
 	}
