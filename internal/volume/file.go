@@ -291,7 +291,9 @@ func (f *File) writeAt(ctx context.Context, p []byte, off int64) (int, error) {
 		return data.WriteAt(p, off, f.fill(context.WithoutCancel(ctx))) // half a write is none
 	})
 	if err != nil && ctx.Err() != nil {
-		return taken(was, data.Size(), off, len(p)), err
+		n := taken(was, data.Size(), off, len(p))
+		f.wroteAt(off, off+int64(n))
+		return n, err
 	}
 	if err != nil {
 		return 0, err

@@ -58,8 +58,8 @@ func TestLeaveACommit(t *testing.T) {
 	}
 }
 
-// TestLeaveAWrite: who waits for room may go; nothing of the write was taken,
-// and what was taken before is there.
+// TestLeaveAWrite: who waits for room may go; what was taken, also of the write
+// that waited, is there, and counts as written in order.
 func TestLeaveAWrite(t *testing.T) {
 	text := noise(60*mib, 7)
 	f := mount(t, bucket(), spoolOf(t, 40))
@@ -95,6 +95,9 @@ func TestLeaveAWrite(t *testing.T) {
 	close(goOn)
 	if taken == len(text) || int64(taken) != file.Info().Size {
 		t.Errorf("%d bytes taken, the size is %d", taken, file.Info().Size)
+	}
+	if file.growth.front != int64(taken) {
+		t.Errorf("%d bytes taken, %d in order", taken, file.growth.front)
 	}
 	f.must(file.Commit(f.ctx))
 	file.Release()
