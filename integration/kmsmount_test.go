@@ -85,6 +85,22 @@ func TestKMSMountCost(t *testing.T) {
 	wantCalls(t, m.moto, map[string]int{"DescribeKey": 2, "GenerateDataKey": 1, "Decrypt": 1})
 }
 
+// TestDoctorOfKMS: doctor tells of a key that is denied before a mount does, and
+// makes nothing.
+func TestDoctorOfKMS(t *testing.T) {
+	m := newKMSMount(t)
+	look := func() diagnosis {
+		cfg := m.command(t)
+		return diagnose(t, cfg.Env, append([]string{cfg.Target}, cfg.Args...)...)
+	}
+	look().says(t, "epochs", "ok: ")
+	m.moto.Fault(server.Deny("GenerateDataKey"))
+	look().says(t, "epochs", "failure: ", "grant kms:GenerateDataKey on "+m.arn)
+	if keys := newClient(t, m.bucket).keys(m.Key("")); len(keys) != 0 {
+		t.Errorf("the bucket has %q", keys)
+	}
+}
+
 // TestKMSMountErrors: what a program sees, and an operator reads, when KMS
 // refuses the key of a cold mount.
 func TestKMSMountErrors(t *testing.T) {

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/sigilfs/sigilfs/internal/doctor"
-	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/spf13/cobra"
 )
 
@@ -38,6 +36,7 @@ is in danger, 1 usage, 2 system.`,
 	}
 	onTarget(cmd, func(ctx context.Context, c *cobra.Command, m *mounting, _ []string) error {
 		out := newExamOutput(c.OutOrStdout(), m.set.target.Spec, asJSON)
+		m.dry = true
 		e := &examination{mounting: m}
 		results := doctor.Examine(ctx, e.checks(ctx), doctor.Options{Tell: out.tell})
 		if err := out.end(results); err != nil {
@@ -53,7 +52,7 @@ is in danger, 1 usage, 2 system.`,
 const (
 	keysCheck       = "keys"
 	connectionCheck = "connection"
-	epochsCheck     = "epochs" // open under the keys
+	epochsCheck     = "epochs" // are made and opened with the keys
 	encryptionCheck = "encryption"
 )
 
@@ -142,23 +141,28 @@ func (e *examination) uploadRecords(ctx context.Context) ([]doctor.Record, error
 	return records, err
 }
 
-// tryKeys opens an epoch of those that are in the bucket, as a mount does. None
-// is made: whether the keys wrap is not known.
+// tryKeys has the keys of mode client wrap a new epoch, which is not written,
+// and open one of those in the bucket, as a mount does.
 func (e *examination) tryKeys(ctx context.Context) doctor.Finding {
 	if err := e.openRules(ctx); e.ring == nil {
 		return finding(err, "")
 	}
 	masters := e.masters()
-	if !slices.ContainsFunc(masters, keyring.Master.CanUnwrap) {
-		return doctor.Finding{Status: doctor.Skipped, Text: "not tried: no key here opens what mode client seals"}
+	if len(masters) == 0 {
+		return doctor.Finding{Status: doctor.Skipped, Text: "not tried: no key is of mode client"}
 	}
-	err := checkKeys(ctx, e.store, e.ring, masters, e.set.volumeRoot)
-	f := finding(err, "the keys open what mode client has sealed, as far as there is any")
+	err := e.openSets(ctx)
+	if err == nil {
+		err = checkKeys(ctx, e.store, e.ring, masters, e.set.volumeRoot)
+	}
+	f := finding(err, "the keys wrap, and open what mode client has sealed, as far as there is any")
 	switch {
 	case errors.Is(err, errWrongKeys):
 		f.Status, f.Remedy = doctor.Warning, "give the key under which it was written with --key, once more for each key that only reads"
 	case err != nil:
 		f.Remedy = storeRemedy(err)
+	case e.set.readOnly:
+		f.Text = "the keys open what mode client has sealed, as far as there is any"
 	}
 	return f
 }

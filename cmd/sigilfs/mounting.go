@@ -41,6 +41,7 @@ type mounting struct {
 	state    *state.Dir
 	caps     objstore.Capabilities
 	ring     *keyring.Ring
+	dry      bool             // no epoch is written
 	own      *keyring.Set     // what the volume's own objects are sealed under; nil: nothing
 	policy   []volume.Rule    // rules, as the volume takes them
 	contexts s3ec.Keyring     // keys of KMS under contexts that rules of s3ec have

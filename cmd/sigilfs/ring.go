@@ -41,8 +41,12 @@ func (m *mounting) newRing(context.Context) error {
 	if err != nil {
 		return err
 	}
+	var epochs keyring.Bucket = bucket{m.store, beneath}
+	if m.dry {
+		epochs = unwritten{epochs}
+	}
 	ring, err := keyring.New(keyring.Options{
-		Masters: m.masters(), Bucket: bucket{m.store, beneath}, VolumeRoot: m.set.volumeRoot,
+		Masters: m.masters(), Bucket: epochs, VolumeRoot: m.set.volumeRoot,
 		ReadOnly: m.set.readOnly, Dir: memory, Host: m.host(),
 		Report: newReporter(m.log).report, Revoked: m.revoke,
 	})
