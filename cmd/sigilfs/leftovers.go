@@ -46,6 +46,7 @@ func (m *mounting) takeLeftovers(ctx context.Context) (sealed []unopened, err er
 	err = errors.Join(err, merr)
 	for _, l := range all {
 		r, lerr := m.openLeftover(ctx, l.Path, masters)
+		m.shut = m.shut || lerr != nil
 		switch {
 		case lerr == nil:
 			m.left = append(m.left, r)

@@ -47,6 +47,7 @@ type mounting struct {
 	contexts s3ec.Keyring     // keys of KMS under contexts that rules of s3ec have
 	memory   *keymemory.File  // of SSE-C keys; nil: none
 	left     []*spool.Remains // of dead mounts
+	shut     bool             // there are more of these
 	spool    *spool.Spool
 	spoolDir string
 	cache    *cache.Cache
@@ -171,7 +172,7 @@ func (m *mounting) probe(ctx context.Context) error {
 func (m *mounting) newVolume() error {
 	s := m.set
 	opt := volume.Options{
-		Store: m.store, Keys: keys{m.ring}, Rules: m.policy, S3ECKeys: m.s3ecKeys(), Spool: m.spool, Left: m.left, Log: m.log,
+		Store: m.store, Keys: keys{m.ring}, Rules: m.policy, S3ECKeys: m.s3ecKeys(), Spool: m.spool, Left: m.left, LeftSealed: m.shut, Log: m.log,
 		Prefix: s.target.Prefix, Root: s.volumeRoot, Host: m.host(), Boot: bootID(), ReadOnly: s.readOnly,
 		UID: s.uid, GID: s.gid, DirMode: s.dirMode, FileMode: s.fileMode, StorageClass: s.storageClass,
 		AttrTimeout: believed(s.attrTimeout), OnConflict: conflictPolicy(s.onConflict),

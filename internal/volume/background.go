@@ -202,6 +202,9 @@ func (v *Volume) doChores(ctx context.Context) error {
 // unlinked while they were open: there is one process at a time. Where it left
 // files too, these may lie over them, and are replayed first.
 func (v *Volume) sweep(ctx context.Context) error {
+	if v.opt.LeftSealed {
+		return nil
+	}
 	var keys []string
 	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: v.parked()}) {
 		if err != nil {

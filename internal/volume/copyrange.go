@@ -124,7 +124,8 @@ func (f *File) borrows() bool {
 }
 
 // borrow lays l, which it takes over, under n bytes at off of data. False: it
-// may not be. Content stands still meanwhile; f.grow is held.
+// may not be; so while a commit is under way, after which something else lies
+// there than the note would say. Content stands still meanwhile; f.grow is held.
 func (f *File) borrow(data *spool.File, l *loan, off, n int64) (done bool, err error) {
 	f.gate.Lock()
 	defer f.gate.Unlock()
@@ -135,7 +136,7 @@ func (f *File) borrow(data *spool.File, l *loan, off, n int64) (done bool, err e
 	before, fresh := f.ref, g.fresh
 	again := before != nil && !fresh && before.obj.body == l.obj.body
 	blank := (fresh || data.Size() == 0) && g.stream == nil
-	if f.data != data || g.lost != nil || f.ungated.Load() > 0 || !again && !blank {
+	if f.data != data || g.lost != nil || g.frozen > 0 || f.ungated.Load() > 0 || !again && !blank {
 		f.mu.Unlock()
 		return false, nil
 	}
@@ -219,10 +220,13 @@ func (v *Volume) duplicate(ctx context.Context, d draft) (*object, error) {
 	c := v.opt.Capabilities
 	blind := !c.CopyConditions && (c.UploadConditions || c.PutConditions) // a copy meets others unawares
 	byParts := o.length > v.maxCopy || blind && c.UploadConditions && c.CopyParts
-	if o.instruction() || blind && o.length <= v.onePut { // that is one conditional PUT
-		return nil, errAnew
-	}
 	d = v.complete(d)
+	switch {
+	case !d.rule.scheme.writes(o.form), o.instruction():
+		return nil, errAnew // what a rename leaves as it is, a new file is not
+	case blind && o.length <= v.onePut:
+		return nil, errAnew // that is one conditional PUT
+	}
 	w, err := o.form.restate(ctx, v, o, d)
 	if err != nil {
 		return nil, err

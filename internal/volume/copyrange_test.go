@@ -11,6 +11,7 @@ import (
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
 	"github.com/sigilfs/sigilfs/internal/objstore/mem"
+	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 )
 
@@ -649,4 +650,103 @@ func TestOriginOfAnotherRule(t *testing.T) {
 			dst.Release()
 		})
 	}
+}
+
+// TestCopyOfAnotherForm: whatever the source is, its copy is a new file, which
+// lies as the rule of its name has it.
+func TestCopyOfAnotherForm(t *testing.T) {
+	text := noise(18*mib, 1)
+	k := &fakeKeys{epochs: []sigil.Epoch{epoch(1)}}
+	client := Rule{Mode: "client", Keys: k, AllowPlaintext: true}
+	ec := func(n byte) Rule {
+		return Rule{Mode: "s3ec", S3EC: &S3EC{Key: aesKey(n)}, AllowPlaintext: true}
+	}
+	none := Rule{Mode: "none"}
+	for name, rules := range map[string][2]Rule{ // under which the source was made, and is copied
+		"plain under client": {none, client},
+		"plain under s3ec":   {none, ec(1)},
+		"s3ec under client":  {ec(1), client},
+		"client under none":  {client, none},
+		"client under s3ec":  {client, ec(1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			on := func(r Rule) tweak {
+				return func(o *Options) {
+					o.Keys, o.S3ECKeys, o.Rules = k, s3ec.Keyring{aesKey(1), aesKey(2)}, []Rule{r}
+				}
+			}
+			m := bucket()
+			mount(t, m, on(rules[0])).put("a", text)
+			f := mount(t, m, on(rules[1]))
+			f.must(f.cp("a", "b"))
+			f.isCopy("a", "b", text)
+			if mode := f.stat("b").Sigil["mode"]; mode != rules[1].Mode {
+				t.Errorf("is %s, not %s", mode, rules[1].Mode)
+			}
+			mount(t, m, on(rules[1]), host("there")).isCopy("a", "b", text)
+		})
+	}
+}
+
+// TestParkedOnce: a commit that is tried again and again puts aside what was
+// copied once, and all of that goes in the end.
+func TestParkedOnce(t *testing.T) {
+	text, other := noise(18*mib, 1), noise(19*mib, 2)
+	f := mount(t, bucket())
+	f.put("a", text)
+	dst, err := f.copyTo("a", "b")
+	f.must(err)
+	a := f.open("a")
+	f.write(a, other, 0)
+	f.unwritable("a")
+	f.s.Reset()
+	for range 3 {
+		wants(t, a.Commit(f.ctx), objstore.ErrUnreachable)
+	}
+	if n := f.s.Counts().Requests[faulty.Copy]; n != 1 {
+		t.Errorf("%d copies", n)
+	}
+	f.healed()
+	f.must(a.Commit(f.ctx))
+	a.Release()
+	f.must(dst.Flush(f.ctx))
+	dst.Release()
+	f.has("b", text)
+	f.has("a", other)
+	f.settle()
+	f.noLeftovers()
+}
+
+// unwritable has every write of key fail.
+func (f *fixture) unwritable(key string) {
+	f.s.SetScript(func(op faulty.Op) faulty.Fault {
+		if op.Verb.Writes() && op.Key == key {
+			return faulty.Fault{Err: objstore.ErrUnreachable}
+		}
+		return faulty.Fault{}
+	})
+}
+
+// TestMarksOfCopies: however often the commit of a copy fails, its note stays
+// short enough to be written.
+func TestMarksOfCopies(t *testing.T) {
+	text := noise(18*mib, 1)
+	f := mount(t, bucket())
+	f.put("a", text)
+	dst, err := f.copyTo("a", "b")
+	f.must(err)
+	f.unwritable("b")
+	for range maxSent {
+		wants(t, dst.Commit(f.ctx), objstore.ErrUnreachable)
+	}
+	dst.mu.Lock()
+	n := len(dst.compose().Origin.Sent)
+	dst.mu.Unlock()
+	if n > maxSent {
+		t.Errorf("%d marks", n)
+	}
+	f.healed()
+	f.must(dst.Flush(f.ctx))
+	dst.Release()
+	f.has("b", text)
 }

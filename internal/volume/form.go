@@ -34,6 +34,9 @@ type scheme interface {
 	// store makes an object of d, whole, but for its place in the bucket.
 	store(ctx context.Context, v *Volume, d draft) (*stored, error)
 
+	// writes tells whether f is the form of what it makes.
+	writes(f form) bool
+
 	// limit is the most bytes of plaintext that a body takes.
 	limit() int64
 

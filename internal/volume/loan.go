@@ -39,7 +39,9 @@ func (f *File) lend(to *File) (*loan, error) {
 	if f.base == nil || f.seq != f.done && !f.onlyAttrs() || f.growth.lost != nil {
 		return nil, nil
 	}
-	src, err := v.contentOf(f.base)
+	o := *f.base
+	o.rule = v.ruleOf(f.base) // wherever it moves to
+	src, err := v.contentOf(&o)
 	if err != nil {
 		return nil, err
 	}
@@ -79,10 +81,11 @@ func (l *loan) end() {
 	f.Release()
 }
 
-// carryLoans says where the body that o has lies now. It needs f.mu.
+// carryLoans says where the body that o has lies now, but for what lies where no
+// name is. It needs f.mu.
 func (f *File) carryLoans(o *object) {
 	for _, l := range f.loans {
-		if l.obj.body == o.body {
+		if l.obj.body == o.body && l.doom == "" {
 			l.moved(o.id)
 		}
 	}
@@ -105,7 +108,7 @@ func (f *File) tellLoans() {
 // needs f.mu.
 func (f *File) lent(old *object) bool {
 	return slices.ContainsFunc(f.loans, func(l *loan) bool {
-		return l.obj.body == old.body && l.id.Load().VersionID == ""
+		return l.obj.body == old.body && l.doom == "" && l.id.Load().VersionID == ""
 	})
 }
 
@@ -133,7 +136,7 @@ func (f *File) yieldLoans(ctx context.Context, old, now *object) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, l := range f.loans {
-		if l.obj.body == old.body {
+		if l.obj.body == old.body && l.doom == "" {
 			l.doom = o.id.Key
 			l.moved(o.id)
 		}

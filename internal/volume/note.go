@@ -225,7 +225,8 @@ func (f *File) announce(s *snapshot, w *stored) {
 	f.sending = append(f.sending, w.marks()...)
 	f.whole.add(s, w)
 	if s.borrowed && f.ref != nil {
-		f.ref.sent = append(f.ref.sent, w.marks()...)
+		sent := append(slices.Clip(f.ref.sent), w.marks()...)
+		f.ref.sent = sent[max(0, len(sent)-maxSent):]
 	}
 	if s.path != f.path {
 		f.whole.beside = s.path

@@ -11,7 +11,7 @@ import (
 // origin is what a note knows of a loan.
 type origin struct {
 	Key     string `json:"key"`
-	Rule    string `json:"rule,omitempty"` // of an inode: a key that is under its rule
+	Rule    string `json:"rule,omitempty"` // a key that is under the body's
 	ETag    string `json:"etag"`
 	Version string `json:"version,omitempty"`
 	Body    string `json:"body"`
@@ -23,11 +23,7 @@ type origin struct {
 // origin needs the borrower's mu.
 func (l *loan) origin() *origin {
 	id := l.id.Load()
-	o := &origin{Key: id.Key, ETag: id.ETag, Version: id.VersionID, Body: l.obj.body, Sent: l.sent}
-	if l.obj.rule != nil {
-		o.Rule = l.obj.rule.Prefix
-	}
-	return o
+	return &origin{Key: id.Key, Rule: l.obj.rule.Prefix, ETag: id.ETag, Version: id.VersionID, Body: l.obj.body, Sent: l.sent}
 }
 
 // fetchOrigin is the body that o tells of, wherever that is still known to be.
@@ -74,5 +70,6 @@ func (r *Recovery) borrowed(ctx context.Context, l *leftover, where located) (*c
 	if err != nil {
 		return nil, err
 	}
+	o.rule = r.v.rule(from.Rule) // where it lies does not tell
 	return r.contentOf(ctx, o)
 }

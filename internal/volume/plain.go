@@ -180,7 +180,7 @@ func (r asIs) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 func (asIs) Verify(context.Context) error { return nil }
 
 func (f *plainForm) restate(_ context.Context, v *Volume, o *object, d draft) (*stored, error) {
-	if d.rule != v.rule(o.id.Key) && d.rule.scheme != scheme(plainScheme{}) {
+	if d.rule != v.ruleOf(o) && d.rule.scheme != scheme(plainScheme{}) {
 		return nil, errAnew
 	}
 	md, err := d.metadata(f.metadata)
@@ -232,6 +232,11 @@ func printable(value string) string {
 const maxPlain = 5 << 40
 
 func (plainScheme) limit() int64 { return maxPlain }
+
+func (plainScheme) writes(f form) bool {
+	_, ok := f.(*plainForm)
+	return ok
+}
 
 // isPlain tells whether the bytes of a body are those of its plaintext.
 func (c *content) isPlain() bool {

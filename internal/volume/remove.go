@@ -182,6 +182,7 @@ func (v *Volume) park(ctx context.Context, f *File) (unpark func(), err error) {
 	f.tellLoans()
 	return func() {
 		v.lay(f, base, "")
+		f.tellLoans()
 		v.condemn(o.id.Key)
 		v.wakeUp()
 	}, nil

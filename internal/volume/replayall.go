@@ -51,6 +51,7 @@ func (v *Volume) replayAll(ctx context.Context) {
 	ids, err := a.r.IDs()
 	if err != nil {
 		a.log.WithError(err).Error("what earlier mounts left cannot be listed")
+		a.blind = true
 	}
 	if len(ids) > 0 {
 		a.log.WithField("files", len(ids)).Info("looking at what earlier mounts left uncommitted")
@@ -69,7 +70,7 @@ func (v *Volume) replayAll(ctx context.Context) {
 		wait.Stop()
 	}
 	a.summary(len(ids))
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && !a.blind {
 		v.condemnAll(slices.DeleteFunc(v.orphans, func(key string) bool { return a.needed[key] }))
 	}
 }
@@ -83,6 +84,7 @@ type aftermath struct {
 	again  []string   // to be tried again
 	told   map[string]bool
 	needed map[string]bool // keys of bodies that lie under what is kept
+	blind  bool            // there may be more of these
 	done   int             // replayed
 	kept   int             // for a person
 }
@@ -123,6 +125,7 @@ func (a *aftermath) later(id string) {
 func (a *aftermath) one(ctx context.Context, id string) {
 	l, err := a.r.open(id)
 	if err != nil {
+		a.spare(note{})
 		a.keep(id, logrus.Fields{"id": id}, err)
 		return
 	}
@@ -133,8 +136,8 @@ func (a *aftermath) one(ctx context.Context, id string) {
 		return
 	}
 	done, err := a.take(ctx, l)
-	if err != nil {
-		a.spare(l.note.Origin)
+	if err != nil && !errors.Is(err, ErrUnnamed) { // what has no note lies over nothing
+		a.spare(l.note)
 	}
 	switch {
 	case err == nil && done == nil:
@@ -165,12 +168,14 @@ func (a *aftermath) take(ctx context.Context, l *leftover) (*Replayed, error) {
 	return &done, err
 }
 
-// spare keeps the body that lies under a file which is kept.
-func (a *aftermath) spare(o *origin) {
-	if o != nil {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.needed[o.Key] = true
+// spare keeps the body that lies under a file which is kept; where its note
+// cannot be read, all of them.
+func (a *aftermath) spare(n note) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.blind = a.blind || n.Key == ""
+	if n.Origin != nil {
+		a.needed[n.Origin.Key] = true
 	}
 }
 

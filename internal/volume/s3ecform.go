@@ -111,7 +111,7 @@ func (f *s3ecForm) wrote(o *object, metadata map[string]string) bool {
 func (f *s3ecForm) open(c *content) (plaintext, error) { return wholeBody{c, f.env}, nil }
 
 func (f *s3ecForm) restate(_ context.Context, v *Volume, o *object, d draft) (*stored, error) {
-	if d.rule != v.rule(o.id.Key) {
+	if d.rule != v.ruleOf(o) {
 		return nil, errAnew // nothing tells under which key it is
 	}
 	md, err := d.metadata(f.metadata)
@@ -124,6 +124,11 @@ func (f *s3ecForm) restate(_ context.Context, v *Volume, o *object, d draft) (*s
 }
 
 func (s3ecScheme) limit() int64 { return s3ec.MaxSize }
+
+func (s3ecScheme) writes(f form) bool {
+	_, ok := f.(*s3ecForm)
+	return ok
+}
 
 // fits leaves room for the headers of the format.
 func (s3ecScheme) fits(xattrs map[string][]byte) error {

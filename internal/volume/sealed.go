@@ -186,6 +186,11 @@ func (f *sealedForm) mayKeep(ctx context.Context, keys KeySet, o *object) (bool,
 
 func (sealedScheme) limit() int64 { return sigil.MaxSize }
 
+func (sealedScheme) writes(f form) bool {
+	_, ok := f.(*sealedForm)
+	return ok
+}
+
 // fits counts the CBOR of a record's field.
 func (sealedScheme) fits(xattrs map[string][]byte) error {
 	size := cborHead(len(xattrs))

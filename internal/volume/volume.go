@@ -121,6 +121,10 @@ type Options struct {
 	// caller's, to be closed after Close.
 	Left []*spool.Remains
 
+	// LeftSealed: there are more of them, which do not open now. What may lie
+	// under their files is kept.
+	LeftSealed bool
+
 	// What opens objects beside Keys: keys of the Amazon S3 Encryption Client
 	// and of SSE-C, in the order in which they are tried.
 	S3ECKeys  s3ec.Keyring
