@@ -195,7 +195,7 @@ func (v *Volume) beatSoon(ctx context.Context, j *journal) error {
 // and those that another host has not renewed for silence. One that cannot be
 // completed is reported and left for the next mount.
 func (v *Volume) resumeMoves(ctx context.Context) error {
-	there := map[string]bool{}
+	there, age := map[string]bool{}, v.ages()
 	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: v.journalDir()}) {
 		if err != nil {
 			return err
@@ -207,7 +207,7 @@ func (v *Volume) resumeMoves(ctx context.Context) error {
 			continue
 		}
 		there[j.id()] = true
-		if !v.ours(j) || j.Host != v.opt.Host && v.opt.Now().Sub(e.Modified) < silence {
+		if !v.ours(j) || j.Host != v.opt.Host && !age.silent(ctx, e.Modified, silence) {
 			continue
 		}
 		log = log.WithField("from", j.From).WithField("to", j.To)

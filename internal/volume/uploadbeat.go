@@ -121,7 +121,8 @@ func (u *upload) due() (record string, part int) {
 }
 
 // ages tells how old what lies in the store is, by the store's own clock: that
-// of this host may be wrong, and an upload that is aborted is lost.
+// of this host may be wrong, and an upload that is aborted is lost, or a rename
+// that is under way taken over.
 type ages struct {
 	v   *Volume
 	now time.Time // zero until it was asked for
@@ -129,21 +130,21 @@ type ages struct {
 
 func (v *Volume) ages() *ages { return &ages{v: v} }
 
-// silent tells whether what was modified then is older than abandonment. Only for
-// what looks so by this host's clock the store is asked.
-func (a *ages) silent(ctx context.Context, modified time.Time) bool {
-	if a.v.opt.Now().Sub(modified) < abandonment {
+// silent tells whether what was modified then is that old. Only for what looks so
+// by this host's clock the store is asked.
+func (a *ages) silent(ctx context.Context, modified time.Time, long time.Duration) bool {
+	if a.v.opt.Now().Sub(modified) < long {
 		return false
 	}
 	if a.now.IsZero() {
 		now, err := a.v.storeTime(ctx)
 		if err != nil {
-			a.v.opt.Log.WithError(err).Warn("the age of other hosts' uploads is not known")
+			a.v.opt.Log.WithError(err).Warn("how long other hosts have been silent is not known")
 			return false
 		}
 		a.now = now
 	}
-	return a.now.Sub(modified) >= abandonment
+	return a.now.Sub(modified) >= long
 }
 
 var _ objstore.Uploader = (*upload)(nil)

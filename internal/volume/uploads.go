@@ -136,7 +136,7 @@ func (v *Volume) abortUploads(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !strings.HasPrefix(e.Key, v.uploadsDir()) && !age.silent(ctx, e.Modified) {
+		if !strings.HasPrefix(e.Key, v.uploadsDir()) && !age.silent(ctx, e.Modified, abandonment) {
 			continue
 		}
 		if err := v.abortUpload(ctx, store, e.Key); err != nil {
