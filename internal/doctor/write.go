@@ -66,7 +66,7 @@ func Races(c objstore.Capabilities) string {
 		add("writes", "of two that write one file one may overwrite the other")
 	}
 	if !c.CopyConditions && c.Read { // a copy reads
-		add("copies", "a rename may overwrite what another has closed under the new name")
+		add("copies", "a rename that is to replace nothing, or of a directory, may overwrite what another has closed under the new name")
 	}
 	if !c.DeleteConditions && c.Read && c.Delete {
 		add("deletions", "a rename copies and may then delete what another has closed under the old name meanwhile")
