@@ -169,6 +169,9 @@ func (c *content) located(ctx context.Context, get func(objstore.ID) error) erro
 	if ferr != nil && !errors.Is(ferr, ErrNotExist) {
 		return ferr
 	}
+	if now := *c.id.Load(); now != id { // meanwhile
+		return get(now)
+	}
 	if ferr != nil || !c.obj.same(o) {
 		c.v.distrust(c.obj)
 		return fmt.Errorf("%s: %w", id.Key, ErrChanged)

@@ -750,3 +750,32 @@ func TestMarksOfCopies(t *testing.T) {
 	dst.Release()
 	f.has("b", text)
 }
+
+// TestCopyDuringChmod: between what the store has done and its answer this
+// host's own change of attributes takes no body from anybody.
+func TestCopyDuringChmod(t *testing.T) {
+	text := noise(18*mib, 1)
+	for _, name := range []string{"client", "none", "sse-kms silent", "s3ec"} {
+		t.Run(name, func(t *testing.T) {
+			s := setupOf(name)
+			f := mount(t, s.store(), s.on)
+			f.put("a", text)
+			dst, err := f.copyTo("a", "b")
+			f.must(err)
+			flushed := error(nil)
+			f.s.SetScript(func(op faulty.Op) faulty.Fault {
+				if op.Verb != faulty.Copy || op.Key != "a" {
+					return faulty.Fault{}
+				}
+				return faulty.Fault{After: func(err error) error {
+					flushed = dst.Flush(f.ctx)
+					return err
+				}}
+			})
+			f.must(errOf(f.SetAttr(f.ctx, "a", Change{Mode: ptr[uint32](0o600)})))
+			f.must(flushed)
+			dst.Release()
+			f.has("b", text)
+		})
+	}
+}

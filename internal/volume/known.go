@@ -101,7 +101,7 @@ func (v *Volume) distrust(obj *object) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if d := v.known[p]; d != nil && d.obj == obj {
+	if d := v.known[p]; d != nil && d.obj != nil && d.obj.sameID(obj) {
 		stale := *d
 		stale.at = time.Time{}
 		v.known[p] = &stale

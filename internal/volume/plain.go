@@ -89,8 +89,8 @@ func (v *Volume) adoptKin(o *object) {
 	}
 }
 
-// unheardCopy is a copy of a body whose answer was lost: should it show, by its
-// mark, it is no other host's version.
+// unheardCopy is a copy of a body whose answer has not come yet, or was lost:
+// should it show, by its mark, it is no other host's version.
 type unheardCopy struct {
 	body   string
 	length int64
@@ -99,18 +99,26 @@ type unheardCopy struct {
 // maxUnheard bounds those that are remembered.
 const maxUnheard = 1024
 
-// unheardOf remembers a copy of o that failed with err.
-func (v *Volume) unheardOf(o *object, err error) {
-	lost := (*unsettled)(nil)
-	if !errors.As(err, &lost) || lost.mark == "" {
-		return
-	}
+// expect remembers a copy of o that is about to be made, until heard is called
+// with what came of it; or for longer, if nobody knows that.
+func (v *Volume) expect(o *object, mark string) (heard func(error)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if _, there := v.unheard[mark]; there {
+		return func(error) {}
+	}
 	if v.unheard == nil || len(v.unheard) >= maxUnheard {
 		v.unheard = map[string]unheardCopy{}
 	}
-	v.unheard[lost.mark] = unheardCopy{o.body, o.length}
+	v.unheard[mark] = unheardCopy{o.body, o.length}
+	return func(err error) {
+		if lost := (*unsettled)(nil); errors.As(err, &lost) {
+			return
+		}
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		delete(v.unheard, mark)
+	}
 }
 
 // isUnheard tells whether o is such a copy of base.

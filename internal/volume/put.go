@@ -297,9 +297,10 @@ func (v *Volume) restate(ctx context.Context, o *object, dst string, cond objsto
 		return nil, err
 	}
 	d.self = dst == o.id.Key
+	heard := v.expect(o, w.obj.mark)
 	got, err := v.tagging(opt, func(opt objstore.PutOptions) (objstore.Receipt, error) { return v.relocate(ctx, o, d, opt) })
 	n, err := v.settle(ctx, d, w, got, err)
-	v.unheardOf(o, err)
+	heard(err)
 	return n, err
 }
 
