@@ -188,10 +188,7 @@ func (f *File) commitSnapshot(ctx context.Context, s *snapshot, data *spool.Snap
 	}
 	defer unload()
 	s.plain = src
-	if err := f.yieldLoans(ctx, s.base, nil); err != nil {
-		return f.failed(fmt.Errorf("commit %q: what it held was copied to another file: %w", s.path, err))
-	}
-	o, err := f.v.writeSnapshot(ctx, s)
+	o, err := f.overwrite(ctx, s)
 	f.stand(s.kept)
 	f.doubt(s)
 	if err != nil && s.stream != nil {
@@ -211,6 +208,14 @@ func (f *File) commitSnapshot(ctx context.Context, s *snapshot, data *spool.Snap
 		return f.failed(fmt.Errorf("commit %q: %w", s.path, err))
 	}
 	return f.committed(ctx, s, data, o)
+}
+
+// overwrite is writeSnapshot, once what is lent of the base lies elsewhere.
+func (f *File) overwrite(ctx context.Context, s *snapshot) (*object, error) {
+	if err := f.yieldLoans(ctx, s.base, nil); err != nil {
+		return nil, fmt.Errorf("what it held was copied to another file: %w", err)
+	}
+	return f.v.writeSnapshot(ctx, s)
 }
 
 // conflict tells the failures that no further try mends: another host has the

@@ -779,3 +779,41 @@ func TestCopyDuringChmod(t *testing.T) {
 		})
 	}
 }
+
+// TestStreamOverWhatIsLent: a commit that could not put aside what was copied
+// leaves the upload of what comes in its place to the next one.
+func TestStreamOverWhatIsLent(t *testing.T) {
+	text, other := noise(18*mib, 1), noise(50*mib, 2)
+	f := mount(t, bucket())
+	f.put("a", text)
+	dst, err := f.copyTo("a", "b")
+	f.must(err)
+	a := f.open("a")
+	f.must(a.Truncate(f.ctx, 0))
+	for off := 0; off < 40*mib; off += mib {
+		f.write(a, other[off:off+mib], int64(off))
+	}
+	if a.streamOf() == nil {
+		t.Fatal("nothing goes up")
+	}
+	f.failing(objstore.ErrUnreachable, false, faulty.Copy)
+	wants(t, a.Commit(f.ctx), objstore.ErrUnreachable)
+	if st := a.streamOf(); st != nil {
+		st.mu.Lock()
+		state := st.state
+		st.mu.Unlock()
+		if state == closing {
+			t.Error("nothing goes up any more")
+		}
+	}
+	f.healed()
+	f.write(a, other[40*mib:], 40*mib)
+	f.must(a.Commit(f.ctx))
+	a.Release()
+	f.must(dst.Flush(f.ctx))
+	dst.Release()
+	f.has("a", other)
+	f.has("b", text)
+	f.settle()
+	f.noLeftovers()
+}
