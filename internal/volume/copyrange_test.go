@@ -655,7 +655,7 @@ func TestOriginOfAnotherRule(t *testing.T) {
 // TestCopyOfAnotherForm: whatever the source is, its copy is a new file, which
 // lies as the rule of its name has it.
 func TestCopyOfAnotherForm(t *testing.T) {
-	text := noise(18*mib, 1)
+	text := noise(300<<10, 1)
 	k := &fakeKeys{epochs: []sigil.Epoch{epoch(1)}}
 	client := Rule{Mode: "client", Keys: k, AllowPlaintext: true}
 	ec := func(n byte) Rule {
@@ -677,7 +677,7 @@ func TestCopyOfAnotherForm(t *testing.T) {
 			}
 			m := bucket()
 			mount(t, m, on(rules[0])).put("a", text)
-			f := mount(t, m, on(rules[1]))
+			f := lending(mount(t, m, on(rules[1])))
 			f.must(f.cp("a", "b"))
 			f.isCopy("a", "b", text)
 			if mode := f.stat("b").Sigil["mode"]; mode != rules[1].Mode {
@@ -691,8 +691,8 @@ func TestCopyOfAnotherForm(t *testing.T) {
 // TestParkedOnce: a commit that is tried again and again puts aside what was
 // copied once, and all of that goes in the end.
 func TestParkedOnce(t *testing.T) {
-	text, other := noise(18*mib, 1), noise(19*mib, 2)
-	f := mount(t, bucket())
+	text, other := noise(300<<10, 1), noise(400<<10, 2)
+	f := lending(mount(t, bucket()))
 	f.put("a", text)
 	dst, err := f.copyTo("a", "b")
 	f.must(err)
@@ -730,8 +730,8 @@ func (f *fixture) unwritable(key string) {
 // TestMarksOfCopies: however often the commit of a copy fails, its note stays
 // short enough to be written.
 func TestMarksOfCopies(t *testing.T) {
-	text := noise(18*mib, 1)
-	f := mount(t, bucket())
+	text := noise(300<<10, 1)
+	f := lending(mount(t, bucket()))
 	f.put("a", text)
 	dst, err := f.copyTo("a", "b")
 	f.must(err)
@@ -754,11 +754,11 @@ func TestMarksOfCopies(t *testing.T) {
 // TestCopyDuringChmod: between what the store has done and its answer this
 // host's own change of attributes takes no body from anybody.
 func TestCopyDuringChmod(t *testing.T) {
-	text := noise(18*mib, 1)
+	text := noise(300<<10, 1)
 	for _, name := range []string{"client", "none", "sse-kms silent", "s3ec"} {
 		t.Run(name, func(t *testing.T) {
 			s := setupOf(name)
-			f := mount(t, s.store(), s.on)
+			f := lending(mount(t, s.store(), s.on))
 			f.put("a", text)
 			dst, err := f.copyTo("a", "b")
 			f.must(err)

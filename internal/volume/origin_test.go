@@ -117,7 +117,7 @@ func TestBodyThatIsKeptForAReplay(t *testing.T) {
 // TestCopyOfRemoved: where a body lies since its name has gone does not make it
 // one of another rule, neither for the commit nor for a replay.
 func TestCopyOfRemoved(t *testing.T) {
-	text := noise(18*mib, 1)
+	text := noise(300<<10, 1)
 	ks := func(n byte) *fakeKeys { return &fakeKeys{epochs: []sigil.Epoch{epoch(n)}} }
 	for name, rules := range map[string][2]Rule{ // of the root, and of the source
 		"none":        {{Mode: "client", Keys: ks(1)}, {Mode: "none"}},
@@ -135,6 +135,7 @@ func TestCopyOfRemoved(t *testing.T) {
 				}
 				m := bucket()
 				f := mountSpooled(t, m, on)
+				lending(f.fixture)
 				f.mkdir("from")
 				f.put("from/a", text)
 				dek := [32]byte{}
@@ -228,10 +229,11 @@ func TestCopyDuringCommit(t *testing.T) {
 // TestBodiesOfWhatDoesNotOpen: what may lie under files of which nothing is known
 // now is not removed.
 func TestBodiesOfWhatDoesNotOpen(t *testing.T) {
-	text := noise(18*mib, 1)
+	text := noise(300<<10, 1)
 	for _, name := range []string{"key", "note"} {
 		t.Run(name, func(t *testing.T) {
 			f := mountSpooled(t, bucket())
+			lending(f.fixture)
 			f.put("src", text)
 			dst, err := f.copyTo("src", "a")
 			f.must(err)
