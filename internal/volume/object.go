@@ -34,6 +34,8 @@ type object struct {
 	xat  map[string][]byte
 	body string // names the content, whatever happens to the attributes: what caches go by
 	mark string // tells this write of the object from others
+
+	trace string // of a sealed copy that a directory rename made, and that nobody has changed: its mark (renamedir.go)
 }
 
 // unopenable tells the errors that are the object's from those of the moment.

@@ -35,6 +35,7 @@ type draft struct {
 	cond   objstore.Condition
 	above  []*object // what it replaces: its version is higher
 	mark   string    // "" is a random one; see object
+	trace  string    // as in object
 	want   *asked    // the rule's, or what the source of a copy has; filled in by complete
 
 	// base is a body, mostly that which the draft replaces, and same tells which

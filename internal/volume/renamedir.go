@@ -310,7 +310,10 @@ func (v *Volume) remembered(o, to *object, dst string, err error) (moved, error)
 // copyTo copies o to dst. In a resumed rename a copy made before is recognised,
 // and not made over a newer state of it.
 func (v *Volume) copyTo(ctx context.Context, j *journal, o *object, dst string) (*object, error) {
-	mark := func(d *draft) { d.mark = j.mark(o) }
+	mark := func(d *draft) {
+		d.mark = j.mark(o)
+		d.trace = d.mark
+	}
 	copyIf := func(cond objstore.Condition) (*object, error) {
 		if o.isName() {
 			return v.copyName(ctx, o, dst, cond, nil)
@@ -341,24 +344,30 @@ func (v *Volume) copyTo(ctx context.Context, j *journal, o *object, dst string) 
 // object it is a copy of, the second which state of it.
 func (j *journal) mark(o *object) string {
 	which := sha256.Sum256([]byte(j.key + "\x00" + o.id.Key))
-	state := sha256.Sum256([]byte(o.id.ETag))
+	state := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d", o.id.ETag, o.version()))
 	return hex.EncodeToString(which[:8]) + hex.EncodeToString(state[:8])
 }
 
 // made tells whether there is a copy of o that this rename made, and of what
-// o is now.
+// o is now. Clocks do not tell: those of the hosts that write may differ.
 func (j *journal) made(o, there *object) (ours, current bool) {
+	mark := j.mark(o)
+	of := func(trace string) bool { return len(trace) == len(mark) && trace[:16] == mark[:16] }
 	switch {
 	case o.err != nil || there.err != nil:
 		return false, false
 	case there.version() == 0:
-		mark := j.mark(o)
-		return len(there.mark) == len(mark) && there.mark[:16] == mark[:16], there.mark == mark
+		return of(there.mark), there.mark == mark
+	case of(there.trace):
+		return true, there.trace == mark
 	case o.version() == 0: // sealed on its way; what did that may have known another file id
 		current = o.alike(there)
 		return current || o.attr.FileID == there.attr.FileID, current
 	}
-	return o.attr.FileID == there.attr.FileID, o.version() <= there.version()
+	if o.isName() && there.isName() && o.inode() == there.inode() {
+		return true, true
+	}
+	return o.attr.FileID == there.attr.FileID, o.version() <= there.version() // changed since
 }
 
 // alike tells whether a copy of o that was written anew, and not touched since,

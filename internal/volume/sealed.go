@@ -28,6 +28,10 @@ var (
 	_ scheme = sealedScheme{}
 )
 
+// metaMove is the metadata with the trace of a directory rename. Where xattrs
+// leave no room for it, versions must do.
+const metaMove = "sigil-move"
+
 // isSealed tells whether metadata claim to be of a sigil object.
 func isSealed(metadata map[string]string) bool {
 	_, header := metadata[sigil.MetaSigil]
@@ -56,6 +60,7 @@ func (v *Volume) openSealed(ctx context.Context, o *object, info objstore.Info, 
 		rec.Settle(late)
 	}
 	f.settle(o, size)
+	o.trace = info.Metadata[metaMove]
 	return f.proveEmpty(ctx, o, suffix)
 }
 
@@ -259,7 +264,18 @@ func sealRecord(d draft, rec *sigil.Record, epoch sigil.Epoch, b body) (*stored,
 	}
 	o := d.object(b.size)
 	(&sealedForm{header: h, rec: rec}).settle(o, d.attr.Size)
-	return &stored{obj: o, metadata: h.Metadata(), body: b}, nil
+	return &stored{obj: o, metadata: traced(h.Metadata(), d.trace), body: b}, nil
+}
+
+func traced(md map[string]string, trace string) map[string]string {
+	if trace == "" {
+		return md
+	}
+	md[metaMove] = trace
+	if objstore.CheckMetadata(md) != nil {
+		delete(md, metaMove)
+	}
+	return md
 }
 
 // version of the record; 0 for an object that has none.

@@ -117,6 +117,78 @@ func TestManyPagesKilled(t *testing.T) {
 	}
 }
 
+// TestManyPagesTakenOver: killed at any request, and written to by another host
+// in the same moment, under either name, a third host has all of it.
+func TestManyPagesTakenOver(t *testing.T) {
+	for _, name := range []string{"client", "none"} {
+		s := setupOf(name)
+		t.Run(name, func(t *testing.T) { testManyPagesTakenOver(t, &s) })
+	}
+}
+
+func testManyPagesTakenOver(t *testing.T, s *setup) {
+	for n, more := 1, true; more; n++ {
+		synctest.Test(t, func(t *testing.T) { more = overtaken(t, s, n) })
+		if t.Failed() {
+			t.Fatalf("request %d", n)
+		}
+		if !more && n < 30 {
+			t.Errorf("%d requests", n)
+		}
+	}
+}
+
+func overtaken(t *testing.T, s *setup, n int) (crashed bool) {
+	f := mount(t, s.store(), s.on, host("dead"))
+	names, store := pageful(f, 8), f.mem
+	f.end()
+	f = mount(t, store, s.on, host("dead"))
+	f.mostHeld, f.movePage = 3, 4
+	f.s.CrashAt(n, n%2 == 0)
+	err := f.Rename(f.ctx, "d", "e", false)
+	crashed = f.s.Crashed()
+	f.end()
+	if !crashed {
+		f.must(err)
+	}
+	want := map[string]string{}
+	for _, name := range names {
+		want[name] = name
+	}
+	other := mount(t, store, s.on, host("writer"))
+	write := func(name, text string) {
+		p := "d/" + name
+		if _, err := other.Stat(other.ctx, p); err != nil {
+			p = "e/" + name
+		}
+		other.put(p, text)
+		want[name] = text
+	}
+	write(names[2], "newer")
+	write(names[6], "newer still")
+	if _, err := other.Stat(other.ctx, "d/05"); err == nil {
+		other.put("d/05/added", "added")
+		want["05/added"] = "added"
+	}
+	other.must(other.Close(other.ctx))
+	other.end()
+	pass(2 * silence)
+	third := mount(t, store, s.on, host("third"))
+	for name, text := range want {
+		if got, err := third.get("e/" + name); err == nil && got == text {
+			continue
+		}
+		third.has("d/"+name, text)
+	}
+	third.must(third.Close(third.ctx))
+	if t.Failed() {
+		return true
+	}
+	third.noLeftovers()
+	third.end()
+	return crashed
+}
+
 // TestManyPagesUndone: where a copy fails, all goes back.
 func TestManyPagesUndone(t *testing.T) {
 	f := mount(t, bucket())
