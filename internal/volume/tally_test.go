@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,10 +47,9 @@ func testRenameOfManyPages(t *testing.T, s *setup) {
 	file := f.open("d/15/17")
 	f.write(file, "open", 0)
 	other := mount(t, f.mem, s.on, host("there"))
-	wrote := false
+	var wrote atomic.Bool
 	f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
-		if op.Verb == faulty.Delete && !wrote {
-			wrote = true
+		if op.Verb == faulty.Delete && wrote.CompareAndSwap(false, true) {
 			other.put("d/10/12", "newer")
 			other.put("d/10/unknown", "new")
 		}
