@@ -118,6 +118,35 @@ func TestInstructionFiles(t *testing.T) {
 				f.has("e/b", "text of b")
 				holds(f, "a", "a.instruction", "e/b", "e/b.instruction")
 			},
+			"RenameDirHalfWay": func(t *testing.T, f *fixture) {
+				f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+					if op.Verb == faulty.Delete && op.Key == "d/b" {
+						x.Err = ErrAccess
+					}
+					return x
+				})
+				wants(t, f.Rename(f.ctx, "d", "e", false), ErrAccess)
+				f.has("d/b", "text of b")
+				f.healed()
+				f.must(f.doChores(f.ctx))
+				f.has("e/b", "text of b")
+				holds(f, "a", "a.instruction", "e/b", "e/b.instruction")
+			},
+			"RenameDirTakenBack": func(t *testing.T, f *fixture) {
+				f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+					switch {
+					case op.Verb == faulty.Copy && op.Key == "e/b.instruction" && op.OfAll > 1, op.Verb == faulty.Delete && op.Key == "e/b":
+						x.Err = ErrAccess
+					}
+					return x
+				})
+				wants(t, f.Rename(f.ctx, "d", "e", false), ErrAccess)
+				f.has("d/b", "text of b")
+				f.healed()
+				f.must(f.doChores(f.ctx))
+				f.has("d/b", "text of b")
+				holds(f, "a", "a.instruction", "d/b", "d/b.instruction")
+			},
 			"RenameDirFails": func(t *testing.T, f *fixture) {
 				f.s.SetScript(func(op faulty.Op) faulty.Fault {
 					if op.Verb == faulty.Copy && op.Key == "e/b" {

@@ -254,6 +254,11 @@ func (v *Volume) copyOne(ctx context.Context, j *journal, src string) (moved, er
 		if err != nil {
 			return moved{}, err
 		}
+		if o.instruction() && v.rule(src) == v.rule(dst) {
+			if err := v.carryInstruction(ctx, o, dst); err != nil {
+				return moved{}, err
+			}
+		}
 		to, err := v.copyTo(ctx, j, o, dst)
 		if !errors.Is(err, ErrChanged) {
 			return v.remembered(o, to, dst, err)
@@ -393,15 +398,23 @@ func (v *Volume) undo(ctx context.Context, j *journal) error {
 	return nil
 }
 
+// removeCopies takes what is late last, as deleteAll does.
 func (v *Volume) removeCopies(ctx context.Context, j *journal) error {
-	return v.pages(ctx, j.From, "", func(page []objstore.Entry) error {
-		g, gctx := errgroup.WithContext(ctx)
-		g.SetLimit(parallelMoves)
-		for _, e := range page {
-			g.Go(func() error { return v.undoOne(gctx, j, e.Key, j.To+strings.TrimPrefix(e.Key, j.From)) })
+	for _, late := range []bool{false, true} {
+		if err := v.pages(ctx, j.From, "", func(page []objstore.Entry) error {
+			g, gctx := errgroup.WithContext(ctx)
+			g.SetLimit(parallelMoves)
+			for _, e := range page {
+				if v.late(e.Key) == late {
+					g.Go(func() error { return v.undoOne(gctx, j, e.Key, j.To+strings.TrimPrefix(e.Key, j.From)) })
+				}
+			}
+			return g.Wait()
+		}); err != nil {
+			return err
 		}
-		return g.Wait()
-	})
+	}
+	return nil
 }
 
 func (v *Volume) undoOne(ctx context.Context, j *journal, src, dst string) error {
@@ -484,26 +497,30 @@ func (v *Volume) exchange(p string, from, to *object) {
 	}
 }
 
-// deleteAll removes the sources, the markers of directories last.
+// deleteAll removes the sources, what is late when the others have gone.
 func (v *Volume) deleteAll(ctx context.Context, j *journal, t *tally) error {
-	for _, markers := range []bool{false, true} {
-		if err := v.deleteHeld(ctx, j, t, markers); err != nil {
+	for _, late := range []bool{false, true} {
+		if err := v.deleteHeld(ctx, j, t, late); err != nil {
 			return err
 		}
-		if err := v.deleteListed(ctx, j, t, markers); err != nil {
+		if err := v.deleteListed(ctx, j, t, late); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// late tells the markers of directories, and the instruction files: what needs
+// one does not open without.
+func (v *Volume) late(key string) bool { return isMarker(key) || v.isInstruction(key) }
+
 // deleteHeld leaves what another host has written since it was copied: it
 // keeps its old name.
-func (v *Volume) deleteHeld(ctx context.Context, j *journal, t *tally, markers bool) error {
+func (v *Volume) deleteHeld(ctx context.Context, j *journal, t *tally, late bool) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelMoves)
 	for _, m := range t.held {
-		if isMarker(m.src) != markers {
+		if v.late(m.src) != late {
 			continue
 		}
 		g.Go(func() error {

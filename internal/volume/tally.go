@@ -96,7 +96,7 @@ func (f *finder) find(key string) (s sum, ok bool) {
 
 // deleteListed removes the sources that are not held. What is listed and was
 // not copied, or was written since, stays.
-func (v *Volume) deleteListed(ctx context.Context, j *journal, t *tally, markers bool) error {
+func (v *Volume) deleteListed(ctx context.Context, j *journal, t *tally, late bool) error {
 	if len(t.rest) == 0 {
 		return nil
 	}
@@ -106,7 +106,7 @@ func (v *Volume) deleteListed(ctx context.Context, j *journal, t *tally, markers
 		g.SetLimit(parallelMoves)
 		for _, e := range page {
 			s, ok := f.find(e.Key)
-			if !ok || isMarker(e.Key) != markers {
+			if !ok || v.late(e.Key) != late {
 				continue
 			}
 			g.Go(func() error {
