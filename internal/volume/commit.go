@@ -320,7 +320,7 @@ func (v *Volume) overtake(ctx context.Context, s *snapshot, base *object, err er
 		return nil, fmt.Errorf("%w (who was first is not known: %v)", ferr, err) //nolint:errorlint // no conflict as long as that is so
 	}
 	exists := errors.Is(err, ErrExist)
-	ours := now != nil && slices.Contains(s.sent, now.mark) || v.isUnheard(now, base)
+	ours := now.isOf(s.sent, s.attr.FileID) || v.isUnheard(now, base)
 	older := now != nil && exists && base == nil && !s.excl && v.precedes(ctx, now.seen, s.opened)
 	gone := now == nil && s.left
 	renamed := isInodePath(s.path) && base.same(now) // another host has changed its names

@@ -817,3 +817,25 @@ func TestStreamOverWhatIsLent(t *testing.T) {
 	f.settle()
 	f.noLeftovers()
 }
+
+// TestSameCopyByAnotherHost: of a copy whose outcome is unknown the one that
+// another host made of the same body is told apart.
+func TestSameCopyByAnotherHost(t *testing.T) {
+	text := noise(300<<10, 1)
+	f := lending(mount(t, bucket()))
+	f.put("a", text)
+	dst, err := f.copyTo("a", "b")
+	f.must(err)
+	f.failing(objstore.ErrUnknown, false, faulty.Copy)
+	wants(t, dst.Commit(f.ctx), objstore.ErrUnknown)
+	f.healed()
+	there := lending(mount(t, f.mem, host("there"), f.alike))
+	there.must(there.cp("a", "b"))
+	f.write(dst, "changed", 0)
+	wants(t, dst.Flush(f.ctx), ErrChanged)
+	dst.Release()
+	there.has("b", text)
+	if _, got := f.conflictCopy(); got != "changed"+text[7:] {
+		t.Error("the conflict copy is not what was written")
+	}
+}

@@ -90,7 +90,7 @@ func (n note) place(prefix string) (shown, path string, ok bool) {
 
 // ours tells whether o is a body of which the note knows.
 func (n note) ours(o *object) bool {
-	return o != nil && (slices.Contains(n.Sent, o.mark) || slices.Contains(n.Last, o.mark))
+	return o.isOf(n.Sent, n.Attr.FileID) || o.isOf(n.Last, n.Attr.FileID)
 }
 
 // bodies are what was sent of a File, whatever became of it, as it was at one

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -203,6 +204,17 @@ func (o *object) info() Info {
 		a.Nlink = 2
 	}
 	return Info{Attr: a, Xattrs: o.xat, Err: o.err}
+}
+
+// isOf tells whether o, which may be nil, is one of those that were written, by
+// their marks, for the file of this id: sealed copies of one body share a mark,
+// whoever made them.
+func (o *object) isOf(marks []string, file uint64) bool {
+	if o == nil || !slices.Contains(marks, o.mark) {
+		return false
+	}
+	_, sealed := o.form.(*sealedForm)
+	return !sealed || o.attr.FileID == file
 }
 
 // same tells whether two objects are one file with one body.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 )
@@ -70,7 +69,7 @@ func (v *Volume) remove(ctx context.Context, p string) error {
 // commit of unknown outcome left.
 func (v *Volume) deleteFile(ctx context.Context, f *File, p string) error {
 	f.mu.Lock()
-	base, sent := f.base, f.sent
+	base, sent, id := f.base, f.sent, f.attr.FileID
 	f.mu.Unlock()
 	if base != nil {
 		return v.deleteKey(ctx, p, base)
@@ -84,7 +83,7 @@ func (v *Volume) deleteFile(ctx context.Context, f *File, p string) error {
 		return nil
 	case err != nil:
 		return err
-	case slices.Contains(sent, o.mark):
+	case o.isOf(sent, id):
 		return v.deleteKey(ctx, p, o)
 	}
 	return nil

@@ -78,7 +78,7 @@ func (r *Recovery) locate(ctx context.Context, l *leftover) (located, error) {
 	if err != nil {
 		return located{}, err
 	}
-	if now != nil && slices.Contains(n.Last, now.mark) {
+	if now.isOf(n.Last, n.Attr.FileID) {
 		return located{done: l.Path, base: now}, nil
 	}
 	if n.Beside != "" {
