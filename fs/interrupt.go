@@ -67,10 +67,14 @@ func watch(ctx context.Context, thread uint32, cancel func()) {
 	}
 }
 
+// realTime are the signals 32 to 64, of which the C library keeps some.
+const realTime = ^uint64(0) << 31
+
 // quiet are the signals by which nobody wants a system call to end: what the
-// runtimes of languages, terminals and timers of profilers send, and job control.
-var quiet = mask(
-	unix.SIGURG, unix.SIGCHLD, unix.SIGWINCH, unix.SIGPROF, unix.SIGVTALRM, unix.SIGIO,
+// runtimes of languages, terminals, and timers of profilers and progress lines
+// (git's) send, and job control.
+var quiet = realTime | mask(
+	unix.SIGURG, unix.SIGCHLD, unix.SIGWINCH, unix.SIGPROF, unix.SIGVTALRM, unix.SIGALRM, unix.SIGIO,
 	unix.SIGCONT, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGSTOP,
 )
 

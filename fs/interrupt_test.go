@@ -156,6 +156,9 @@ func TestStops(t *testing.T) {
 		"SigPnd:\t0\nShdPnd:\t0000000000000002\nSigBlk:\t0\n":                                         true,  // INT
 		"SigPnd:\t0\nShdPnd:\t0000000000000002\nSigBlk:\t0000000000000002\n":                          false, // blocked
 		"SigPnd:\t0000000000400000\nShdPnd:\t0000000000010000\nSigBlk:\t0\n":                          false, // URG, CHLD
+		"SigPnd:\t0000000200000000\nShdPnd:\t0000000000002000\nSigBlk:\t0\n":                          false, // RTMIN, ALRM
+		"SigPnd:\t0000000080000000\nShdPnd:\t0\nSigBlk:\t0\n":                                         false, // 32
+		"SigPnd:\t0000000040000000\nShdPnd:\t0\nSigBlk:\t0\n":                                         true,  // SYS
 		"SigPnd:\tnonsense\n": false,
 	} {
 		if got := stops([]byte(status)); got != stop {
