@@ -68,7 +68,7 @@ func watch(ctx context.Context, thread uint32, cancel func()) {
 }
 
 // realTime are the signals 32 to 64, of which the C library keeps some.
-const realTime = ^uint64(0) << 31
+const realTime = uint64(1<<64 - 1<<31)
 
 // quiet are the signals by which nobody wants a system call to end: what the
 // runtimes of languages, terminals, and timers of profilers and progress lines
