@@ -310,17 +310,17 @@ func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*o
 }
 
 // overtake looks at why a write was refused. It gives what to write over
-// instead (nil: nothing is there), where that is no lost update: an earlier
-// try of our own, or a change of attributes; what a removal of our own took whose answer was lost; what
-// was there before a new file was opened without O_EXCL; under
-// ConflictOverwrite anything.
+// instead (nil: nothing is there), where that is no lost update: an earlier try
+// of our own, or a copy of ours that nobody heard of; what a removal of our own
+// took whose answer was lost; what was there before a new file was opened
+// without O_EXCL; under ConflictOverwrite anything.
 func (v *Volume) overtake(ctx context.Context, s *snapshot, base *object, err error) (*object, error) {
 	now, ferr := v.fetchOver(ctx, s)
 	if ferr != nil && !errors.Is(ferr, ErrNotExist) {
 		return nil, fmt.Errorf("%w (who was first is not known: %v)", ferr, err) //nolint:errorlint // no conflict as long as that is so
 	}
 	exists := errors.Is(err, ErrExist)
-	ours := now.isOf(s.sent, s.attr.FileID) || v.isUnheard(now, base)
+	ours := now.isOf(s.sent, s.attr.FileID) || v.isUnheard(now, base) && (base != nil || !s.excl)
 	older := now != nil && exists && base == nil && !s.excl && v.precedes(ctx, now.seen, s.opened)
 	gone := now == nil && s.left
 	renamed := isInodePath(s.path) && base.same(now) // another host has changed its names

@@ -92,8 +92,10 @@ func (v *Volume) adoptKin(o *object) {
 // unheardCopy is a copy of a body whose answer has not come yet, or was lost:
 // should it show, by its mark, it is no other host's version.
 type unheardCopy struct {
-	body   string
-	length int64
+	body    string
+	length  int64
+	key     string
+	version uint64 // tells it from sealed copies of the same body by other hosts
 }
 
 // maxUnheard bounds those that are remembered.
@@ -101,7 +103,8 @@ const maxUnheard = 1024
 
 // expect remembers a copy of o that is about to be made, until heard is called
 // with what came of it; or for longer, if nobody knows that.
-func (v *Volume) expect(o *object, mark string) (heard func(error)) {
+func (v *Volume) expect(o, made *object) (heard func(error)) {
+	mark := made.mark
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if _, there := v.unheard[mark]; there {
@@ -110,7 +113,7 @@ func (v *Volume) expect(o *object, mark string) (heard func(error)) {
 	if v.unheard == nil || len(v.unheard) >= maxUnheard {
 		v.unheard = map[string]unheardCopy{}
 	}
-	v.unheard[mark] = unheardCopy{o.body, o.length}
+	v.unheard[mark] = unheardCopy{o.body, o.length, made.id.Key, made.version()}
 	return func(err error) {
 		if lost := (*unsettled)(nil); errors.As(err, &lost) {
 			return
@@ -121,15 +124,19 @@ func (v *Volume) expect(o *object, mark string) (heard func(error)) {
 	}
 }
 
-// isUnheard tells whether o is such a copy of base.
+// isUnheard tells whether o is such a copy of base; or, where nothing was known
+// to be, one that a rename or a copy has put there.
 func (v *Volume) isUnheard(o, base *object) bool {
-	if o == nil || base == nil || !base.same(o) {
+	if o == nil {
 		return false
 	}
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	_, ok := v.unheard[o.mark]
-	return ok
+	c, ok := v.unheard[o.mark]
+	v.mu.Unlock()
+	if base == nil {
+		return ok && c.key == o.id.Key && c.version == o.version()
+	}
+	return ok && base.same(o)
 }
 
 // adopt is that of one object that was where o is; false where there was none.

@@ -298,7 +298,7 @@ func (v *Volume) restate(ctx context.Context, o *object, dst string, cond objsto
 		return nil, err
 	}
 	d.self = dst == o.id.Key
-	heard := v.expect(o, w.obj.mark)
+	heard := v.expect(o, w.obj)
 	got, err := v.tagging(opt, func(opt objstore.PutOptions) (objstore.Receipt, error) { return v.relocate(ctx, o, d, opt) })
 	n, err := v.settle(ctx, d, w, got, err)
 	heard(err)

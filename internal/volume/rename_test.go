@@ -387,3 +387,30 @@ func TestRenameWhoseEndIsUnknown(t *testing.T) {
 		f.lists("dir", "a", "b")
 	}
 }
+
+// TestRenameOverUncommitted: the copy of a rename that failed, since nobody heard
+// of it, is no other host's file to what was being written under its name.
+func TestRenameOverUncommitted(t *testing.T) { inSetups(t, testRenameOverUncommitted) }
+
+func testRenameOverUncommitted(t *testing.T, s *setup) {
+	f := mount(t, s.store(), s.on)
+	f.put("from", "old")
+	file := f.create("to", "new", false)
+	copied := false
+	f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+		switch {
+		case copied:
+			x.Err = objstore.ErrUnreachable
+		case op.Key == f.opt.Prefix+"to" && (op.Verb == faulty.Copy || op.Verb == faulty.Put):
+			copied, x.Lost = true, true
+		}
+		return x
+	})
+	wants(t, f.Rename(f.ctx, "from", "to", false), objstore.ErrUnknown)
+	f.healed()
+	f.must(file.Commit(f.ctx))
+	file.Release()
+	f.has("from", "old")
+	f.has("to", "new")
+	f.lists("", "from", "to")
+}
