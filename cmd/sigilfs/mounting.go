@@ -64,7 +64,7 @@ type mounting struct {
 // then a matter for serve, which unmounts.
 func (m *mounting) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		m.openKeys, m.prepareDir, m.openStore, m.openState, m.probe, m.openRing, m.openPolicy, m.probeEncryption, m.openLeftovers, m.openSpool, m.openVolume, m.mount,
+		m.openKeys, m.prepareDir, m.openStore, m.openState, m.probe, m.openRing, m.openPolicy, m.probeEncryption, m.warn, m.openLeftovers, m.openSpool, m.openVolume, m.mount,
 	} {
 		if ctx.Err() != nil {
 			return mountError("%s: %w", m.set.target.Spec, context.Cause(ctx))
@@ -156,13 +156,23 @@ func (m *mounting) probe(ctx context.Context) error {
 		return explainStore(m.set.target.Spec, err)
 	}
 	m.caps = caps
-	if races := doctor.Races(caps); !m.set.readOnly && races != "" {
+	return nil
+}
+
+// warn tells of what the server and the credentials lack for writing. Of a mount
+// that is refused only the reason is told, so it comes after all that may
+// refuse for the bucket's sake.
+func (m *mounting) warn(context.Context) error {
+	if m.set.readOnly {
+		return nil
+	}
+	if races := doctor.Races(m.caps); races != "" {
 		m.log.Warn(races)
 	}
-	if !m.set.readOnly && !caps.Read {
+	if !m.caps.Read {
 		m.log.Warn("these credentials may write and not read (s3:GetObject): nothing in the mount can be looked up or opened, not even what was written")
 	}
-	if !m.set.readOnly && !caps.Delete {
+	if !m.caps.Delete {
 		m.log.Warn("these credentials may not delete (s3:DeleteObject): files can be written, not removed or renamed")
 	}
 	return nil

@@ -77,7 +77,7 @@ func (r *recovery) hold(ctx context.Context) error {
 
 // write is hold, with all that a mount does before it writes.
 func (r *recovery) write(ctx context.Context) error {
-	return r.begin(ctx, r.openKeys, r.openStore, r.openState, r.probe, r.openRing, r.openPolicy, r.probeEncryption, r.openLeft)
+	return r.begin(ctx, r.openKeys, r.openStore, r.openState, r.probe, r.openRing, r.openPolicy, r.probeEncryption, r.warn, r.openLeft)
 }
 
 func (r *recovery) begin(ctx context.Context, steps ...func(context.Context) error) error {
