@@ -5,44 +5,10 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"sync/atomic"
 	"testing"
 
 	"github.com/sigilfs/sigilfs/integration/faultproxy"
 )
-
-// A meter counts what goes through a proxy, in bytes of bodies.
-type meter struct{ sent, received atomic.Int64 }
-
-// Fault counts and passes on.
-func (m *meter) Fault(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	r.Body = meteredBody{r.Body, &m.sent}
-	next.ServeHTTP(meteredAnswer{w, &m.received}, r)
-}
-
-type meteredBody struct {
-	io.ReadCloser
-	count *atomic.Int64
-}
-
-func (b meteredBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.count.Add(int64(n))
-	return n, err
-}
-
-type meteredAnswer struct {
-	http.ResponseWriter
-	count *atomic.Int64
-}
-
-func (a meteredAnswer) Write(p []byte) (int, error) {
-	n, err := a.ResponseWriter.Write(p)
-	a.count.Add(int64(n))
-	return n, err
-}
-
-func (a meteredAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // A copy within the mount moves no data through it, in any mode, and is as well
 // encrypted as what is written.
@@ -67,16 +33,16 @@ func TestCopyMovesNoData(t *testing.T) {
 			_, err = io.Copy(f, io.LimitReader(stream(7), c.size))
 			must(t, err)
 			must(t, f.Close())
-			through := &meter{}
+			through := faultproxy.NewMeter(func(*http.Request) bool { return true })
 			m.proxy.Set(through.Fault)
 			cp := newTool(t, m.Dir(), "cp")
 			cp.run("cp", "big", "copy")
 			cp.run("cp", "--preserve=mode,timestamps", "big", "again")
 			cp.run("cp", "copy", "big") // over what is there
-			if s, r := through.sent.Load(), through.received.Load(); s > most || r > most {
-				t.Errorf("three copies sent %d bytes and received %d", s, r)
+			if got := through.Take(); got.Sent > most || got.Received > most {
+				t.Errorf("three copies sent %d bytes and received %d", got.Sent, got.Received)
 			} else {
-				t.Logf("three copies of %d bytes sent %d bytes and received %d", c.size, s, r)
+				t.Logf("three copies of %d bytes sent %d bytes and received %d", c.size, got.Sent, got.Received)
 			}
 			m.proxy.Set(faultproxy.Pass)
 			want := newObserver(t, m.bucket, k)

@@ -72,16 +72,11 @@ func (o *options) size(small, full int64) int64 {
 }
 
 func run(ctx context.Context, opt options) (err error) {
-	dir, err := os.MkdirTemp("", "sigilfs-bench-")
+	dir, remove, err := daemon.WorkDir("sigilfs-bench-")
 	if err != nil {
 		return err
 	}
-	// The mountpoint lies in dir: it goes only when nothing is mounted there.
-	defer func() {
-		if !daemon.Mounted(dir + "/mnt") {
-			err = errors.Join(err, os.RemoveAll(dir))
-		}
-	}()
+	defer func() { err = errors.Join(err, remove()) }()
 	b, err := newBed(ctx, dir, opt)
 	if err != nil {
 		return err

@@ -67,6 +67,18 @@ func Detach(dir string) error {
 	return nil
 }
 
+// WorkDir makes a directory in which mnt may be mounted, and what removes it:
+// not while something is mounted there, whose files would go too.
+func WorkDir(pattern string) (dir string, remove func() error, err error) {
+	dir, err = os.MkdirTemp("", pattern)
+	return dir, func() error {
+		if Mounted(dir + "/mnt") {
+			return nil
+		}
+		return os.RemoveAll(dir)
+	}, err
+}
+
 // Mounted tells whether dir is a mountpoint, without touching what is mounted
 // there: a dead mount counts.
 func Mounted(dir string) bool {

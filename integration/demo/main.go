@@ -32,16 +32,11 @@ func main() {
 }
 
 func run(ctx context.Context, once bool) (err error) {
-	dir, err := os.MkdirTemp("", "sigilfs-demo-")
+	dir, remove, err := daemon.WorkDir("sigilfs-demo-")
 	if err != nil {
 		return err
 	}
-	// The mountpoint lies in dir: it goes only when nothing is mounted there.
-	defer func() {
-		if !daemon.Mounted(dir + "/mnt") {
-			err = errors.Join(err, os.RemoveAll(dir))
-		}
-	}()
+	defer func() { err = errors.Join(err, remove()) }()
 	d, err := newDemo(ctx, dir)
 	if err != nil {
 		return err

@@ -709,10 +709,17 @@ func TestParkedOnce(t *testing.T) {
 	f.healed()
 	f.must(a.Commit(f.ctx))
 	a.Release()
+	f.lentWell(dst, text, other)
+}
+
+// lentWell ends dst, the copy at b of text that a had when it was lent, and sees
+// that other is at a now and that nothing else is left.
+func (f *fixture) lentWell(dst *File, text, other string) {
+	f.t.Helper()
 	f.must(dst.Flush(f.ctx))
 	dst.Release()
-	f.has("b", text)
 	f.has("a", other)
+	f.has("b", text)
 	f.settle()
 	f.noLeftovers()
 }
@@ -810,12 +817,7 @@ func TestStreamOverWhatIsLent(t *testing.T) {
 	f.write(a, other[40*mib:], 40*mib)
 	f.must(a.Commit(f.ctx))
 	a.Release()
-	f.must(dst.Flush(f.ctx))
-	dst.Release()
-	f.has("a", other)
-	f.has("b", text)
-	f.settle()
-	f.noLeftovers()
+	f.lentWell(dst, text, other)
 }
 
 // TestSameCopyByAnotherHost: of a copy whose outcome is unknown the one that

@@ -125,10 +125,7 @@ func TestInstructionFiles(t *testing.T) {
 					}
 					return x
 				})
-				wants(t, f.Rename(f.ctx, "d", "e", false), ErrAccess)
-				f.has("d/b", "text of b")
-				f.healed()
-				f.must(f.doChores(f.ctx))
+				takenUpAgain(t, f)
 				f.has("e/b", "text of b")
 				holds(f, "a", "a.instruction", "e/b", "e/b.instruction")
 			},
@@ -140,10 +137,7 @@ func TestInstructionFiles(t *testing.T) {
 					}
 					return x
 				})
-				wants(t, f.Rename(f.ctx, "d", "e", false), ErrAccess)
-				f.has("d/b", "text of b")
-				f.healed()
-				f.must(f.doChores(f.ctx))
+				takenUpAgain(t, f)
 				f.has("d/b", "text of b")
 				holds(f, "a", "a.instruction", "d/b", "d/b.instruction")
 			},
@@ -227,4 +221,13 @@ func TestMissingInstructionFile(t *testing.T) {
 	wants(t, errOf(f.get("v2")), ErrDowngrade)
 	wants(t, errOf(f.get("bad")), ErrCorrupt)
 	f.lists("", "bad", "v2", "v3")
+}
+
+// takenUpAgain has the rename of d to e fail, and what is left of it done.
+func takenUpAgain(t *testing.T, f *fixture) {
+	t.Helper()
+	wants(t, f.Rename(f.ctx, "d", "e", false), ErrAccess)
+	f.has("d/b", "text of b")
+	f.healed()
+	f.must(f.doChores(f.ctx))
 }
