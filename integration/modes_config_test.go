@@ -104,6 +104,7 @@ type mode struct {
 	algorithm string // as HEAD says it; "" for none
 	customer  int    // generation of the SSE-C key; 0 for none
 	format    format
+	moved     bool // a directory rename brought it here
 
 	// wrong and without are the errnos of reading with other keys, and with none.
 	wrong, without []error

@@ -234,6 +234,7 @@ func (g grid) links(t *testing.T, o observer, m mode) {
 	must(t, os.Mkdir(g.Path(m.name+"/passing"), 0o700))
 	must(t, os.Chmod(g.Path(m.name+"/passing"), 0o755))
 	must(t, os.Rename(g.Path(m.name+"/passing"), g.Path(m.name+"/past")))
+	dir.moved = true
 	o.check(dir, m.name+"/past/", nil)
 	must(t, os.Remove(g.Path(m.name+"/past")))
 	o.gone(m.name + "/past/")

@@ -220,7 +220,11 @@ func (o observer) metadata(m mode, key string, h head) {
 	case asItIs:
 		need = []string{"mode", "uid", "gid", "mtime"}
 	case sealed:
-		if !slices.Equal(names, []string{"sigil", "sigil-seal"}) {
+		want := []string{"sigil", "sigil-seal"}
+		if m.moved {
+			want = []string{"sigil", "sigil-move", "sigil-seal"}
+		}
+		if !slices.Equal(names, want) {
 			o.t.Errorf("%s: metadata %q of a sealed object", key, names)
 		}
 	case s3ecV3:
