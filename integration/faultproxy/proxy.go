@@ -33,13 +33,28 @@ type Proxy struct {
 	server *httptest.Server
 	next   http.Handler
 
-	mu    sync.Mutex // guards what follows
-	fault Fault
-	delay time.Duration
+	mu       sync.Mutex // guards what follows
+	fault    Fault
+	delay    time.Duration
+	up, down *line // nil: as fast as it goes
 }
 
+// buffers are what bodies are passed on by.
+type buffers struct{ pool sync.Pool }
+
+// Get implements httputil.BufferPool.
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[]byte); ok {
+		return *p
+	}
+	return make([]byte, 64<<10)
+}
+
+// Put implements httputil.BufferPool.
+func (b *buffers) Put(p []byte) { b.pool.Put(&p) }
+
 // Start listens on a free loopback port. upstream is a URL; roots are the CA
-// certificates (PEM) to trust there.
+// certificates (PEM) to trust there, where it is https.
 func Start(upstream string, roots []byte) (*Proxy, error) {
 	p, err := prepare(upstream, roots)
 	if err != nil {
@@ -65,7 +80,7 @@ func prepare(upstream string, roots []byte) (*Proxy, error) {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(roots) {
+	if target.Scheme == "https" && !pool.AppendCertsFromPEM(roots) {
 		return nil, errors.New("no CA certificate for " + upstream)
 	}
 	quiet := log.New(io.Discard, "", 0) // killed clients are the point
@@ -80,7 +95,8 @@ func prepare(upstream string, roots []byte) (*Proxy, error) {
 			MaxIdleConnsPerHost: 64,
 			DisableCompression:  true, // bodies are passed on as they are
 		},
-		ErrorLog: quiet,
+		ErrorLog:   quiet,
+		BufferPool: new(buffers),
 	}
 	p.server = httptest.NewUnstartedServer(p)
 	p.server.Config.ErrorLog = quiet
@@ -110,12 +126,26 @@ func (p *Proxy) Far(roundTrip time.Duration) {
 	p.delay = roundTrip
 }
 
+// Cap has bodies that arrive from now on pass at perSecond bytes a second, all
+// together, each way for itself; 0 ends that.
+func (p *Proxy) Cap(perSecond int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.up, p.down = nil, nil
+	if perSecond > 0 {
+		p.up, p.down = &line{perSecond: perSecond}, &line{perSecond: perSecond}
+	}
+}
+
 // ServeHTTP implements http.Handler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
-	f, d := p.fault, p.delay
+	f, d, up, down := p.fault, p.delay, p.up, p.down
 	p.mu.Unlock()
 	hold(r.Context(), d)
+	if up != nil {
+		w, r = p.limited(w, r, up, down)
+	}
 	f(w, r, p.next)
 }
 

@@ -21,14 +21,29 @@ func MinIO(ctx context.Context, root string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return launch(ctx, binary, root)
+	return launch(ctx, binary, root, "https")
 }
 
-func launch(ctx context.Context, binary, root string) (*Server, error) {
+// PlainMinIO is MinIO over http, for what stands behind a proxy that speaks TLS.
+func PlainMinIO(ctx context.Context, root string) (*Server, error) {
+	binary, err := buildMinIO(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return launch(ctx, binary, root, "http")
+}
+
+// launch starts it under root. MinIO speaks https where it finds certificates.
+func launch(ctx context.Context, binary, root, scheme string) (*Server, error) {
 	s, address, err := prepare(ctx, root)
 	if err != nil {
 		return nil, err
 	}
+	certs := filepath.Join(root, "certs")
+	if scheme == "http" {
+		certs = filepath.Join(root, "none")
+	}
+	s.URL = scheme + "://" + address
 	log, err := os.OpenFile(s.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -36,7 +51,7 @@ func launch(ctx context.Context, binary, root string) (*Server, error) {
 	defer log.Close()
 	// The process outlives ctx, which bounds the start only.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), binary, //nolint:gosec // built above
-		"server", "--quiet", "--address", address, "--certs-dir", filepath.Join(root, "certs"), s.Dir)
+		"server", "--quiet", "--address", address, "--certs-dir", certs, s.Dir)
 	cmd.Env = append(minioEnv(s), "HOME="+root, "PATH="+os.Getenv("PATH"))
 	cmd.Dir = root
 	cmd.Stdout, cmd.Stderr = log, log
