@@ -44,6 +44,7 @@ type Info struct {
 	ID
 	Size         int64
 	Modified     time.Time // seconds resolution from most servers
+	Answered     time.Time // when the server said all this, by the clock of its Date header, to the second; zero where it has none
 	StorageClass string    // "" is STANDARD
 
 	// Metadata is the user metadata, names in lower case without the

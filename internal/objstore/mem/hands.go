@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 )
@@ -18,7 +19,7 @@ type Object struct {
 
 // see copies o.
 func (o *object) see() Object {
-	info := o.tell(nil)
+	info := o.tell(nil, time.Time{})
 	info.Encrypted = o.kept.made()
 	return Object{Info: info, Body: bytes.Clone(o.body), Tags: maps.Clone(o.tags)}
 }

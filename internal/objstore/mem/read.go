@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 )
@@ -35,13 +36,17 @@ func (s *Store) head(ctx context.Context, id objstore.ID) (objstore.Info, error)
 	if err := s.open(o.kept, id.Encryption.Reads(), customerPrefix); err != nil {
 		return objstore.Info{}, err
 	}
-	return o.tell(id.Encryption), nil
+	return o.tell(id.Encryption, s.clock()), nil
 }
+
+// clock is what the Date of an answer says.
+func (s *Store) clock() time.Time { return s.opt.Now().UTC().Truncate(time.Second) }
 
 // tell copies the info, so that nobody writes to the bucket's own maps, for a
 // request with that encryption.
-func (o *object) tell(e *objstore.Encryption) objstore.Info {
+func (o *object) tell(e *objstore.Encryption, answered time.Time) objstore.Info {
 	info := o.info
+	info.Answered = answered
 	info.Metadata, info.System, info.Encrypted = maps.Clone(info.Metadata), maps.Clone(info.System), maps.Clone(info.Encrypted)
 	info.Encryption = e
 	return info
@@ -76,7 +81,7 @@ func (s *Store) get(ctx context.Context, id objstore.ID, r objstore.Range) (objs
 		return objstore.Info{}, 0, nil, err
 	}
 	off, n := r.Of(int64(len(o.body)))
-	return o.tell(id.Encryption), off, o.body[off : off+n : off+n], nil
+	return o.tell(id.Encryption, s.clock()), off, o.body[off : off+n : off+n], nil
 }
 
 // List is objstore.Store's. Each page is one state of the bucket; writes
@@ -158,6 +163,7 @@ func (s *Store) entry(i int, opt objstore.ListOptions) (objstore.Entry, int) {
 	}
 	info := s.current(key).info
 	info.Metadata, info.System, info.Encrypted, info.Tags, info.VersionID = nil, nil, nil, 0, "" // as ListObjectsV2 has it
+	info.Answered = s.clock()
 	return objstore.Entry{Info: info}, i + 1
 }
 

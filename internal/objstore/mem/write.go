@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 )
@@ -77,7 +76,7 @@ func (s *Store) store(key string, body []byte, etag string, opt objstore.PutOpti
 	o.info = objstore.Info{
 		ID:           objstore.ID{Key: key, ETag: etag},
 		Size:         int64(len(body)),
-		Modified:     s.opt.Now().UTC().Truncate(time.Second),
+		Modified:     s.clock(),
 		StorageClass: opt.StorageClass,
 		Metadata:     maps.Clone(opt.Metadata),
 		System:       system(opt.System),

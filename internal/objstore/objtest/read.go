@@ -23,6 +23,9 @@ func (t suite) roundTrip() {
 		if age := time.Since(info.Modified); age < -time.Hour || age > time.Hour {
 			t.Errorf("modified %v", info.Modified)
 		}
+		if age := info.Answered.Sub(info.Modified); age < -time.Second || age > time.Hour {
+			t.Errorf("answered %v, modified %v", info.Answered, info.Modified)
+		}
 	}
 }
 

@@ -40,10 +40,12 @@ func metadata(h http.Header) map[string]string {
 // info reads what Head and Get share.
 func info(at objstore.ID, h http.Header) objstore.Info {
 	modified, _ := http.ParseTime(h.Get("Last-Modified"))
+	answered, _ := http.ParseTime(h.Get("Date"))
 	tags, _ := strconv.Atoi(h.Get("X-Amz-Tagging-Count"))
 	got := objstore.Info{
 		ID:           id(at.Key, h.Get("ETag"), h.Get("X-Amz-Version-Id")),
 		Modified:     modified,
+		Answered:     answered,
 		StorageClass: class(h.Get("X-Amz-Storage-Class")),
 		Metadata:     metadata(h),
 		System:       system(h),

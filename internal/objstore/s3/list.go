@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -94,6 +95,7 @@ func read(out *awss3.ListObjectsV2Output, opt objstore.ListOptions, token string
 		}
 		return url.QueryUnescape(aws.ToString(s))
 	}
+	answered, _ := http.ParseTime(header(out.ResultMetadata).Get("Date"))
 	p := page{entries: make([]objstore.Entry, 0, len(out.Contents)+len(out.CommonPrefixes))}
 	for _, o := range out.Contents {
 		key, err := decode(o.Key)
@@ -104,7 +106,8 @@ func read(out *awss3.ListObjectsV2Output, opt objstore.ListOptions, token string
 			return page{}, odd("the listing has a key outside its prefix")
 		}
 		p.entries = append(p.entries, objstore.Entry{Info: objstore.Info{
-			ID: id(key, aws.ToString(o.ETag), ""), Size: *o.Size, Modified: aws.ToTime(o.LastModified), StorageClass: class(string(o.StorageClass)),
+			ID: id(key, aws.ToString(o.ETag), ""), Size: *o.Size, Modified: aws.ToTime(o.LastModified), Answered: answered,
+			StorageClass: class(string(o.StorageClass)),
 		}})
 	}
 	for _, c := range out.CommonPrefixes {
