@@ -11,7 +11,8 @@
 // and nothing behind. An entry is
 //
 //	name     2 + n   length, then UTF-8: of a file its name, of a directory its name and "/"
-//	etag     1 + n   length, then the ETag without its quotes
+//	etag     1 + n   length, then the ETag without its quotes; where that is 32 digits of
+//	                 lower-case hex, 0 and the 16 bytes that they stand for
 //	size         8   of the object as stored
 //	modified     8   its LastModified, in seconds since 1970
 //	read         8   when it was known to be as the rest says, by the store's clock, in seconds since 1970
@@ -21,6 +22,7 @@
 //	length       8   of the plaintext
 //	file id      8   st_ino
 //	body        16   the generation: which body it is
+//	epoch       16   under which its record is sealed
 //	version      8   of the record
 //	seal        16   the first bytes of SHA-256 of the metadata sigil-seal
 //
@@ -30,6 +32,7 @@ package attrindex
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -49,7 +52,7 @@ const Racy = 2
 const (
 	magic      = "sigilix\x01"
 	headSize   = len(magic) + 4
-	fixedSize  = 3*8 + 3*4 + 2*8 + 2*8 + 16 + 8 + 16
+	fixedSize  = 3*8 + 3*4 + 2*8 + 2*8 + 16 + 16 + 8 + 16
 	maxName    = 255 // NAME_MAX, without the slash of a directory
 	leastEntry = 2 + 1 + 1 + 1 + fixedSize
 )
@@ -72,7 +75,7 @@ type Entry struct {
 	Mtime, Ctime   int64 // ns since 1970
 	Length         int64 // of the plaintext, in bytes
 	FileID         uint64
-	Body           [16]byte
+	Body, Epoch    [16]byte
 	Version        uint64
 	Seal           [16]byte
 }
@@ -119,12 +122,48 @@ func typed(mode uint32) bool {
 }
 
 // size of e in an index, in bytes.
-func (e *Entry) size() int { return 2 + len(e.Name) + 1 + len(e.ETag) + fixedSize }
+func (e *Entry) size() int {
+	etag := len(e.ETag)
+	if _, short := digest(e.ETag); short {
+		etag = md5Size
+	}
+	return 2 + len(e.Name) + 1 + etag + fixedSize
+}
+
+// md5Size is the length of what most ETags are the hex of.
+const md5Size = 16
+
+// digest gives the bytes that such an ETag stands for.
+func digest(etag string) (sum [md5Size]byte, ok bool) {
+	if len(etag) != 2*md5Size || etag != strings.ToLower(etag) {
+		return sum, false
+	}
+	_, err := hex.Decode(sum[:], []byte(etag))
+	return sum, err == nil
+}
+
+func appendETag(p []byte, etag string) []byte {
+	if sum, short := digest(etag); short {
+		return append(append(p, 0), sum[:]...)
+	}
+	return append(append(p, byte(len(etag))), etag...)
+}
+
+// cutETag takes an ETag off p. Not ok: p ends before it does, or it is written
+// in a way that appendETag does not.
+func cutETag(p []byte) (etag string, rest []byte, ok bool) {
+	if len(p) > md5Size && p[0] == 0 {
+		return hex.EncodeToString(p[1 : 1+md5Size]), p[1+md5Size:], true
+	}
+	text, rest, ok := cut(p, 1)
+	_, long := digest(string(text))
+	return string(text), rest, ok && !long
+}
 
 func (e *Entry) append(p []byte) []byte {
 	be := binary.BigEndian
 	p = append(be.AppendUint16(p, uint16(len(e.Name))), e.Name...) //nolint:gosec // Check
-	p = append(append(p, byte(len(e.ETag))), e.ETag...)
+	p = appendETag(p, e.ETag)
 	for _, n := range []int64{e.Size, e.Modified, e.Read} {
 		p = be.AppendUint64(p, uint64(n)) //nolint:gosec // the bits as they are
 	}
@@ -134,19 +173,19 @@ func (e *Entry) append(p []byte) []byte {
 	for _, n := range []int64{e.Mtime, e.Ctime, e.Length} {
 		p = be.AppendUint64(p, uint64(n)) //nolint:gosec // the bits as they are
 	}
-	p = append(be.AppendUint64(p, e.FileID), e.Body[:]...)
+	p = append(append(be.AppendUint64(p, e.FileID), e.Body[:]...), e.Epoch[:]...)
 	return append(be.AppendUint64(p, e.Version), e.Seal[:]...)
 }
 
-// decode reads the entry that p begins with; n is its length, or 0 where p ends
-// before it does.
+// decode reads the entry that p begins with; n is its length, or 0 where there
+// is none.
 func decode(p []byte) (e Entry, n int) {
 	name, p, ok := cut(p, 2)
-	etag, p, ok2 := cut(p, 1)
+	etag, p, ok2 := cutETag(p)
 	if !ok || !ok2 || len(p) < fixedSize {
 		return Entry{}, 0
 	}
-	e = Entry{Name: string(name), ETag: string(etag)}
+	e = Entry{Name: string(name), ETag: etag}
 	for _, to := range []*int64{&e.Size, &e.Modified, &e.Read} {
 		*to, p = int64(binary.BigEndian.Uint64(p)), p[8:] //nolint:gosec // the bits as they are
 	}
@@ -158,6 +197,7 @@ func decode(p []byte) (e Entry, n int) {
 	}
 	e.FileID, p = binary.BigEndian.Uint64(p), p[8:]
 	p = p[copy(e.Body[:], p):]
+	p = p[copy(e.Epoch[:], p):]
 	e.Version, p = binary.BigEndian.Uint64(p), p[8:]
 	copy(e.Seal[:], p)
 	return e, e.size()

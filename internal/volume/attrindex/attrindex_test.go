@@ -17,7 +17,7 @@ func sample(name string) Entry {
 	e := Entry{
 		Name: name, ETag: "0123456789abcdef0123456789abcdef", Size: 1016, Modified: 1_800_000_000, Read: 1_800_000_002,
 		Mode: unix.S_IFREG | 0o640, UID: 1000, GID: 100, Mtime: -1, Ctime: 1_800_000_000_123_456_789, Length: 1000,
-		FileID: 1 << 63, Body: [16]byte{1, 2, 3}, Version: 1 << 62, Seal: [16]byte{15: 9},
+		FileID: 1 << 63, Body: [16]byte{1, 2, 3}, Epoch: [16]byte{4}, Version: 1 << 62, Seal: [16]byte{15: 9},
 	}
 	if strings.HasSuffix(name, "/") {
 		e.Mode, e.Size, e.Length = unix.S_IFDIR|0o755, 0, 0
@@ -81,7 +81,7 @@ func TestWhatWasAddedIsFound(t *testing.T) {
 func entries() *rapid.Generator[Entry] {
 	return rapid.Custom(func(t *rapid.T) Entry {
 		e := sample(rapid.StringMatching(`[a-zä]{1,8}/?`).Draw(t, "name"))
-		e.ETag = rapid.StringMatching(`[0-9a-f]{1,40}`).Draw(t, "etag")
+		e.ETag = rapid.StringMatching(`[0-9a-f]{1,40}|[0-9a-fA-F]{32}|[0-9a-f]{32}-7`).Draw(t, "etag")
 		e.Size, e.Length = rapid.Int64Min(0).Draw(t, "size"), rapid.Int64Min(0).Draw(t, "length")
 		e.Modified, e.Read = rapid.Int64Min(0).Draw(t, "modified"), rapid.Int64Min(0).Draw(t, "read")
 		e.Mtime, e.Ctime, e.FileID = rapid.Int64().Draw(t, "mtime"), rapid.Int64().Draw(t, "ctime"), rapid.Uint64().Draw(t, "id")
@@ -133,7 +133,7 @@ func TestParseRefuses(t *testing.T) {
 		return p
 	}
 	name := headSize + 2 // of the first entry
-	mode := name + 1 + 1 + 32 + 24
+	mode := name + 1 + 1 + 16 + 24
 	for what, p := range map[string][]byte{
 		"Nothing":     nil,
 		"OtherMagic":  with(0, 'S'),
@@ -149,7 +149,8 @@ func TestParseRefuses(t *testing.T) {
 		"DirAsFile":   with(mode+2, 0x41),
 		"Device":      with(mode+2, 0x21),
 		"WideMode":    with(mode, 1),
-		"Negative":    with(name+1+1+32, 0x80),
+		"Negative":    with(name+1+1+16, 0x80),
+		"LongETag":    longETag(good, name+1),
 		"TooLong":     make([]byte, MaxSize+1),
 	} {
 		if _, err := Parse(p); !errors.Is(err, ErrCorrupt) {
@@ -164,6 +165,12 @@ func TestParseRefuses(t *testing.T) {
 	if _, err := Parse(with(len(magic)-1, 2)); !errors.Is(err, ErrVersion) {
 		t.Error(err)
 	}
+}
+
+// longETag writes the first ETag, at off, as the text that it is.
+func longETag(p []byte, off int) []byte {
+	text := sample("a").ETag
+	return slices.Concat(p[:off], []byte{byte(len(text))}, []byte(text), p[off+1+md5Size:])
 }
 
 // TestBuilderRefuses what Parse would.
