@@ -1,0 +1,34 @@
+package disk
+
+// Flush returns when what was put before is written.
+func (c *Cache) Flush() {
+	done := make(chan struct{})
+	c.queue <- job{done: done}
+	<-done
+}
+
+// Measure is what happens every few seconds.
+func (c *Cache) Measure() { c.measure() }
+
+// WithFree has the cache believe that so many bytes are free.
+func (o Options) WithFree(free func() int64) Options {
+	o.free = func() (int64, error) { return free(), nil }
+	return o
+}
+
+// RecordSize, HeaderSize and Stride are of the layout.
+const (
+	RecordSize = recordSize
+	HeaderSize = headerSize
+	Stride     = stride
+)
+
+// Break has every access to the blocks fail.
+func (c *Cache) Break() { _ = c.blocks.Close() }
+
+// Parse tells whether p is a record, and gives it encoded again.
+func Parse(p []byte) ([]byte, bool) {
+	r, ok := parse(p)
+	again := r.encode()
+	return again[:], ok
+}

@@ -1,0 +1,276 @@
+package disk
+
+import (
+	"cmp"
+	"slices"
+)
+
+// none is the number of no slot.
+const none = ^uint32(0)
+
+// slot is what is known of one; the zero slot is free.
+type slot struct {
+	key   key
+	tag   tag
+	salt  [saltSize]byte
+	shape shape
+	order uint64
+	held  uint16 // blocks that are there
+	seen  uint16 // of them, those that were used in this round of uses
+	uses  uint8  // rounds, at most maxUses, since it was queued
+	clear bool
+	queue *queue // nil: free
+	prev  uint32
+	next  uint32
+}
+
+// maxUses is where counting ends (S3-FIFO, 4.1).
+const maxUses = 3
+
+// table says which slot holds what, and in which order they go: S3-FIFO (Yang
+// et al., SOSP 2023) over extents, by the bytes that they take. What comes is
+// queued as recent, a tenth of all; what was used there goes on to main, what
+// was not leaves, and is remembered for a while by a hash: when it comes again
+// it belongs to main. So a scan passes through the tenth. The caller holds the
+// locks.
+type table struct {
+	slots  []slot
+	free   []uint32
+	by     map[key]uint32
+	recent queue
+	main   queue
+	others queue // of other cache keys: not in by
+	ghost  ghost
+	used   int64 // bytes taken by all queues
+	order  uint64
+}
+
+func newTable() table { return table{by: map[key]uint32{}} }
+
+// recentShare is the part of what is used that recent may have.
+const recentShare = 10
+
+// queue is a row of slots; what goes first is at its end.
+type queue struct {
+	front, back uint32
+	n           int
+	used        int64
+}
+
+func (t *table) push(q *queue, n uint32) {
+	s := &t.slots[n]
+	s.queue, s.prev, s.next = q, none, q.front
+	if q.n == 0 {
+		s.next, q.back = none, n
+	} else {
+		t.slots[q.front].prev = n
+	}
+	q.front = n
+	q.n++
+	q.used += s.shape.taken(s.held)
+}
+
+func (t *table) pull(n uint32) {
+	s := &t.slots[n]
+	q := s.queue
+	if s.prev == none {
+		q.front = s.next
+	} else {
+		t.slots[s.prev].next = s.next
+	}
+	if s.next == none {
+		q.back = s.prev
+	} else {
+		t.slots[s.next].prev = s.prev
+	}
+	q.n--
+	q.used -= s.shape.taken(s.held)
+	s.queue = nil
+}
+
+// find gives the slot that holds an extent, or none.
+func (t *table) find(k key) uint32 {
+	if n, ok := t.by[k]; ok {
+		return n
+	}
+	return none
+}
+
+// has tells whether slot n holds a block.
+func (t *table) has(n uint32, number int) bool {
+	return n != none && t.slots[n].held>>number&1 == 1
+}
+
+// take gives a free slot, of at most limit; none where there is none.
+func (t *table) take(limit int) uint32 {
+	if last := len(t.free) - 1; last >= 0 {
+		n := t.free[last]
+		t.free = t.free[:last]
+		return n
+	}
+	if len(t.slots) >= limit {
+		return none
+	}
+	t.slots = append(t.slots, slot{})
+	return uint32(len(t.slots) - 1)
+}
+
+// begin makes of a taken slot that of an extent without blocks yet.
+func (t *table) begin(n uint32, s slot) {
+	t.order++
+	s.order = t.order
+	t.slots[n] = s
+	t.by[s.key] = n
+	if t.ghost.forget(s.key.hash()) {
+		t.push(&t.main, n)
+		return
+	}
+	t.push(&t.recent, n)
+}
+
+// hold adds a block to a slot.
+func (t *table) hold(n uint32, number int) {
+	s := &t.slots[n]
+	more := s.grows(number)
+	s.held |= 1 << number
+	s.queue.used += more
+	t.used += more
+}
+
+// grows is by how many bytes another block has the slot take more.
+func (s *slot) grows(number int) int64 {
+	return s.shape.taken(s.held|1<<number) - s.shape.taken(s.held)
+}
+
+// remove forgets what a slot holds. It is not free before give.
+func (t *table) remove(n uint32) {
+	s := &t.slots[n]
+	t.used -= s.shape.taken(s.held)
+	if s.queue != &t.others {
+		delete(t.by, s.key)
+	}
+	t.pull(n)
+	*s = slot{}
+}
+
+// give makes a removed slot free.
+func (t *table) give(n uint32) { t.free = append(t.free, n) }
+
+// touch counts a use of a block that is there. A pass over the extent, block by
+// block, is one use.
+func (s *slot) touch(number int) {
+	bit := uint16(1) << number
+	if s.seen == 0 || s.seen&bit != 0 {
+		s.seen = 0
+		s.uses = min(s.uses+1, maxUses)
+	}
+	s.seen |= bit
+}
+
+// victim gives the slot that goes next, which is still queued; but not keep.
+// Slots that moved to main on the way are appended to moved. none: nothing is
+// left to go.
+func (t *table) victim(keep uint32, moved []uint32) (uint32, []uint32) {
+	order := [...]*queue{&t.others, &t.recent, &t.main}
+	if t.recent.used*recentShare < t.used {
+		order[1], order[2] = order[2], order[1]
+	}
+	for _, q := range order {
+		var n uint32
+		if n, moved = t.last(q, keep, moved); n != none {
+			return n, moved
+		}
+	}
+	return none, moved
+}
+
+// last is victim of one queue: what was used gets another round.
+func (t *table) last(q *queue, keep uint32, moved []uint32) (uint32, []uint32) {
+	for range q.n * (maxUses + 1) {
+		if q.n == 0 {
+			break
+		}
+		n := q.back
+		s := &t.slots[n]
+		if n != keep && s.uses == 0 {
+			if q == &t.recent {
+				t.ghost.remember(s.key.hash(), max(ghostLeast, len(t.by)))
+			}
+			return n, moved
+		}
+		t.pull(n)
+		switch {
+		case n == keep:
+			t.push(q, n)
+		case q == &t.recent:
+			s.uses, s.seen = 0, 0
+			t.push(&t.main, n)
+			moved = append(moved, n)
+		default:
+			s.uses--
+			t.push(q, n)
+		}
+	}
+	return none, moved
+}
+
+// record is what is on disk of slot n.
+func (t *table) record(n uint32, volume tag) record {
+	s := &t.slots[n]
+	return record{
+		key: s.key, volume: volume, tag: s.tag, salt: s.salt, order: s.order,
+		shape: s.shape, held: s.held, clear: s.clear, main: s.queue == &t.main,
+	}
+}
+
+// restore fills the table with what was found on disk, records by the number of
+// their slots, and gives the numbers of those that another record of the same
+// extent stands for. Slots below the highest number without one are free.
+func (t *table) restore(found map[uint32]record, volume tag) (double []uint32) {
+	numbers := make([]uint32, 0, len(found))
+	top := uint32(0)
+	for n := range found {
+		numbers = append(numbers, n)
+		top = max(top, n+1)
+	}
+	// The latest first: it is the one that counts.
+	slices.SortFunc(numbers, func(a, b uint32) int {
+		return cmp.Or(cmp.Compare(found[b].order, found[a].order), cmp.Compare(b, a))
+	})
+	t.slots = make([]slot, top)
+	var kept []uint32
+	for _, n := range numbers {
+		r := found[n]
+		if _, again := t.by[r.key]; again && r.volume == volume {
+			double = append(double, n)
+			continue
+		}
+		if r.volume == volume {
+			t.by[r.key] = n
+		}
+		kept = append(kept, n)
+	}
+	for _, n := range slices.Backward(kept) { // the oldest goes first
+		r := found[n]
+		t.slots[n] = slot{key: r.key, tag: r.tag, salt: r.salt, shape: r.shape, order: r.order, held: r.held, clear: r.clear}
+		t.used += r.shape.taken(r.held)
+		t.order = max(t.order, r.order)
+		t.push(t.queueOf(r, volume), n)
+	}
+	for n := top; n > 0; n-- { // low numbers are taken first
+		if t.slots[n-1].queue == nil {
+			t.free = append(t.free, n-1)
+		}
+	}
+	return double
+}
+
+func (t *table) queueOf(r record, volume tag) *queue {
+	switch {
+	case r.volume != volume:
+		return &t.others
+	case r.main:
+		return &t.main
+	}
+	return &t.recent
+}
