@@ -1,17 +1,26 @@
-// Package cache keeps blocks of object bodies near, in memory for now, within
-// a bound in bytes. Blocks are named by the identity of the immutable body
-// that they are part of, so nothing is ever invalidated, only evicted. It
-// fetches through a function, once per block however many ask, and knows
-// neither S3 nor what the bytes mean.
+// Package cache keeps blocks of object bodies near: in memory, and on a Disk
+// beyond that. Blocks are named by the identity of the immutable body that they
+// are part of, so nothing is ever invalidated, only evicted. It fetches through
+// a function, each block once however many ask, and knows neither S3 nor what
+// the bytes mean.
+//
+// A fetch is a run of adjacent blocks in one request. Each is there as soon as
+// its bytes are, so that who reads it goes on while the rest comes. Who reads
+// in order is read ahead of, in a window that grows as long as that is too
+// slow (stream.go).
+//
+// Memory is counted before it is taken (memory.go). Who reads waits for it
+// while holding nothing, and can do with one block; reading ahead takes what is
+// free.
 package cache
 
 import (
-	"container/list"
-	"context"
 	"errors"
 	"fmt"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // ErrClosed: the cache was closed before or during the read.
@@ -23,36 +32,38 @@ type ID struct {
 	KeyID string // so that blocks of a revoked key can be told
 }
 
-// Fetch reads into p the bytes of the body that begin at off, as io.ReaderAt:
-// fewer than len(p) only with an error. Its context is the cache's, not that
-// of the read which caused it, and ends by Options.Timeout or Close.
-type Fetch func(ctx context.Context, off int64, p []byte) (int, error)
-
 // Options of a cache.
 type Options struct {
-	Bytes     int64         // most memory for blocks that are kept; 0 is 64 MiB
-	BlockSize int64         // bytes; 0 is 1 MiB
-	Coalesce  int64         // most bytes of one fetch; 0 is 8 MiB
-	ReadAhead int           // blocks fetched ahead of a sequential reader; 0 is 2, negative none
-	Fetches   int           // fetches at a time; 0 is 32. Others wait for their turn.
-	Timeout   time.Duration // of one fetch; 0 is 2 minutes
+	// Bytes of memory are the cache's own, for blocks that are here and on
+	// their way. 0 is 64 MiB. It works with one block's, slowly.
+	Bytes int64
+
+	// Budget lends memory beyond that, in bytes, for what is under way and not
+	// read yet. Nothing waits for it. Nil lends none.
+	Budget *semaphore.Weighted
+
+	// Ahead is how many bytes of all bodies may be read ahead, shared by those
+	// who read in order. 0 is 64 MiB, negative none.
+	Ahead int64
+
+	Segment int           // blocks of one large fetch, which ends at a multiple; 0 is 128
+	Disk    Disk          // nil: memory only
+	Fetches int           // at a time; others wait for their turn. 0 is 64.
+	Timeout time.Duration // of a fetch that brings no block; 0 is 2 minutes
 }
 
 func (o Options) withDefaults() Options {
 	if o.Bytes <= 0 {
 		o.Bytes = 64 << 20
 	}
-	if o.BlockSize <= 0 {
-		o.BlockSize = 1 << 20
+	if o.Ahead == 0 {
+		o.Ahead = 64 << 20
 	}
-	if o.Coalesce <= 0 {
-		o.Coalesce = 8 << 20
-	}
-	if o.ReadAhead == 0 {
-		o.ReadAhead = 2
+	if o.Segment <= 0 {
+		o.Segment = 128
 	}
 	if o.Fetches <= 0 {
-		o.Fetches = 32
+		o.Fetches = 64
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = 2 * time.Minute
@@ -60,37 +71,27 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Cache is safe for concurrent use. Besides Options.Bytes it holds what is
-// being fetched: at most twice Fetches times Coalesce bytes, and what readers that
-// are woken have not copied yet.
+// Cache is safe for concurrent use.
 type Cache struct {
 	opt   Options
 	slots chan struct{} // one token per fetch under way
 	stop  chan struct{} // closed by Close
 	tasks sync.WaitGroup
 
-	mu      sync.Mutex // guards what follows; never held in a Fetch
+	mu      sync.Mutex // guards what follows; never held in a Fetch or in a Disk
 	closed  bool
-	blocks  map[name]*block
-	recent  *list.List        // *block that are kept; front is used last
-	kept    int64             // bytes
+	mem     memory
+	bodies  map[Body]*body
 	running map[*run]struct{} // fetches that are queued or under way
-}
 
-// name is a block's place in the world.
-type name struct {
-	id    ID
-	index int64
-}
+	// Blocks that are here and that nobody uses now.
+	spent queue // who read in order have passed them
+	kept  queue // others that were read; least recently first
+	ahead queue // read ahead of a stream
 
-// block is fetched once. data and err are set before ready is closed, and
-// never change after.
-type block struct {
-	name  name
-	ready chan struct{}
-	data  []byte
-	err   error
-	elem  *list.Element // in recent; guarded by Cache.mu
+	streams map[*stream]struct{} // that are read ahead of
+	sweeper *time.Timer          // nil: nothing is to be swept
+	round   int                  // of sweeping
 }
 
 // New makes an empty cache. The caller closes it.
@@ -100,14 +101,15 @@ func New(opt Options) *Cache {
 		opt:     opt,
 		slots:   make(chan struct{}, opt.Fetches),
 		stop:    make(chan struct{}),
-		blocks:  map[name]*block{},
-		recent:  list.New(),
+		mem:     memory{own: opt.Bytes, budget: opt.Budget},
+		bodies:  map[Body]*body{},
 		running: map[*run]struct{}{},
+		streams: map[*stream]struct{}{},
 	}
 }
 
 // Close ends fetches under way, waits for them and forgets all blocks.
-// Readers give ErrClosed from now on.
+// Readers give ErrClosed from now on. The Disk is the caller's to close, later.
 func (c *Cache) Close() error {
 	c.mu.Lock()
 	if !c.closed {
@@ -116,77 +118,46 @@ func (c *Cache) Close() error {
 		for job := range c.running {
 			job.cancel()
 		}
+		if c.sweeper != nil {
+			c.sweeper.Stop()
+		}
 	}
 	c.mu.Unlock()
 	c.tasks.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	clear(c.blocks)
-	c.recent.Init()
-	c.kept = 0
+	for _, b := range c.bodies {
+		c.forget(b)
+	}
+	c.mem.empty()
 	return nil
 }
 
-// Kept is the memory in bytes that blocks take now.
+// Kept is the memory in bytes that blocks take now, those that are on their way
+// included.
 func (c *Cache) Kept() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.kept
+	return c.mem.used
 }
 
-// Drop forgets the blocks that hold n bytes from off: they did not
-// authenticate, and the next read fetches them again, even where a fetch that
-// began before is still under way.
-func (c *Cache) Drop(id ID, off, n int64) {
-	if off < 0 || n <= 0 {
-		return
-	}
+// DropKey forgets all blocks of bodies under a key, on the Disk too.
+func (c *Cache) DropKey(keyID string) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	first, last := off/c.opt.BlockSize, (off+n-1)/c.opt.BlockSize
-	if last-first >= int64(len(c.blocks)) {
-		for nm, b := range c.blocks {
-			if nm.id == id && nm.index >= first && nm.index <= last {
-				c.remove(b)
-			}
-		}
-		return
-	}
-	for i := first; i <= last; i++ {
-		if b := c.blocks[name{id, i}]; b != nil {
-			c.remove(b)
+	for b, of := range c.bodies {
+		if b.ID.KeyID == keyID {
+			c.forget(of)
 		}
 	}
-}
-
-// remove forgets b. c.mu is held.
-func (c *Cache) remove(b *block) {
-	if c.blocks[b.name] == b {
-		delete(c.blocks, b.name)
-	}
-	if b.elem != nil {
-		c.recent.Remove(b.elem)
-		b.elem = nil
-		c.kept -= int64(len(b.data))
+	c.mu.Unlock()
+	if c.opt.Disk != nil {
+		c.opt.Disk.DropKey(keyID)
 	}
 }
 
-// keep puts a fetched block in front and evicts from the back. c.mu is held.
-func (c *Cache) keep(b *block) {
-	if c.blocks[b.name] != b {
-		return // dropped while it was fetched
-	}
-	b.elem = c.recent.PushFront(b)
-	c.kept += int64(len(b.data))
-	for c.kept > c.opt.Bytes {
-		c.remove(c.recent.Back().Value.(*block))
-	}
-}
-
-// Reader reads the body id of size bytes; fetch loads what is missing. All
-// readers of an ID must give the same size. It needs no closing.
-func (c *Cache) Reader(id ID, size int64, fetch Fetch) *Reader {
-	return &Reader{cache: c, id: id, size: size, fetch: fetch}
+// Reader reads the body b; fetch loads what is missing. It needs no closing.
+func (c *Cache) Reader(b Body, fetch Fetch) *Reader {
+	return &Reader{cache: c, body: b, fetch: fetch}
 }
 
 func (id ID) String() string { return fmt.Sprintf("%s (key %s)", id.Body, id.KeyID) }

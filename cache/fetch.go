@@ -1,128 +1,256 @@
 package cache
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
-// run is a row of adjacent blocks that one Fetch loads.
+// Fetch opens n bytes of the body from off on, in one request, which lie within
+// it. The reader gives exactly those, as they arrive, and then io.EOF; anything
+// else is an error of the read. ctx is that of the fetch, not of the read that
+// caused it: it ends when no block has come for Options.Timeout, when the fetch
+// is given up, and with Close. The reader is closed before that.
+type Fetch func(ctx context.Context, off, n int64) (io.ReadCloser, error)
+
+// run is a fetch of adjacent blocks: detached from the reads that wait for
+// them.
 type run struct {
 	r      *Reader
 	blocks []*block
+	stream *stream // nil: somebody waits
 	cancel context.CancelFunc
 }
 
-// get gives the blocks [first, last] of r's body, of which those that are
-// neither here nor on their way begin to be fetched, as do those up to until
-// where there is room for it.
-func (c *Cache) get(ctx context.Context, r *Reader, first, last, until int64) ([]*block, error) {
+// begin brings blocks that somebody waits for: those that the Disk has at once,
+// the others by as few requests as there are gaps between them.
+func (r *Reader) begin(ctx context.Context, missing []*block) {
+	c := r.cache
+	if missing = c.fromDisk(missing); len(missing) == 0 {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
-		return nil, ErrClosed
+	for _, blocks := range adjacent(missing) {
+		c.start(ctx, &run{r: r, blocks: blocks})
 	}
-	got := make([]*block, 0, last-first+1)
-	var missing []*block
-	for i := first; i <= until; i++ {
-		b := c.blocks[name{r.id, i}]
-		if b == nil && i > last && (len(c.running) >= c.opt.Fetches/2 || c.opt.Bytes < 4*c.opt.BlockSize) {
-			break // reading ahead takes no turn from those who wait
-		}
-		if b == nil {
-			b = &block{name: name{r.id, i}, ready: make(chan struct{})}
-			c.blocks[b.name] = b
-			missing = append(missing, b)
-		} else if b.elem != nil {
-			c.recent.MoveToFront(b.elem)
-		}
-		if i <= last {
-			got = append(got, b)
-		}
-	}
-	for _, job := range c.runs(r, missing, last) {
-		// Others may wait for the same blocks: the end of this read is not
-		// that of the fetch.
-		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.opt.Timeout)
-		job.cancel = cancel
-		c.running[job] = struct{}{}
-		c.tasks.Go(func() { c.load(detached, job) })
-	}
-	return got, nil
 }
 
-// runs groups adjacent blocks, up to the longest fetch. What is read ahead is
-// fetched by itself: nobody waits for it.
-func (c *Cache) runs(r *Reader, missing []*block, last int64) []*run {
-	most := int(max(c.opt.Coalesce/c.opt.BlockSize, 1))
-	var runs []*run
-	for i, b := range missing {
-		k := len(runs) - 1
-		if i == 0 || missing[i-1].name.index+1 != b.name.index || len(runs[k].blocks) == most ||
-			b.name.index > last && missing[i-1].name.index <= last {
-			runs = append(runs, &run{r: r})
-			k++
+// adjacent splits blocks, in order, where there is a gap.
+func adjacent(blocks []*block) (runs [][]*block) {
+	from := 0
+	for i := range blocks {
+		if i+1 == len(blocks) || blocks[i+1].index != blocks[i].index+1 {
+			runs = append(runs, blocks[from:i+1])
+			from = i + 1
 		}
-		runs[k].blocks = append(runs[k].blocks, b)
 	}
 	return runs
 }
 
-// load fetches a run, detached from the reads that wait for it.
+// start begins a run. c.mu is held.
+func (c *Cache) start(ctx context.Context, job *run) {
+	if c.closed {
+		c.fail(job.blocks, ErrClosed)
+		return
+	}
+	ctx, job.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	c.running[job] = struct{}{}
+	c.tasks.Go(func() { c.load(ctx, job) })
+}
+
+// giveUp ends a run that was begun ahead, if nobody waits for any of it.
+// c.mu is held.
+func (c *Cache) giveUp(job *run) {
+	for _, b := range job.blocks {
+		if b.coming && b.users > 0 {
+			return
+		}
+	}
+	for _, b := range job.blocks {
+		if b.coming {
+			c.remove(b)
+		}
+	}
+	job.cancel()
+}
+
 func (c *Cache) load(ctx context.Context, job *run) {
 	defer job.cancel()
-	data, err := c.fetch(ctx, job)
+	blocks := job.blocks
+	if job.stream != nil {
+		blocks = c.fromDisk(blocks)
+	}
+	for _, gap := range adjacent(blocks) {
+		c.bring(ctx, job, gap)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.running, job)
-	size := c.opt.BlockSize
-	for i, b := range job.blocks {
-		from := min(int64(i)*size, int64(len(data)))
-		part := data[from:min(from+size, int64(len(data)))]
-		want := min(size, job.r.size-b.name.index*size)
-		if int64(len(part)) < want {
-			b.data, b.err = part, err
-			c.remove(b)
-		} else {
-			if b.data = part; len(job.blocks) > 1 {
-				// Of its own, so that evicting one block frees its memory.
-				b.data = bytes.Clone(part)
-			}
-			c.keep(b)
+}
+
+// bring fetches blocks that are adjacent, when it is their turn.
+func (c *Cache) bring(ctx context.Context, job *run, blocks []*block) {
+	err, n := ctx.Err(), 0
+	select {
+	case c.slots <- struct{}{}:
+		if err == nil {
+			n, err = c.fetch(ctx, job.r, blocks)
 		}
-		close(b.ready)
+		<-c.slots
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err == nil {
+		return
+	}
+	select {
+	case <-c.stop:
+		err = ErrClosed
+	default:
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fail(blocks[n:], err)
+	if job.stream != nil && ctx.Err() == nil {
+		c.end(job.stream)
 	}
 }
 
-// fetch gives what was read, all of it unless there is an error.
-func (c *Cache) fetch(ctx context.Context, job *run) ([]byte, error) {
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-	case <-c.stop:
-		return nil, ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
+// errSlow ends a fetch that brings nothing.
+var errSlow = fmt.Errorf("fetch brings nothing: %w", context.DeadlineExceeded)
+
+// fetch reads blocks out of one request, and gives how many came.
+func (c *Cache) fetch(ctx context.Context, r *Reader, blocks []*block) (n int, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	clock := time.AfterFunc(c.opt.Timeout, func() { cancel(errSlow) })
+	defer clock.Stop()
+	defer func() {
+		if err != nil && context.Cause(ctx) == errSlow { //nolint:errorlint // it is that very one
+			err = fmt.Errorf("at %d, for %v: %w", blocks[n].off, c.opt.Timeout, errSlow)
+		}
+	}()
+	end := blocks[len(blocks)-1]
+	body, err := r.fetch(ctx, blocks[0].off, end.off+end.size-blocks[0].off)
+	if err != nil {
+		return 0, err
 	}
-	off := job.blocks[0].name.index * c.opt.BlockSize
-	n := min(int64(len(job.blocks))*c.opt.BlockSize, job.r.size-off)
-	p := make([]byte, n)
-	got, err := job.r.fetch(ctx, off, p)
-	if got < 0 || int64(got) > n {
-		return nil, fmt.Errorf("fetch of %d bytes at %d gave %d", n, off, got)
+	defer func() { _ = body.Close() }() // what was read was checked
+	for _, b := range blocks {
+		if err := c.receive(body, b, b == end); err != nil {
+			return n, err
+		}
+		n++
+		clock.Reset(c.opt.Timeout)
 	}
-	if int64(got) == n {
-		return p, nil
+	return n, nil
+}
+
+// receive reads a block; with the last one, the end.
+func (c *Cache) receive(from io.Reader, b *block, last bool) error {
+	p := c.buffer(b)
+	_, err := io.ReadFull(from, p)
+	if err == nil && last {
+		err = ends(from)
 	}
-	select {
-	case <-c.stop:
-		return p[:got], ErrClosed
+	if err != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.mem.recycle(p)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = fmt.Errorf("fetch at %d: %w", b.off, errors.Join(io.ErrUnexpectedEOF, notEnd(err)))
+		}
+		return err
+	}
+	c.deliver(b, p, true)
+	return nil
+}
+
+// notEnd is nil for the errors by which a reader says no more than that it ends.
+func notEnd(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF { //nolint:errorlint // wrapped ones say more
+		return nil
+	}
+	return err
+}
+
+// ends sees that nothing follows.
+func ends(from io.Reader) error {
+	var more [1]byte
+	n, err := io.ReadFull(from, more[:])
+	switch {
+	case n > 0:
+		return errors.New("fetch gave more than it was asked for")
+	case errors.Is(err, io.ErrUnexpectedEOF) || !errors.Is(err, io.EOF):
+		return err
+	}
+	return nil
+}
+
+func (c *Cache) buffer(b *block) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mem.buffer(b.size)
+}
+
+// fromDisk brings the blocks that the Disk has and gives the others.
+func (c *Cache) fromDisk(blocks []*block) (missing []*block) {
+	if c.opt.Disk == nil {
+		return blocks
+	}
+	for _, b := range blocks {
+		p := c.buffer(b)
+		if c.opt.Disk.Get(b.of, b.index, p) {
+			c.deliver(b, p, false)
+			continue
+		}
+		c.mu.Lock()
+		c.mem.recycle(p)
+		c.mu.Unlock()
+		missing = append(missing, b)
+	}
+	return missing
+}
+
+// deliver makes p, which b takes over, what b is. The Disk gets what is anew.
+func (c *Cache) deliver(b *block, p []byte, anew bool) {
+	if anew && c.opt.Disk != nil && !c.dropped(b) {
+		c.opt.Disk.Put(b.of, b.index, p)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b.data, b.coming = p, false
+	close(b.ready)
+	switch {
+	case b.users > 0:
+	case b.gone:
+		c.free(b)
+	case b.stream == nil: // who wanted it has left
+		c.enlist(b, &c.kept)
+	case b.stream.window == 0:
+		c.enlist(b, &c.spent)
 	default:
+		c.enlist(b, &c.ahead)
 	}
-	if err == nil || errors.Is(err, io.EOF) {
-		err = fmt.Errorf("fetch at %d: %w", off, io.ErrUnexpectedEOF)
+}
+
+func (c *Cache) dropped(b *block) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return b.gone
+}
+
+// fail tells who waits for blocks that they do not come. c.mu is held.
+func (c *Cache) fail(blocks []*block, err error) {
+	for _, b := range blocks {
+		b.err, b.coming = err, false
+		close(b.ready)
+		if b.gone && b.users == 0 {
+			c.free(b)
+		}
+		c.remove(b)
 	}
-	return p[:got], err
 }

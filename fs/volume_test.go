@@ -37,7 +37,7 @@ func realVolume(t *testing.T) *volume.Volume {
 	t.Helper()
 	sp, err := spool.Open(filepath.Join(t.TempDir(), "spool"), spool.Options{Limit: 256 << 20, Reserve: -1, Key: &[32]byte{7}})
 	check(t, err)
-	c := cache.New(cache.Options{Bytes: 4 << 20, BlockSize: 64 << 10})
+	c := cache.New(cache.Options{Bytes: 4 << 20})
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	k := oneKey{sigil.Epoch{ID: sigil.EpochID{1}, Key: sigil.Key{1}}}

@@ -433,7 +433,7 @@ func TestReadDuringCommit(t *testing.T) {
 		done, read := make(chan error, 1), make(chan error, 1)
 		go func() { done <- file.Commit(f.ctx) }()
 		synctest.Wait()
-		f.opt.Cache.Drop(file.content().ids, 0, 1<<20)
+		file.content().blob.Drop()
 		go func() {
 			p := make([]byte, 100)
 			_, err := file.ReadAt(f.ctx, p, 250<<10)

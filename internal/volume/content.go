@@ -19,8 +19,7 @@ type content struct {
 	v    *Volume
 	obj  *object
 	id   atomic.Pointer[objstore.ID] // where the body is now: attribute changes and renames move it
-	ids  cache.ID
-	blob sigil.ReaderAt // as stored, cached
+	blob *cache.Reader               // as stored
 
 	mu sync.Mutex // guards r
 	r  plaintext
@@ -31,9 +30,9 @@ func (v *Volume) contentOf(o *object) (*content, error) {
 	if o.err != nil {
 		return nil, o.err
 	}
-	c := &content{v: v, obj: o, ids: cache.ID{Body: o.body, KeyID: o.cacheKey()}}
+	c := &content{v: v, obj: o}
 	c.id.Store(&o.id)
-	c.blob = v.opt.Cache.Reader(c.ids, o.length, c.fetch)
+	c.blob = v.opt.Cache.Reader(o.cached(), c.fetch)
 	r, err := c.reader()
 	if err != nil {
 		return nil, err
@@ -43,11 +42,24 @@ func (v *Volume) contentOf(o *object) (*content, error) {
 }
 
 func (c *content) reader() (plaintext, error) {
-	r, err := c.obj.form.open(c)
+	r, err := c.obj.form.open(c, c.blob)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.obj.id.Key, err)
 	}
 	return r, nil
+}
+
+// cached is the body as the cache knows it. Blocks of a sealed one are its
+// chunks.
+func (o *object) cached() cache.Body {
+	b := cache.Body{ID: cache.ID{Body: o.body, KeyID: o.cacheKey()}, Size: o.length, Block: sigil.ChunkSize}
+	switch o.form.(type) {
+	case *sealedForm:
+		b.Block += sigil.TagSize
+	case *plainForm:
+		b.Clear = true
+	}
+	return b
 }
 
 // cacheKey names the key under which the body is encrypted to the cache.
@@ -101,7 +113,7 @@ func (c *content) current() plaintext {
 
 // renew drops all cached blocks of the body and everything concluded from them.
 func (c *content) renew() (plaintext, error) {
-	c.v.opt.Cache.Drop(c.ids, 0, c.obj.length)
+	c.blob.Drop()
 	c.v.copies.drop(c.obj.body)
 	r, err := c.reader()
 	if err != nil {
@@ -120,13 +132,13 @@ func (c *content) name(err error) error {
 	return fmt.Errorf("%s: %w", c.id.Load().Key, err)
 }
 
-// fetch loads bytes of the body as stored.
-func (c *content) fetch(ctx context.Context, off int64, p []byte) (n int, err error) {
-	err = c.located(ctx, func(id objstore.ID) error {
-		n, err = c.fetchFrom(ctx, id, off, p)
+// fetch opens n bytes of the body as stored.
+func (c *content) fetch(ctx context.Context, off, n int64) (body io.ReadCloser, err error) {
+	err = c.located(ctx, func(id objstore.ID) (err error) {
+		_, _, body, err = c.v.opt.Store.Get(ctx, id, objstore.Range{Off: off, Len: n})
 		return err
 	})
-	return n, err
+	return body, err
 }
 
 // stream gives w the whole body as stored.
@@ -178,19 +190,6 @@ func (c *content) located(ctx context.Context, get func(objstore.ID) error) erro
 	}
 	c.moved(o.id)
 	return get(o.id)
-}
-
-func (c *content) fetchFrom(ctx context.Context, id objstore.ID, off int64, p []byte) (int, error) {
-	_, _, body, err := c.v.opt.Store.Get(ctx, id, objstore.Range{Off: off, Len: int64(len(p))})
-	if err != nil {
-		return 0, err
-	}
-	defer body.Close()
-	n, err := io.ReadFull(body, p)
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return n, io.ErrUnexpectedEOF
-	}
-	return n, err
 }
 
 // readAll reads a whole small object of at most limit bytes.

@@ -212,7 +212,7 @@ func TestReadIsOvertaken(t *testing.T) {
 	file := f.open("x")
 	defer file.Release()
 	f.write(file, "dirty", 0)
-	f.opt.Cache.Drop(file.content().ids, 0, 1<<20)
+	file.content().blob.Drop()
 	gate, begun := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	f.s.SetScript(func(op faulty.Op) (fault faulty.Fault) {

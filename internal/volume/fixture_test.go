@@ -114,7 +114,7 @@ func mount(t testing.TB, m *mem.Store, tweaks ...tweak) *fixture {
 func mountIdle(t testing.TB, m *mem.Store, tweaks ...tweak) *fixture {
 	t.Helper()
 	s := faulty.New(m, faulty.Options{})
-	c := cache.New(cache.Options{Bytes: 4 << 20, BlockSize: 64 << 10, ReadAhead: -1})
+	c := cache.New(cache.Options{Bytes: 4 << 20, Ahead: -1})
 	k := &fakeKeys{epochs: []sigil.Epoch{epoch(1)}}
 	opt := Options{
 		Moves: movesOf(m), Store: s, Keys: k, Rules: []Rule{{Mode: "client", Keys: k}}, ScratchDir: os.TempDir(), Cache: c, Log: silentLog(), Host: "here", AttrTimeout: -1, AttrDelay: -1,

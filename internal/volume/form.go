@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 )
 
 // form is how the plaintext of one object lies in its body, and its attributes
@@ -14,8 +15,8 @@ type form interface {
 	// mode names the form as user.sigil.mode shows it.
 	mode(o *object) string
 
-	// open reads the plaintext of c.
-	open(c *content) (plaintext, error)
+	// open reads the plaintext of c, whose body is in blob as stored.
+	open(c *content, blob sigil.ReaderAt) (plaintext, error)
 
 	// restate puts the name and the attributes of d over the body of o.
 	// errAnew: the body cannot stay as it is.

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"github.com/sigilfs/sigilfs/cache/spool"
@@ -171,8 +172,7 @@ func (l *loaded) at(off int64) loadedRange {
 
 // atOnce reads the body, and what is long with one request, past the cache.
 func (c *content) atOnce() (plaintext, error) {
-	d := &content{v: c.v, obj: c.obj, ids: c.ids, blob: longReads{c}}
-	return d.reader()
+	return c.obj.form.open(c, longReads{c})
 }
 
 // longReads is a body as stored.
@@ -186,5 +186,14 @@ func (l longReads) ReadAt(ctx context.Context, p []byte, off int64) (int, error)
 	if len(p) < readLong || off+int64(len(p)) > l.c.obj.length {
 		return l.c.blob.ReadAt(ctx, p, off)
 	}
-	return l.c.fetch(ctx, off, p)
+	body, err := l.c.fetch(ctx, off, int64(len(p)))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = body.Close() }() // what was read was checked
+	n, err := io.ReadFull(body, p)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
 }

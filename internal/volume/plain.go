@@ -165,8 +165,8 @@ func (f *plainForm) wrote(o *object, metadata map[string]string) bool {
 	return metadata[metaMark] == o.mark
 }
 
-func (f *plainForm) open(c *content) (plaintext, error) {
-	return asIs{c.blob, c.obj.length}, nil
+func (f *plainForm) open(c *content, blob sigil.ReaderAt) (plaintext, error) {
+	return asIs{blob, c.obj.length}, nil
 }
 
 // asIs is a body that is its own plaintext.

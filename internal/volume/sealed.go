@@ -113,8 +113,8 @@ func (f *sealedForm) show(_ *object, attrs map[string]string) {
 	attrs["commitment"] = "yes"
 }
 
-func (f *sealedForm) open(c *content) (plaintext, error) {
-	r, err := sigil.NewReader(f.rec, f.header, c.blob, c.obj.length)
+func (f *sealedForm) open(c *content, blob sigil.ReaderAt) (plaintext, error) {
+	r, err := sigil.NewReader(f.rec, f.header, blob, c.obj.length)
 	if err != nil {
 		return nil, err // not a nil *Reader in an interface
 	}
