@@ -3,10 +3,11 @@
 // miss, nothing is synced, and no block that it gives differs from what was
 // put under the same body.
 //
-// A directory belongs to one process at a time (Claim) and has three files,
+// A directory belongs to one process at a time (Claim) and has these files,
 // 0600, integers little-endian:
 //
 //	sigilfs.lock    held by flock(2); says by whom
+//	sigilfs.key-…   what a volume needs to have its cache key again, opaque
 //	sigilfs.index   a header of 4,096 bytes (record.go), then a record of 80 bytes a slot
 //	sigilfs.blocks  the slots, 1,052,672 bytes each, at number × that; sparse
 //

@@ -480,3 +480,66 @@ func TestUnsafe(t *testing.T) {
 		mount(t, path, options())
 	})
 }
+
+// A volume finds its own record again, whole, and nobody finds too many.
+func TestKeyRecord(t *testing.T) {
+	path := t.TempDir()
+	dir, err := disk.Claim(t.Context(), path, "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if got, err := dir.KeyRecord("a"); got != nil || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, want := range []string{"first", "second"} {
+		if err := dir.SetKeyRecord("a", []byte(want)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := dir.KeyRecord("a"); string(got) != want || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(path, ".sigilfs.new-1"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Unix(1, 0)
+	all, err := filepath.Glob(filepath.Join(path, "sigilfs.key-*"))
+	if err != nil || len(all) != 1 || os.Chtimes(all[0], old, old) != nil {
+		t.Fatal(all, err)
+	}
+	for i := range 64 {
+		if err := dir.SetKeyRecord(fmt.Sprint(i), []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := dir.KeyRecord("a"); got != nil || err != nil {
+		t.Errorf("the oldest is still there: %q, %v", got, err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(path, ".*")); len(left) != 0 {
+		t.Errorf("%v", left)
+	}
+	if err := dir.SetKeyRecord("b", make([]byte, 65<<10)); err == nil {
+		t.Error("a record of 65 KiB was kept")
+	}
+	if err := os.Symlink("/etc/passwd", filepath.Join(path, "link")); err == nil {
+		err = os.Rename(filepath.Join(path, "link"), all[0])
+		if got, rerr := dir.KeyRecord("a"); err != nil || rerr == nil {
+			t.Errorf("a link was followed: %q, %v", got, err)
+		}
+	}
+}
+
+func TestRoom(t *testing.T) {
+	path := tmpfs(t, "64m")
+	m := mount(t, path, options())
+	before, err := m.dir.Room()
+	if err != nil || before.Total != 64<<20 || before.Free <= 0 || before.Free > before.Total {
+		t.Fatalf("%+v, %v", before, err)
+	}
+	m.put(sealed("a", 16*cache.MaxBlock), 0, 16)
+	after, err := m.dir.Room()
+	if err != nil || after.Taken-before.Taken < 1<<20 || before.Free-after.Free < 1<<20 {
+		t.Errorf("%+v, then %+v, %v", before, after, err)
+	}
+}

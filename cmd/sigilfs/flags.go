@@ -67,8 +67,8 @@ func (s *settings) addProcessFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.stateDir, "state-dir", "", "`DIR` for unfinished writes and memory of keys (default: /var/lib/sigilfs for root, else ~/.local/state/sigilfs)")
 	f.Var(parsed(&s.spoolSize, option.Size, size), "spool-size", "`SIZE` that unfinished writes may take on disk (default: half of what is free)")
 	f.Var(parsed(&s.memoryLimit, option.Size, size), "memory-limit", "`SIZE` of memory to stay under")
-	f.StringVar(&s.cacheDir, "cache", "", "`DIR` of a read cache on disk; not in this version")
-	f.Var(parsed(&s.cacheSize, option.Size, size), "max-cache-size", "`SIZE` of the read cache, in memory; at most a quarter of --memory-limit")
+	f.StringVar(&s.cacheDir, "cache", "", "`DIR` of a read cache on disk, sealed, which the next mount goes on with (default: what is read is kept in memory only)")
+	f.Var(parsed(&s.cacheSize, option.Size, size), "max-cache-size", "`SIZE` of the read cache: of that on disk (default: half of what is free); without --cache in memory, at most a quarter of --memory-limit (default 64MiB); 0 keeps nothing")
 	f.Var(parsed(&s.stopTimeout, option.Duration, time.Duration.String), "stop-timeout", "`TIME` that SIGTERM leaves for open files and uploads")
 	f.StringVar(&s.logFormat, "log-format", s.logFormat, "`FORMAT` of the log: text or json")
 	f.BoolVarP(&s.debug, "debug", "d", false, "log more")
@@ -108,7 +108,7 @@ func decimal(n uint32) string { return fmt.Sprint(n) }
 func octal(n uint32) string   { return fmt.Sprintf("%#o", n) }
 
 func size(n int64) string {
-	if n == 0 {
+	if n <= 0 {
 		return ""
 	}
 	return fmt.Sprintf("%dMiB", n>>20)

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/sigilfs/sigilfs/cache/spool"
-	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/spoolkey"
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/diskkey"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/state"
 	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/sirupsen/logrus"
@@ -62,11 +62,11 @@ func (m *mounting) openLeftover(ctx context.Context, path string, masters []keyr
 	if err != nil {
 		return nil, err
 	}
-	ring := spoolkey.Deriver(noRing{})
+	ring := diskkey.Deriver(noRing{})
 	if m.ring != nil {
 		ring = m.ring
 	}
-	key, err := spoolkey.Open(ctx, record, ring, masters)
+	key, err := diskkey.Open(ctx, record, diskkey.Spool, ring, masters)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,7 @@
 //
 //	option      what a person types: -o lists, sizes, modes, targets
 //	state       the state directory of a volume, its lock, the host's id
-//	spoolkey    the key of a mount's spool and its record on disk
+//	diskkey     keys of what a mount keeps on disk, and their records
 //	mountpoint  the kernel's table of mounts
 //	control     how umount finds the process that serves a mount
 //

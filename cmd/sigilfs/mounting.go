@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sigilfs/sigilfs/cache"
+	"github.com/sigilfs/sigilfs/cache/disk"
 	"github.com/sigilfs/sigilfs/cache/spool"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/control"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/keymemory"
@@ -50,6 +51,8 @@ type mounting struct {
 	shut     bool             // there are more of these
 	spool    *spool.Spool
 	spoolDir string
+	cacheDir *disk.Dir   // nil: none
+	disk     *disk.Cache // nil: what is read is kept in memory only
 	cache    *cache.Cache
 	volume   *volume.Volume
 	endLife  context.CancelFunc // of what volume does by itself
@@ -64,7 +67,7 @@ type mounting struct {
 // then a matter for serve, which unmounts.
 func (m *mounting) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		m.openKeys, m.prepareDir, m.openStore, m.openState, m.probe, m.openRing, m.openPolicy, m.probeEncryption, m.warn, m.openLeftovers, m.openSpool, m.openVolume, m.mount,
+		m.openKeys, m.prepareDir, m.openStore, m.openState, m.probe, m.openRing, m.openPolicy, m.probeEncryption, m.warn, m.openLeftovers, m.openSpool, m.openCache, m.openVolume, m.mount,
 	} {
 		if ctx.Err() != nil {
 			return mountError("%s: %w", m.set.target.Spec, context.Cause(ctx))
@@ -205,7 +208,7 @@ func (m *mounting) newVolume() error {
 	if opt.ScratchDir, opt.ScratchSize, err = m.scratch(); err != nil {
 		return systemError("%w", err)
 	}
-	m.cache = cache.New(cache.Options{Bytes: s.cacheBytes()})
+	m.cache = m.newCache()
 	opt.Cache = m.cache
 	m.volume = volume.New(opt)
 	return nil

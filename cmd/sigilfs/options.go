@@ -154,6 +154,8 @@ func alias(name string) string {
 		return "endpoint-url"
 	case "use-path-request-style":
 		return "force-path-style"
+	case "use-cache":
+		return "cache"
 	}
 	return name
 }

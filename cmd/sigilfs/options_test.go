@@ -66,21 +66,21 @@ func TestOptions(t *testing.T) {
 
 func TestOptionErrors(t *testing.T) {
 	for list, says := range map[string]string{
-		"uid":             "needs a value",
-		"ro=1":            "takes no value",
-		"read_only=maybe": "read-only",
-		"umask=9":         "umask",
-		"dbglevel=9":      "dbglevel",
-		"umask":           "umask",
-		"sync":            "unknown option sync",
-		"alow_other":      "did you mean allow-other?",
-		"noexe":           "did you mean noexec?",
-		"compress=zstd":   "not supported by this version",
-		"use_cache=/x":    "not supported by this version",
-		"options=ro":      "unknown option options",
-		"help":            "unknown option help",
-		"=x":              "no name",
-		`key="file:/x`:    "without its end",
+		"uid":               "needs a value",
+		"ro=1":              "takes no value",
+		"read_only=maybe":   "read-only",
+		"umask=9":           "umask",
+		"dbglevel=9":        "dbglevel",
+		"umask":             "umask",
+		"sync":              "unknown option sync",
+		"alow_other":        "did you mean allow-other?",
+		"noexe":             "did you mean noexec?",
+		"compress=zstd":     "not supported by this version",
+		"ensure_diskfree=1": "not supported by this version",
+		"options=ro":        "unknown option options",
+		"help":              "unknown option help",
+		"=x":                "no name",
+		`key="file:/x`:      "without its end",
 	} {
 		_, err := parseFlags("-o", list)
 		if err == nil || !strings.Contains(err.Error(), says) {

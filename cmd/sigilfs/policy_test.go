@@ -241,7 +241,7 @@ func TestFileErrors(t *testing.T) {
 		head + "uid: nobody-here\n":                       `:4:6: uid: there is no user`,
 		head + "spool-size: 10\n":                         `:4:13: spool-size: the size "10" has no unit`,
 		head + "memory-limit: 1MiB\n":                     ":4:15: memory-limit is under",
-		head + "cache: {dir: /x}\n":                       ":4:14: cache is not supported by this version",
+		head + "cache: {dir: /x, size: 1MiB}\n":           ":4:24: max-cache-size is under 8MiB",
 		head + "endpoint-url: https://me:hushhush@h\n":    ":4:15: endpoint-url is not a URL",
 		head + "on-conflict: merge\n":                     ":4:14: on-conflict is not",
 		head + "volume-root: other\n\n":                   ":4:14: volume-root other/ does not contain",

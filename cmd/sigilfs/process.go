@@ -39,5 +39,12 @@ func limitMemory(limit int64) {
 	}
 }
 
-// cacheBytes is the read cache's share.
-func (s *settings) cacheBytes() int64 { return max(1<<20, min(s.cacheSize, s.memoryLimit/4)) }
+// cacheBytes is the read cache's share of memory. With a disk beneath it the
+// size that is given is the disk's.
+func (s *settings) cacheBytes() int64 {
+	size := s.cacheSize
+	if size < 0 || size > 0 && s.cacheDir != "" {
+		size = defaultCache
+	}
+	return max(1<<20, min(size, s.memoryLimit/4))
+}

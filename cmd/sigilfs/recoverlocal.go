@@ -112,7 +112,7 @@ var errNeedsTarget = errors.New("its key lies in the bucket: give the TARGET and
 // noRing stands for a ring where there is no bucket.
 type noRing struct{}
 
-// Derive is spoolkey.Deriver's.
+// Derive is diskkey.Deriver's.
 func (noRing) Derive(context.Context, keyring.EpochID, []byte, string) (key [keyring.KeySize]byte, err error) {
 	return key, errNeedsTarget
 }

@@ -67,7 +67,7 @@ func laterFlags() []string {
 		"compress", "names", "signers", "sign", "accept-volume", "rollback",
 		"strict-excl", "upload-limit", "download-limit", "at",
 		"allow-root", "log-directory", "prefix",
-		"use-cache", "ensure-diskfree", "iam-role", "passwd-file", "mp-umask", // s3fs's
+		"ensure-diskfree", "iam-role", "passwd-file", "mp-umask", // s3fs's
 	}
 }
 

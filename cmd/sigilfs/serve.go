@@ -73,6 +73,10 @@ func (m *mounting) dump() {
 	if m.spool != nil {
 		fields["pending"], fields["spool-size"] = m.spool.Used(), m.spool.Limit()
 	}
+	if m.disk != nil {
+		s := m.disk.Stats()
+		fields["cached"], fields["cache-hits"], fields["cache-misses"], fields["cache-lost"] = s.Bytes, s.Hits, s.Misses, s.Lost
+	}
 	if m.kms != nil {
 		fields["kms"] = m.kms.Stats().String()
 	}
@@ -251,6 +255,7 @@ func (m *mounting) release() {
 	if m.cache != nil {
 		errs = append(errs, m.cache.Close())
 	}
+	m.closeCache()
 	if m.memory != nil {
 		errs = append(errs, m.memory.Save())
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sigilfs/sigilfs/cache/disk"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/option"
 	"github.com/sigilfs/sigilfs/internal/config"
 )
@@ -48,7 +49,8 @@ type settings struct {
 const (
 	defaultMemory      = 512 << 20
 	leastMemory        = 128 << 20 // segments under way, buffers and the program itself
-	defaultCache       = 64 << 20
+	defaultCache       = 64 << 20  // in memory
+	unsetSize          = -1
 	defaultRetry       = time.Minute
 	defaultStop        = 4 * time.Minute
 	defaultAttrTimeout = time.Second
@@ -59,7 +61,7 @@ func defaultSettings() *settings {
 	return &settings{
 		retryTimeout: defaultRetry, stopTimeout: defaultStop, attrTimeout: defaultAttrTimeout,
 		keyRecheck:  defaultKeyRecheck,
-		memoryLimit: defaultMemory, cacheSize: defaultCache,
+		memoryLimit: defaultMemory, cacheSize: unsetSize,
 		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), dirMode: 0o755, fileMode: 0o644,
 		onConflict: "copy", logFormat: "text",
 	}
@@ -103,8 +105,8 @@ func (s *settings) checkRest() error {
 	switch {
 	case !s.foreground:
 		return usageError("this version runs in the foreground only: add -f (and & or a service of your own)")
-	case s.cacheDir != "":
-		return s.wrong("cache", "is not supported by this version: what is read is kept in memory, see --max-cache-size")
+	case s.cacheDir != "" && s.cacheSize > 0 && s.cacheSize < disk.MinSize:
+		return s.wrong("max-cache-size", "is under %dMiB, the least of a cache on disk; 0 is none", disk.MinSize>>20)
 	case s.memoryLimit < leastMemory:
 		return s.wrong("memory-limit", "is under %dMiB, the least that works", leastMemory>>20)
 	case s.renameDirLimit < 0:

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/sigilfs/sigilfs/cache/spool"
-	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/spoolkey"
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/diskkey"
 	"github.com/sigilfs/sigilfs/internal/keyring"
 )
 
@@ -16,7 +16,7 @@ func (m *mounting) openSpool(ctx context.Context) error {
 	if m.set.readOnly {
 		return nil
 	}
-	key := spoolkey.New()
+	key := diskkey.New()
 	defer clear(key[:])
 	record, err := m.spoolRecord(ctx, key)
 	if err != nil {
@@ -33,13 +33,13 @@ func (m *mounting) openSpool(ctx context.Context) error {
 
 // spoolRecord seals the spool key so that a later mount opens it: under the own
 // epoch, or, where this host cannot open that again, under a key of its disk.
-func (m *mounting) spoolRecord(ctx context.Context, key *spoolkey.Key) ([]byte, error) {
+func (m *mounting) spoolRecord(ctx context.Context, key *diskkey.Key) ([]byte, error) {
 	if m.own != nil && m.own.CanReopen() {
 		id, _, err := m.own.Current(ctx)
 		if err != nil {
 			return nil, explainStore(m.set.target.Spec, err)
 		}
-		record, err := spoolkey.ByEpoch(ctx, m.ring, id, key)
+		record, err := diskkey.ByEpoch(ctx, m.ring, id, diskkey.Spool, key)
 		if err != nil {
 			return nil, explainStore(m.set.target.Spec, err)
 		}
@@ -49,7 +49,7 @@ func (m *mounting) spoolRecord(ctx context.Context, key *spoolkey.Key) ([]byte, 
 	if err != nil {
 		return nil, mountError("--state-key: %w", err)
 	}
-	record, err := spoolkey.ByMaster(ctx, master, key)
+	record, err := diskkey.ByMaster(ctx, master, key)
 	if err != nil {
 		return nil, systemError("%w", err)
 	}

@@ -1,4 +1,4 @@
-package spoolkey_test
+package diskkey_test
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/spoolkey"
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/diskkey"
 	"github.com/sigilfs/sigilfs/internal/keyring"
 )
 
@@ -42,39 +42,42 @@ func master(t *testing.T, fill byte) keyring.Master {
 
 func TestByEpoch(t *testing.T) {
 	r := ring{key: [32]byte{1}}
-	key, id := spoolkey.New(), keyring.NewEpochID()
-	record, err := spoolkey.ByEpoch(t.Context(), r, id, key)
+	key, id := diskkey.New(), keyring.NewEpochID()
+	record, err := diskkey.ByEpoch(t.Context(), r, id, diskkey.Spool, key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if bytes.Contains(record, key[:]) {
 		t.Error("the record shows the key")
 	}
-	again, err := spoolkey.ByEpoch(t.Context(), r, id, key)
+	again, err := diskkey.ByEpoch(t.Context(), r, id, diskkey.Spool, key)
 	if err != nil || bytes.Equal(record, again) {
 		t.Errorf("two records are alike (%v)", err)
 	}
-	got, err := spoolkey.Open(t.Context(), record, r, nil)
+	got, err := diskkey.Open(t.Context(), record, diskkey.Spool, r, nil)
 	if err != nil || *got != *key {
 		t.Errorf("Open: %v", err)
 	}
-	if _, err := spoolkey.Open(t.Context(), record, ring{key: [32]byte{2}}, nil); !errors.Is(err, spoolkey.ErrRecord) {
+	if _, err := diskkey.Open(t.Context(), record, diskkey.Cache, r, nil); !errors.Is(err, diskkey.ErrRecord) {
+		t.Errorf("for another purpose: %v", err)
+	}
+	if _, err := diskkey.Open(t.Context(), record, diskkey.Spool, ring{key: [32]byte{2}}, nil); !errors.Is(err, diskkey.ErrRecord) {
 		t.Errorf("under another epoch key: %v", err)
 	}
 }
 
 func TestByMaster(t *testing.T) {
 	mine, other := master(t, 1), master(t, 7)
-	key := spoolkey.New()
-	record, err := spoolkey.ByMaster(t.Context(), mine, key)
+	key := diskkey.New()
+	record, err := diskkey.ByMaster(t.Context(), mine, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := spoolkey.Open(t.Context(), record, ring{}, []keyring.Master{other, mine})
+	got, err := diskkey.Open(t.Context(), record, diskkey.Spool, ring{}, []keyring.Master{other, mine})
 	if err != nil || *got != *key {
 		t.Errorf("Open: %v", err)
 	}
-	if _, err := spoolkey.Open(t.Context(), record, ring{}, []keyring.Master{other}); !errors.Is(err, spoolkey.ErrNoKey) {
+	if _, err := diskkey.Open(t.Context(), record, diskkey.Spool, ring{}, []keyring.Master{other}); !errors.Is(err, diskkey.ErrNoKey) {
 		t.Errorf("without its key: %v", err)
 	}
 }
@@ -83,22 +86,22 @@ func TestByMaster(t *testing.T) {
 // than one that JSON does not mind.
 func TestTampered(t *testing.T) {
 	r := ring{key: [32]byte{1}}
-	key := spoolkey.New()
-	record, err := spoolkey.ByEpoch(t.Context(), r, keyring.NewEpochID(), key)
+	key := diskkey.New()
+	record, err := diskkey.ByEpoch(t.Context(), r, keyring.NewEpochID(), diskkey.Spool, key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range record {
 		bad := bytes.Clone(record)
 		bad[i] ^= 1
-		if got, err := spoolkey.Open(t.Context(), bad, r, nil); err == nil && *got != *key {
+		if got, err := diskkey.Open(t.Context(), bad, diskkey.Spool, r, nil); err == nil && *got != *key {
 			t.Errorf("byte %d changed: another key came out", i)
 		}
 	}
 }
 
 func FuzzOpen(f *testing.F) {
-	record, err := spoolkey.ByEpoch(context.Background(), ring{}, keyring.NewEpochID(), spoolkey.New())
+	record, err := diskkey.ByEpoch(context.Background(), ring{}, keyring.NewEpochID(), diskkey.Spool, diskkey.New())
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -106,7 +109,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte(`{"version":1,"epoch":"aaaaaaaaaaaaaaaaaaaaaaaaaa","key":"aes:00","type":"aes","blob":""}`))
 	f.Add([]byte("{}"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		key, err := spoolkey.Open(t.Context(), b, ring{}, nil)
+		key, err := diskkey.Open(t.Context(), b, diskkey.Spool, ring{}, nil)
 		if (key == nil) == (err == nil) {
 			t.Errorf("key %v, error %v", key != nil, err)
 		}

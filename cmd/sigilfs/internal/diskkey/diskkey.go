@@ -1,15 +1,15 @@
-// Package spoolkey makes the key of a mount's spool, and the record from which
-// a later process on this host gets it again. The record lies in the clear
-// beside the spool, one line of JSON; the key in it is sealed in one of two
-// ways:
+// Package diskkey makes keys of what a mount keeps on this host's disk, the
+// spool and the read cache, and the record from which a later process on this
+// host gets such a key again. The record lies in the clear beside what the key
+// seals, one line of JSON; the key in it is sealed in one of two ways:
 //
 //	by the host's own epoch  {"version":1,"epoch":ID,"salt":…,"blob":…}
 //	    blob = nonce(12) || AES-256-GCM under HKDF-SHA256(epoch key, salt,
-//	    "sigil/v1/spool"), AAD "sigil/v1/spool"; salt is 16 random bytes.
+//	    purpose), AAD the purpose; salt is 16 random bytes.
 //	by a master key          {"version":1,"epoch":ID,"key":…,"type":…,"blob":…}
 //	    blob as that key wraps an epoch key; ID is random and names no epoch.
 //	    For hosts that cannot open their own epoch in a later mount.
-package spoolkey
+package diskkey
 
 import (
 	"bytes"
@@ -24,19 +24,25 @@ import (
 	"github.com/sigilfs/sigilfs/internal/keyring"
 )
 
-// Key seals a spool.
+// Purpose is what a key is for. A record by an epoch opens for no other.
+type Purpose string
+
+// Purposes.
+const (
+	Spool Purpose = "sigil/v1/spool"
+	Cache Purpose = "sigil/v1/cache"
+)
+
+// Key seals what is on disk.
 type Key = [keyring.KeySize]byte
 
 // Sentinel errors.
 var (
-	ErrRecord = errors.New("spool key record is damaged")
-	ErrNoKey  = errors.New("no key opens the spool key record")
+	ErrRecord = errors.New("record of a key is damaged")
+	ErrNoKey  = errors.New("no key opens the record of a key")
 )
 
-const (
-	info     = "sigil/v1/spool"
-	saltSize = 16
-)
+const saltSize = 16
 
 // MaxRecord is the most bytes that a record has.
 const MaxRecord = 64 << 10
@@ -66,16 +72,16 @@ func New() *Key {
 }
 
 // ByEpoch gives the record of key under this host's own epoch id.
-func ByEpoch(ctx context.Context, ring Deriver, id keyring.EpochID, key *Key) ([]byte, error) {
+func ByEpoch(ctx context.Context, ring Deriver, id keyring.EpochID, use Purpose, key *Key) ([]byte, error) {
 	salt := make([]byte, saltSize)
 	_, _ = rand.Read(salt)
-	aead, err := epochAEAD(ctx, ring, id, salt)
+	aead, err := epochAEAD(ctx, ring, id, salt, use)
 	if err != nil {
 		return nil, err
 	}
 	nonce := make([]byte, aead.NonceSize())
 	_, _ = rand.Read(nonce)
-	blob := aead.Seal(nonce, nonce, key[:], []byte(info))
+	blob := aead.Seal(nonce, nonce, key[:], []byte(use))
 	return marshal(recordJSON{Version: 1, Epoch: id.String(), Salt: salt, Blob: blob})
 }
 
@@ -84,7 +90,7 @@ func ByMaster(ctx context.Context, m keyring.Master, key *Key) ([]byte, error) {
 	id := keyring.NewEpochID()
 	w, err := m.Wrap(ctx, id, key)
 	if err != nil {
-		return nil, fmt.Errorf("seal spool key: %w", err)
+		return nil, fmt.Errorf("seal a key of the disk: %w", err)
 	}
 	return marshal(recordJSON{Version: 1, Epoch: id.String(), Key: w.Key, Type: w.Type, Blob: w.Blob})
 }
@@ -92,19 +98,19 @@ func ByMaster(ctx context.Context, m keyring.Master, key *Key) ([]byte, error) {
 // Open gives the key of a record. ErrNoKey: it needs a master key that is not
 // among masters. ErrRecord: it is not a record, or was changed. Other errors
 // are the ring's or a master's.
-func Open(ctx context.Context, record []byte, ring Deriver, masters []keyring.Master) (*Key, error) {
+func Open(ctx context.Context, record []byte, use Purpose, ring Deriver, masters []keyring.Master) (*Key, error) {
 	r, id, err := parse(record)
 	if err != nil {
-		return nil, fmt.Errorf("open spool key: %w", err)
+		return nil, fmt.Errorf("open a key of the disk: %w", err)
 	}
 	if r.Salt != nil {
-		return openByEpoch(ctx, ring, id, r)
+		return openByEpoch(ctx, ring, id, use, r)
 	}
 	for _, m := range masters {
 		if m.ID() == r.Key && m.Kind() == r.Type && m.CanUnwrap() {
 			key, err := m.Unwrap(ctx, id, keyring.Wrap{Key: r.Key, Type: r.Type, Blob: r.Blob})
 			if err != nil {
-				return nil, fmt.Errorf("open spool key: %w", err)
+				return nil, fmt.Errorf("open a key of the disk: %w", err)
 			}
 			return key, nil
 		}
@@ -112,32 +118,32 @@ func Open(ctx context.Context, record []byte, ring Deriver, masters []keyring.Ma
 	return nil, fmt.Errorf("%w: it is sealed under %s", ErrNoKey, r.Key)
 }
 
-func openByEpoch(ctx context.Context, ring Deriver, id keyring.EpochID, r recordJSON) (*Key, error) {
-	aead, err := epochAEAD(ctx, ring, id, r.Salt)
+func openByEpoch(ctx context.Context, ring Deriver, id keyring.EpochID, use Purpose, r recordJSON) (*Key, error) {
+	aead, err := epochAEAD(ctx, ring, id, r.Salt, use)
 	if err != nil {
 		return nil, err
 	}
 	if len(r.Blob) != aead.NonceSize()+keyring.KeySize+aead.Overhead() {
-		return nil, fmt.Errorf("open spool key: %w", ErrRecord)
+		return nil, fmt.Errorf("open a key of the disk: %w", ErrRecord)
 	}
-	plain, err := aead.Open(nil, r.Blob[:aead.NonceSize()], r.Blob[aead.NonceSize():], []byte(info))
+	plain, err := aead.Open(nil, r.Blob[:aead.NonceSize()], r.Blob[aead.NonceSize():], []byte(use))
 	if err != nil {
-		return nil, fmt.Errorf("open spool key: it does not authenticate: %w", ErrRecord)
+		return nil, fmt.Errorf("open a key of the disk: it does not authenticate: %w", ErrRecord)
 	}
 	defer clear(plain)
 	key := Key(plain)
 	return &key, nil
 }
 
-func epochAEAD(ctx context.Context, ring Deriver, id keyring.EpochID, salt []byte) (cipher.AEAD, error) {
-	key, err := ring.Derive(ctx, id, salt, info)
+func epochAEAD(ctx context.Context, ring Deriver, id keyring.EpochID, salt []byte, use Purpose) (cipher.AEAD, error) {
+	key, err := ring.Derive(ctx, id, salt, string(use))
 	if err != nil {
-		return nil, fmt.Errorf("spool key: %w", err)
+		return nil, fmt.Errorf("key of the disk: %w", err)
 	}
 	defer clear(key[:])
 	block, err := aes.NewCipher(key[:])
 	if err != nil {
-		return nil, fmt.Errorf("spool key: %w", err)
+		return nil, fmt.Errorf("key of the disk: %w", err)
 	}
 	return cipher.NewGCM(block)
 }
@@ -145,7 +151,7 @@ func epochAEAD(ctx context.Context, ring Deriver, id keyring.EpochID, salt []byt
 func marshal(r recordJSON) ([]byte, error) {
 	line, err := json.Marshal(r)
 	if err != nil {
-		return nil, fmt.Errorf("write spool key record: %w", err)
+		return nil, fmt.Errorf("write the record of a key: %w", err)
 	}
 	return append(line, '\n'), nil
 }
