@@ -25,6 +25,7 @@ func (v *Volume) Close(ctx context.Context) error {
 	if v.endReplay != nil {
 		v.endReplay()
 	}
+	v.walks.close()
 	v.done.Wait()
 	err := errors.Join(v.commitAll(ctx), v.commitDirs(ctx, ""))
 	v.stopStreams(ctx)

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -8,8 +9,9 @@ import (
 
 // dirNames remembers which names directories have: by listings, and by what
 // this host made since. As long as a listing is fresh, a name that it lacks is
-// not there: the temporary and final names of new files cost no request. What a
-// name stands for it does not say.
+// not there: the temporary and final names of new files cost no request. Of
+// what is there it keeps what the listing said, by which what was known of it
+// before can be believed anew (witness.go).
 //
 // Who creates files looks up one absent name after the other. So a directory is
 // listed anew, at most once in a freshness, when lookups since the last listing
@@ -33,7 +35,7 @@ const (
 	maxDirRecords = 64
 	maxDirNames   = 10 * listPage // longer directories are not listed for a lookup
 	maxDirBytes   = 16 << 20
-	nameOverhead  = 64 // bytes of a name beside its letters, about
+	nameOverhead  = 192 // bytes of a name beside its letters, about
 )
 
 // listPage is how many entries one LIST request brings.
@@ -54,9 +56,9 @@ const (
 // dirRecord is what is known of one directory.
 type dirRecord struct {
 	dir   string
-	names map[string]nameKind // nil: not listed
-	at    time.Time           // when that listing began
-	pages int                 // of it
+	names map[string]listed // nil: not listed
+	at    time.Time         // when that listing began
+	pages int               // of it
 	bytes int
 	used  uint64
 
@@ -66,6 +68,7 @@ type dirRecord struct {
 	long   time.Time // until then it is not listed: too long, or too slow
 
 	runs   int                 // listings under way
+	shows  *dirListing         // the one of them that an application reads, if it is the only one
 	own    map[string]nameKind // what this host made while they were
 	relist chan struct{}       // closed when the one that lookups wait for ends
 }
@@ -77,16 +80,56 @@ func newDirNames(now func() time.Time, fresh time.Duration) *dirNames {
 // base is the last component of p.
 func base(p string) string { return p[strings.LastIndexByte(p, '/')+1:] }
 
-// find tells as what the name p is in its directory, 0 for not at all; not
-// known where no listing is fresh.
-func (n *dirNames) find(p string) (kind nameKind, known bool) {
+// find tells as what the name p is in its directory, as of kind 0 for not at
+// all, and when it was listed so; not known where no listing is fresh. One that
+// is being read tells of the names that it has passed.
+func (n *dirNames) find(p string) (l listed, at time.Time, known bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	r := n.listed(parent(p))
+	if r := n.listed(parent(p)); r != nil {
+		return r.names[base(p)], r.at, true
+	}
+	r := n.dirs[parent(p)]
+	if r == nil || r.shows == nil || r.shows.names == nil || n.now().Sub(r.shows.at) >= n.fresh {
+		return listed{}, time.Time{}, false
+	}
+	l, known = r.shows.names[base(p)]
+	if l.kind == asFile && base(p)+"/" > r.shows.last {
+		return listed{}, time.Time{}, false // a directory of that name may yet come
+	}
+	return l, r.shows.at, known
+}
+
+// whole gives all lines of a directory that is freshly listed, by cookie; false
+// where it is not.
+func (n *dirNames) whole(dir string) (lines []line, at time.Time, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := n.listed(dir)
+	if r == nil {
+		return nil, time.Time{}, false
+	}
+	lines = make([]line, 0, len(r.names))
+	for name, l := range r.names {
+		lines = append(lines, line{name: name, listed: l})
+	}
+	slices.SortFunc(lines, byCookie)
+	return lines, r.at, true
+}
+
+// size is that of the file p as its directory was listed last, however long ago.
+func (n *dirNames) size(p string) (bytes int64, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := n.dirs[parent(p)]
 	if r == nil {
 		return 0, false
 	}
-	return r.names[base(p)], true
+	l, ok := r.names[base(p)]
+	if !ok && r.shows != nil {
+		l, ok = r.shows.names[base(p)]
+	}
+	return l.fact.size, ok && l.fact.etag != ""
 }
 
 // listed gives the record of a directory with a fresh listing. It needs n.mu.
@@ -104,7 +147,7 @@ func (n *dirNames) since(p string) (at time.Time, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	r := n.listed(parent(p))
-	if r == nil || r.names[base(p)] != 0 {
+	if r == nil || r.names[base(p)].kind != 0 {
 		return time.Time{}, false
 	}
 	return r.at, true
@@ -168,21 +211,23 @@ func (n *dirNames) remove(r *dirRecord) {
 }
 
 // set puts a name into a record. It needs n.mu.
-func (n *dirNames) set(r *dirRecord, name string, kind nameKind) {
-	if r.names[name] == 0 {
+func (n *dirNames) set(r *dirRecord, name string, l listed) {
+	had, ok := r.names[name]
+	if !ok {
 		r.bytes += len(name) + nameOverhead
 		n.bytes += len(name) + nameOverhead
 	}
-	r.names[name] |= kind
+	r.names[name] = had.and(l)
 }
 
 // unset takes kind from a name. It needs n.mu.
 func (n *dirNames) unset(r *dirRecord, name string, kind nameKind) {
-	had := r.names[name]
-	if had == 0 {
+	had, ok := r.names[name]
+	if !ok {
 		return
 	}
-	if r.names[name] = had &^ kind; had&^kind == 0 {
+	had.kind &^= kind
+	if r.names[name] = had; had.kind == 0 {
 		delete(r.names, name)
 		r.bytes -= len(name) + nameOverhead
 		n.bytes -= len(name) + nameOverhead
@@ -206,7 +251,7 @@ func (n *dirNames) add(p string, kind nameKind) {
 	if r.names == nil {
 		return
 	}
-	n.set(r, base(p), kind)
+	n.set(r, base(p), listed{kind: kind})
 	n.limit(r)
 }
 
@@ -286,7 +331,7 @@ func (n *dirNames) seed(dir string, at time.Time) {
 		return
 	}
 	r := n.record(dir)
-	r.names, r.at, r.pages, r.misses, r.missed = map[string]nameKind{}, at, 1, 1, n.now()
+	r.names, r.at, r.pages, r.misses, r.missed = map[string]listed{}, at, 1, 1, n.now()
 }
 
 // plan says how a lookup in a directory without a fresh listing goes on.
@@ -321,9 +366,12 @@ type dirListing struct {
 	n      *dirNames
 	r      *dirRecord
 	at     time.Time
-	names  map[string]nameKind
-	count  int
 	waited bool // lookups wait for it
+
+	// Guarded by n.mu.
+	names map[string]listed
+	last  string // cookie of the entry given last
+	count int
 }
 
 // start begins a listing that somebody else wants; nil where none is believed.
@@ -337,41 +385,40 @@ func (n *dirNames) start(dir string) *dirListing {
 	if r == nil {
 		r = n.record(dir)
 	}
-	return n.begin(r)
+	l := n.begin(r)
+	if r.shows == nil {
+		r.shows = l
+	}
+	return l
 }
 
 // begin needs n.mu.
 func (n *dirNames) begin(r *dirRecord) *dirListing {
 	r.runs++
 	n.use(r)
-	return &dirListing{n: n, r: r, at: n.now(), names: map[string]nameKind{}}
+	return &dirListing{n: n, r: r, at: n.now(), names: map[string]listed{}}
 }
 
-// give adds an entry. False: there are too many, and no more are wanted.
-func (l *dirListing) give(name string, kind nameKind) bool {
+// give adds a line, which stands at a cookie. False: there are too many, and no
+// more are wanted.
+func (l *dirListing) give(e line, cookie string) bool {
 	if l == nil {
 		return true
 	}
+	n := l.n
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	l.count++
-	if l.count > l.n.most {
+	if l.count > n.most {
 		l.names = nil
 		return false
 	}
-	l.names[name] |= kind
-	if !l.waited {
-		l.n.show(l.r, name, kind)
-	}
-	return true
-}
-
-// show adds a name that an application is about to be shown.
-func (n *dirNames) show(r *dirRecord, name string, kind nameKind) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.dirs[r.dir] == r && r.names != nil {
-		n.set(r, name, kind)
+	l.names[e.name], l.last = l.names[e.name].and(e.listed), cookie
+	if r := l.r; !l.waited && n.dirs[r.dir] == r && r.names != nil {
+		n.set(r, e.name, e.listed) // an application is about to be shown it
 		n.limit(r)
 	}
+	return true
 }
 
 // end takes the listing over, if it is whole.
@@ -385,6 +432,9 @@ func (l *dirListing) end(whole bool) {
 	own := r.own
 	if r.runs--; r.runs == 0 {
 		r.own = nil
+	}
+	if r.shows == l {
+		r.shows = nil
 	}
 	if l.waited {
 		close(r.relist)
@@ -402,12 +452,12 @@ func (l *dirListing) end(whole bool) {
 // replace needs n.mu.
 func (n *dirNames) replace(r *dirRecord, l *dirListing, own map[string]nameKind) {
 	n.bytes -= r.bytes
-	r.names, r.bytes, r.at, r.pages = map[string]nameKind{}, 0, l.at, l.count/listPage+1
-	for name, kind := range l.names {
-		n.set(r, name, kind)
+	r.names, r.bytes, r.at, r.pages = map[string]listed{}, 0, l.at, l.count/listPage+1
+	for name, e := range l.names {
+		n.set(r, name, e)
 	}
 	for name, kind := range own {
-		n.set(r, name, kind)
+		n.set(r, name, listed{kind: kind})
 	}
 	n.limit(r)
 }

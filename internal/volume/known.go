@@ -44,9 +44,14 @@ func (v *Volume) recall(p string) *dentry {
 // note remembers what the store said of p: the same body keeps its
 // incarnation, another one gets a new one.
 func (v *Volume) note(p string, obj *object, dir bool) *dentry {
+	return v.noteAt(p, obj, dir, v.opt.Now())
+}
+
+// noteAt is note of what the store said at that time.
+func (v *Volume) noteAt(p string, obj *object, dir bool, at time.Time) *dentry {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	d := &dentry{obj: obj, dir: dir, at: v.opt.Now(), incarnation: 1}
+	d := &dentry{obj: obj, dir: dir, at: at, incarnation: 1}
 	if old := v.known[p]; old != nil && old.own {
 		d.own = old.dir == dir && (dir || old.obj.same(obj))
 	}
@@ -149,6 +154,7 @@ func bounded[V any](m map[string]V, p string, value V) {
 // of the directory at once.
 func (v *Volume) lookup(ctx context.Context, p string) (*dentry, error) {
 	if d := v.believed(p); d != nil {
+		v.walks.used(p)
 		return d, nil
 	}
 	return v.askListed(ctx, p)
@@ -267,10 +273,15 @@ func (v *Volume) askDir(ctx context.Context, p string, first *objstore.Entry) (*
 	if err != nil {
 		return nil, err
 	}
+	v.logShut(p, o)
+	return v.note(p, o, true), nil
+}
+
+// logShut says so where the marker o of directory p does not open.
+func (v *Volume) logShut(p string, o *object) {
 	if o.err != nil {
 		v.opt.Log.WithField("path", p).WithError(o.err).Warn("directory marker does not open; default attributes shown")
 	}
-	return v.note(p, o, true), nil
 }
 
 // dirInfo is what stat shows of a directory.

@@ -29,6 +29,7 @@ func (v *Volume) List(ctx context.Context, p, after string) iter.Seq2[Entry, err
 			exists: func(e Entry) (bool, error) { return v.exists(ctx, p, e) },
 			given:  func(name string) (bool, error) { return v.given(ctx, p, name, after) },
 		}
+		v.walks.shown(p)
 		names, whole := v.collect(p, after), false
 		defer func() { names.end(whole) }()
 		prefix := v.dirKey(p)
@@ -42,7 +43,7 @@ func (v *Volume) List(ctx context.Context, p, after string) iter.Seq2[Entry, err
 				break
 			}
 			entry := v.entry(p, prefix, e)
-			names.entry(entry)
+			names.entry(entry, e)
 			if !m.next(entry) {
 				break
 			}

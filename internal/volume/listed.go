@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
-	"golang.org/x/sys/unix"
 )
 
 // askListed is ask, but believes a fresh listing of the directory: of what it
@@ -20,26 +19,47 @@ func (v *Volume) askListed(ctx context.Context, p string) (*dentry, error) {
 	if err := checkPath(p); err != nil {
 		return nil, absent(err)
 	}
+	if d, err := v.askWitness(ctx, p); d != nil || err != nil {
+		v.walks.used(p)
+		return d, err
+	}
 	d, err := v.askAs(ctx, p)
 	if err == nil || errors.Is(err, ErrNotExist) {
 		v.dirs.met(p, err != nil)
 	}
+	if err == nil {
+		v.walks.asked(ctx, p)
+	}
 	return d, err
+}
+
+// askWitness believes anew what is remembered of the file p where a fresh
+// listing shows it as it was; nil where none does.
+func (v *Volume) askWitness(ctx context.Context, p string) (*dentry, error) {
+	l, at, known := v.dirs.find(p)
+	if !known {
+		return nil, nil
+	}
+	d := v.reaffirm(p, l, at)
+	if d == nil || d.link == nil {
+		return d, nil
+	}
+	return v.askInode(ctx, p, d.link)
 }
 
 func (v *Volume) askAs(ctx context.Context, p string) (*dentry, error) {
 	if d, err := v.askMarker(ctx, p); d != nil || err != nil {
 		return d, err
 	}
-	kind, known := v.listed(ctx, p)
+	l, at, known := v.listed(ctx, p)
 	switch {
-	case !known || kind == 0 && v.mine(p):
+	case !known || l.kind == 0 && v.mine(p):
 		return v.ask(ctx, p)
-	case kind == asFile:
+	case l.kind == asFile:
 		return v.askFile(ctx, p)
-	case kind == asDir:
-		return v.askOnlyDir(ctx, p)
-	case kind != 0:
+	case l.kind == asDir:
+		return v.askOnlyDir(ctx, p, at)
+	case l.kind != 0:
 		return v.ask(ctx, p)
 	}
 	v.vanished(p)
@@ -70,7 +90,7 @@ func (v *Volume) mine(p string) bool {
 
 // askFile is ask of what is listed as a file.
 func (v *Volume) askFile(ctx context.Context, p string) (*dentry, error) {
-	o, err := v.fetch(ctx, v.fileKey(p))
+	o, err := v.fetchEnd(ctx, v.fileKey(p), v.wanted(p))
 	if errors.Is(err, ErrNotExist) {
 		return v.ask(ctx, p)
 	}
@@ -80,23 +100,25 @@ func (v *Volume) askFile(ctx context.Context, p string) (*dentry, error) {
 	return v.askObject(ctx, p, o)
 }
 
-// askOnlyDir is ask of what is listed as a directory.
-func (v *Volume) askOnlyDir(ctx context.Context, p string) (*dentry, error) {
-	first, err := v.firstIn(ctx, p)
+// askOnlyDir is ask of what was listed as a directory at that time: so it has a
+// marker, or was there without one.
+func (v *Volume) askOnlyDir(ctx context.Context, p string, at time.Time) (*dentry, error) {
+	o, err := v.fetch(ctx, v.dirKey(p))
+	if errors.Is(err, ErrNotExist) {
+		return v.noteAt(p, nil, true, at), nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	if first == nil {
-		return v.ask(ctx, p)
-	}
-	return v.askDir(ctx, p, first)
+	v.logShut(p, o)
+	return v.note(p, o, true), nil
 }
 
 // listed tells as what p is listed in its directory, which may be listed for
-// that. Trouble with the listing is no news of p.
-func (v *Volume) listed(ctx context.Context, p string) (kind nameKind, known bool) {
-	if kind, known = v.dirs.find(p); known {
-		return kind, known
+// that, and when it was. Trouble with the listing is no news of p.
+func (v *Volume) listed(ctx context.Context, p string) (l listed, at time.Time, known bool) {
+	if l, at, known = v.dirs.find(p); known {
+		return l, at, known
 	}
 	switch plan := v.dirs.plan(parent(p)); {
 	case plan.list != nil:
@@ -107,9 +129,9 @@ func (v *Volume) listed(ctx context.Context, p string) (kind nameKind, known boo
 		case <-ctx.Done():
 		}
 	case plan.glance:
-		return 0, v.lacks(ctx, p)
+		return listed{}, time.Time{}, v.lacks(ctx, p)
 	default:
-		return 0, false
+		return listed{}, time.Time{}, false
 	}
 	return v.dirs.find(p)
 }
@@ -123,21 +145,23 @@ func (v *Volume) listNames(ctx context.Context, dir string, l *dirListing) {
 			whole = false
 			return
 		}
-		if !l.entry(v.entry(dir, prefix, e)) {
+		if !l.entry(v.entry(dir, prefix, e), e) {
 			return
 		}
 	}
 }
 
-// entry is give of an entry of a listing.
-func (l *dirListing) entry(e Entry) bool {
-	switch {
-	case e.Name == "":
-		return true
-	case e.Type == unix.S_IFDIR:
-		return l.give(e.Name, asDir)
+// entry is give of an entry of a listing, which the store gave as raw.
+func (l *dirListing) entry(e Entry, raw objstore.Entry) bool {
+	return e.Name == "" || l.give(lineOf(e, raw), e.Cookie)
+}
+
+// lineOf is what a listing says of the entry e, which the store gave as raw.
+func lineOf(e Entry, raw objstore.Entry) line {
+	if raw.Prefix != "" {
+		return line{e.Name, listed{kind: asDir}}
 	}
-	return l.give(e.Name, asFile)
+	return line{e.Name, listed{asFile, factOf(raw.Info)}}
 }
 
 // glanceKeys bounds the keys that a name may be the beginning of in lacks.

@@ -338,7 +338,7 @@ func TestDirNamesBounds(t *testing.T) {
 				l := runs[0]
 				runs = runs[1:]
 				for i := range rapid.IntRange(0, 30).Draw(rt, "names") {
-					l.give(fmt.Sprint(i), asFile)
+					l.give(line{name: fmt.Sprint(i), listed: listed{kind: asFile}}, fmt.Sprint(i))
 				}
 				l.end(rapid.Bool().Draw(rt, "whole"))
 			},

@@ -27,8 +27,10 @@ type object struct {
 	tags   int               // how many, as far as is known
 	state  sse.State         // how the server says that it is encrypted
 	seen   time.Time         // LastModified, where the store told it
-	rule   *Rule             // by which it was written, where that is known and its key does not tell; see ruleOf
-	err    error             // why it does not open; then the attributes are those of a file that has none
+	// answered is when, by the store's clock; zero where it did not say.
+	answered time.Time
+	rule     *Rule // by which it was written, where that is known and its key does not tell; see ruleOf
+	err      error // why it does not open; then the attributes are those of a file that has none
 
 	form form // nil where err is not
 	attr Attr // those that stand; Incarnation apart
@@ -52,10 +54,16 @@ func unopenable(err error) bool {
 // fetch asks the store what is at key. One request brings the metadata and the
 // end of the body. An object that does not open is no error: its err says why.
 func (v *Volume) fetch(ctx context.Context, key string) (*object, error) {
+	return v.fetchEnd(ctx, key, sigil.TailReadSize)
+}
+
+// fetchEnd is fetch with the last most bytes of the body, sigil.TailReadSize at
+// the least, which are kept for whoever reads it.
+func (v *Volume) fetchEnd(ctx context.Context, key string, most int64) (*object, error) {
 	var info objstore.Info
 	var suffix []byte
 	err := v.unlocked(ctx, key, func(enc *objstore.Encryption) (err error) {
-		info, suffix, err = v.ends(ctx, objstore.ID{Key: key, Encryption: enc})
+		info, suffix, err = v.endsOf(ctx, objstore.ID{Key: key, Encryption: enc}, most)
 		return err
 	})
 	if unopenable(err) {
@@ -64,22 +72,32 @@ func (v *Volume) fetch(ctx context.Context, key string) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.decode(ctx, info, suffix)
+	o, err := v.decode(ctx, info, suffix[max(0, len(suffix)-sigil.TailReadSize):])
+	if err == nil {
+		v.seed(o, suffix)
+	}
+	return o, err
 }
 
 // ends gets the metadata and the last bytes of an object; of a directory,
 // which has no body, the metadata.
 func (v *Volume) ends(ctx context.Context, id objstore.ID) (objstore.Info, []byte, error) {
+	return v.endsOf(ctx, id, sigil.TailReadSize)
+}
+
+// endsOf is ends with the last most bytes.
+func (v *Volume) endsOf(ctx context.Context, id objstore.ID, most int64) (objstore.Info, []byte, error) {
 	if isMarker(id.Key) {
 		info, err := v.opt.Store.Head(ctx, id)
 		return info, nil, err
 	}
-	info, _, body, err := v.opt.Store.Get(ctx, id, objstore.Range{Suffix: sigil.TailReadSize})
+	info, _, body, err := v.opt.Store.Get(ctx, id, objstore.Range{Suffix: most})
 	if err != nil {
 		return info, nil, err
 	}
 	defer body.Close()
-	suffix, err := io.ReadAll(io.LimitReader(body, sigil.TailReadSize))
+	suffix := make([]byte, min(most, info.Size))
+	_, err = io.ReadFull(body, suffix)
 	if err == nil && info.Size == 0 && id.Encryption != nil {
 		// MinIO gives nothing to whoever asks for it with any key.
 		info, err = v.opt.Store.Head(ctx, id)
@@ -144,7 +162,7 @@ func (v *Volume) decode(ctx context.Context, info objstore.Info, suffix []byte) 
 func newObject(info objstore.Info) *object {
 	return &object{
 		id: info.ID, length: info.Size, class: info.StorageClass, system: info.System, tags: info.Tags,
-		state: sse.Of(info.Encrypted), seen: info.Modified,
+		state: sse.Of(info.Encrypted), seen: info.Modified, answered: info.Answered,
 	}
 }
 

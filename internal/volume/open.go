@@ -30,6 +30,9 @@ func (v *Volume) Open(ctx context.Context, p string, o OpenOptions) (*File, erro
 	if err != nil {
 		return nil, fmt.Errorf("open %q: %w", p, err)
 	}
+	if !o.Write {
+		v.walks.opened(ctx, p, f.stored())
+	}
 	if o.Truncate {
 		if err := f.Truncate(ctx, 0); err != nil {
 			f.Release()
@@ -37,6 +40,16 @@ func (v *Volume) Open(ctx context.Context, p string, o OpenOptions) (*File, erro
 		}
 	}
 	return f, nil
+}
+
+// stored is the length of the committed body, in bytes as stored.
+func (f *File) stored() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.base == nil {
+		return 0
+	}
+	return f.base.length
 }
 
 // acquire finds or makes the File of p and takes a reference. It holds p, lest

@@ -26,6 +26,7 @@ type Volume struct {
 	customers []*customer // in the order in which they are tried
 	copies    *copies
 	dirs      *dirNames
+	walks     *walks
 	recent    *recentBodies
 	untagged  atomic.Bool // tags are denied
 
@@ -120,6 +121,7 @@ func New(opt Options) *Volume {
 	}
 	v.policy = v.newPolicy(opt.Rules)
 	v.dirs = newDirNames(opt.Now, opt.AttrTimeout)
+	v.walks = newWalks(v)
 	if opt.AttrDelay > 0 {
 		v.recent = newRecentBodies()
 	}

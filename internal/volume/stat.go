@@ -25,6 +25,7 @@ func (v *Volume) Stat(ctx context.Context, p string) (Info, error) {
 // host's version.
 func (v *Volume) look(ctx context.Context, p string) (*dentry, error) {
 	if d := v.believed(p); d != nil {
+		v.walks.used(p)
 		return d, nil
 	}
 	unlock, err := v.names.lock(ctx, one(p))
@@ -43,7 +44,7 @@ func (v *Volume) infoOf(p string, d *dentry) Info {
 		return v.infoOf(d.inode(), d.to)
 	}
 	if f := v.fileAt(p); f != nil {
-		if f.refresh(d.obj) || v.recall(p) != d { // the latter: published by a commit since
+		if f.refresh(d.obj) || !v.recalls(p, d) { // the latter: published by a commit since
 			return f.Info()
 		}
 		v.detach(f)
@@ -52,6 +53,12 @@ func (v *Volume) infoOf(p string, d *dentry) Info {
 	info.Sigil = v.show(d.obj)
 	info.Incarnation = d.incarnation
 	return info
+}
+
+// recalls tells whether what d says of p is what is remembered still.
+func (v *Volume) recalls(p string, d *dentry) bool {
+	now := v.recall(p)
+	return now != nil && now.obj == d.obj
 }
 
 // Readlink gives the target of the symbolic link at p.

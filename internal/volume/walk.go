@@ -1,0 +1,342 @@
+package volume
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Who goes through a directory (find, tar, cp -r, rsync, grep -r, a backup)
+// looks up one name after the other, and maybe reads each, and the kernel asks
+// for one at a time. So once it is seen that somebody does, the rest of the
+// directory is asked ahead of him, in the order of its listing whatever his is,
+// by as many requests at a time as the mount allows itself (sweep).
+
+// What makes a walk.
+const (
+	walkAsked  = 3               // lookups in a row that asked the store, in a directory that was listed
+	walkSorted = 8               // or in any, each name after the last
+	walkOpens  = 3               // opens of small files
+	walkPause  = 2 * time.Second // longer between two lookups, and a row ends
+	walkListed = 5 * time.Minute // that long a listing is taken for the reason of lookups
+)
+
+// smallFile is the longest body, in bytes as stored, that is fetched whole ahead
+// of an open.
+const smallFile = 128 << 10
+
+// Bounds of what is asked ahead of its use.
+const (
+	parallelAhead = 16       // requests at a time, of all walks of the mount
+	mostAhead     = 1024     // names of a walk
+	maxAheadBytes = 32 << 20 // of content, of all walks
+	firstAhead    = 64       // names that a walk is trusted with when it begins
+	stepAhead     = 32       // and more with each lookup that follows
+	maxWalks      = 64
+)
+
+// walks are those that are seen now. Safe for concurrent use; its mutex is a
+// leaf.
+type walks struct {
+	v     *Volume
+	slots chan struct{} // one for each request under way
+	tasks sync.WaitGroup
+
+	mu    sync.Mutex // guards what follows, walks and sweeps
+	all   map[string]*walk
+	clock uint64 // of uses
+	bytes int64  // asked ahead and not used
+	end   bool   // close has begun
+}
+
+// walk is what is known of who looks up names in one directory.
+type walk struct {
+	dir  string
+	used uint64
+
+	shown  time.Time           // when an application began to list it
+	at     time.Time           // of the last lookup
+	name   string              // that it looked up
+	row    map[string]struct{} // names looked up without a pause
+	mixed  bool                // not in their order
+	asked  int                 // of these, the store was asked for
+	opens  int                 // small files opened
+	whole  bool                // small files are wanted whole
+	swept  bool                // there was a sweep
+	proved bool                // and its answers were used
+
+	sweep  *sweep              // under way; nil for none
+	ahead  map[string]int64    // names asked ahead and not used yet, and the bytes held for them
+	opened map[string]struct{} // names opened since whole
+}
+
+func newWalks(v *Volume) *walks {
+	return &walks{v: v, slots: make(chan struct{}, parallelAhead), all: map[string]*walk{}}
+}
+
+// on tells whether what is asked ahead would be believed at all.
+func (k *walks) on() bool { return k.v.opt.AttrTimeout > 0 }
+
+// shown notes that an application begins to list dir.
+func (k *walks) shown(dir string) {
+	if !k.on() {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	w := k.walk(dir)
+	w.shown = k.v.opt.Now()
+	if w.sweep == nil {
+		w.anew()
+		w.whole, w.opened = false, nil
+	}
+}
+
+// used notes that p was looked up, and the store was not asked.
+func (k *walks) used(p string) {
+	if !k.on() || p == "" {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	w := k.all[parent(p)]
+	if w == nil {
+		return
+	}
+	if k.advance(w, base(p)) {
+		w.proved = w.swept
+	}
+	if _, ok := w.ahead[base(p)]; ok {
+		k.let(w, base(p))
+	}
+}
+
+// asked notes that p was looked up, and the store asked for it.
+func (k *walks) asked(ctx context.Context, p string) {
+	if !k.on() || p == "" {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	w := k.walk(parent(p))
+	if !k.advance(w, base(p)) {
+		return
+	}
+	w.asked++
+	if w.sweep == nil && w.due(k.v.opt.Now()) {
+		w.whole = w.whole || w.opens >= walkOpens-1
+		k.begin(ctx, w)
+	}
+}
+
+// due tells whether somebody is going through the directory.
+func (w *walk) due(now time.Time) bool {
+	return w.proved || w.asked >= walkSorted && !w.mixed ||
+		w.asked >= walkAsked && !w.shown.IsZero() && now.Sub(w.shown) < walkListed
+}
+
+// opened notes that the file p, of so many bytes as stored, is being read.
+func (k *walks) opened(ctx context.Context, p string, size int64) {
+	if !k.on() || size > smallFile || isInodePath(p) {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	w := k.all[parent(p)]
+	if w == nil {
+		return
+	}
+	if w.opens++; w.opened == nil || len(w.opened) >= maxDirNames {
+		w.opened = map[string]struct{}{}
+	}
+	w.opened[base(p)] = struct{}{}
+	if w.whole || w.opens < walkOpens || w.shown.IsZero() && !w.swept {
+		return
+	}
+	w.whole = true
+	w.sweep.stop()
+	k.begin(ctx, w)
+}
+
+// wants tells whether the small files of dir are wanted whole.
+func (k *walks) wants(dir string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	w := k.all[dir]
+	return w != nil && w.whole
+}
+
+// walk finds or makes the record of a directory. It needs k.mu.
+func (k *walks) walk(dir string) *walk {
+	w := k.all[dir]
+	if w == nil {
+		w = &walk{dir: dir, row: map[string]struct{}{}, ahead: map[string]int64{}}
+		k.all[dir] = w
+	}
+	k.clock++
+	w.used = k.clock
+	for len(k.all) > maxWalks {
+		k.drop(k.oldest())
+	}
+	return w
+}
+
+// oldest needs k.mu.
+func (k *walks) oldest() (w *walk) {
+	for _, other := range k.all {
+		if w == nil || other.used < w.used {
+			w = other
+		}
+	}
+	return w
+}
+
+// drop needs k.mu.
+func (k *walks) drop(w *walk) {
+	w.sweep.stop()
+	k.release(w)
+	delete(k.all, w.dir)
+}
+
+// advance notes the lookup of a name, by which more may be asked ahead. False:
+// it was looked up in this row before, as by somebody who waits for a change. It
+// needs k.mu.
+func (k *walks) advance(w *walk, name string) bool {
+	now := k.v.opt.Now()
+	if now.Sub(w.at) > walkPause {
+		w.anew()
+	}
+	w.at = now
+	if _, ok := w.row[name]; ok {
+		return false
+	}
+	if len(w.row) >= mostAhead {
+		clear(w.row)
+	}
+	w.row[name] = struct{}{}
+	w.mixed = w.mixed || name < w.name
+	w.name = name
+	if s := w.sweep; s != nil {
+		s.credit = min(s.credit+stepAhead, mostAhead)
+		s.stir()
+	}
+	return true
+}
+
+// anew begins a row. It needs walks.mu.
+func (w *walk) anew() {
+	clear(w.row)
+	w.name, w.mixed, w.asked, w.opens, w.swept, w.proved = "", false, 0, 0, false, false
+}
+
+// let ends the use of a name that was asked ahead. It needs k.mu.
+func (k *walks) let(w *walk, name string) {
+	n := w.ahead[name]
+	delete(w.ahead, name)
+	if k.bytes -= n; n == 0 {
+		return
+	}
+	for _, other := range k.all { // which may wait for the room
+		if other.sweep != nil {
+			other.sweep.stir()
+		}
+	}
+}
+
+// release ends the use of all names that were asked ahead. It needs k.mu.
+func (k *walks) release(w *walk) {
+	for name := range w.ahead {
+		k.let(w, name)
+	}
+}
+
+// begin starts a sweep of the directory from the name looked up last. It needs
+// k.mu.
+func (k *walks) begin(ctx context.Context, w *walk) {
+	if k.end {
+		return
+	}
+	w.asked, w.swept, w.proved = 0, true, false
+	// Nobody waits for it but who walks on.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s := &sweep{k: k, w: w, from: w.name, whole: w.whole, around: w.mixed, credit: firstAhead, cancel: cancel, wake: make(chan struct{}, 1)}
+	w.sweep = s
+	k.tasks.Go(func() {
+		defer cancel()
+		ctx, end := k.v.work.begin(ctx)
+		defer end()
+		s.run(ctx)
+	})
+}
+
+// done notes the end of a sweep.
+func (k *walks) done(s *sweep, idle bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if s.w.sweep != s {
+		return
+	}
+	if s.w.sweep = nil; idle {
+		k.release(s.w)
+	}
+}
+
+// admit waits until one more name may be asked ahead, for which so many bytes
+// are held. False: it is there already, or s has ended, which idle says.
+func (k *walks) admit(ctx context.Context, s *sweep, name string, bytes int64) (ok, idle bool) {
+	for {
+		ok, wait := k.tryAdmit(s, name, bytes)
+		if ok || !wait {
+			return ok, false
+		}
+		t := time.NewTimer(walkPause)
+		select {
+		case <-s.wake:
+			t.Stop()
+		case <-ctx.Done():
+			t.Stop()
+			return false, true
+		case <-t.C:
+			return false, true
+		}
+	}
+}
+
+func (k *walks) tryAdmit(s *sweep, name string, bytes int64) (ok, wait bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	w := s.w
+	if _, there := w.ahead[name]; there || w.sweep != s {
+		return false, false
+	}
+	if k.bytes > 0 && k.bytes+bytes > maxAheadBytes {
+		k.expire()
+	}
+	if s.credit <= 0 || len(w.ahead) >= mostAhead || k.bytes > 0 && k.bytes+bytes > maxAheadBytes {
+		return false, true
+	}
+	s.credit--
+	w.ahead[name] = bytes
+	k.bytes += bytes
+	return true, false
+}
+
+// expire takes the room of walks that go on no more. It needs k.mu.
+func (k *walks) expire() {
+	for _, w := range k.all {
+		if w.sweep == nil && k.v.opt.Now().Sub(w.at) > walkPause {
+			k.release(w)
+		}
+	}
+}
+
+// close ends all sweeps and waits for them.
+func (k *walks) close() {
+	k.mu.Lock()
+	k.end = true
+	for _, w := range k.all {
+		w.sweep.stop()
+	}
+	k.mu.Unlock()
+	k.tasks.Wait()
+}

@@ -1,0 +1,368 @@
+package volume
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
+	"github.com/sigilfs/sigilfs/internal/objstore/mem"
+)
+
+// far is the latency at which walks are timed.
+const far = 15 * time.Millisecond
+
+// distant has each request take that long.
+func (f *fixture) distant() {
+	f.s.SetScript(func(faulty.Op) faulty.Fault { return faulty.Fault{Delay: far} })
+}
+
+// believer believes the store for a second, by the time of the bubble.
+func believer(o *Options) { o.AttrTimeout = time.Second }
+
+// strewn is a bucket with n files of size bytes in d, not written just now, and
+// their names.
+func strewn(t *testing.T, n, size int, tweaks ...tweak) (*mem.Store, []string) {
+	t.Helper()
+	f := mount(t, bucket(), append([]tweak{host("there")}, tweaks...)...)
+	f.mkdir("d")
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf("d/f%04d", i)
+		f.put(names[i], noise(size, byte(i)))
+	}
+	m := f.mem
+	f.end()
+	pass(3 * time.Second)
+	return m, names
+}
+
+// goes looks up each name, as the kernel does for whoever walks, and reads it if
+// that is said. It gives the time that took.
+func (f *fixture) goes(names []string, read bool) time.Duration {
+	f.t.Helper()
+	began := time.Now()
+	for _, p := range names {
+		f.stat(p)
+		if read {
+			_, err := f.get(p)
+			f.must(err)
+		}
+	}
+	return time.Since(began)
+}
+
+func shuffled(names []string) []string {
+	out := slices.Clone(names)
+	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // an order, no secret
+	r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return out
+}
+
+// TestWalkAsksAhead: who stats a directory that was listed, in any order, waits
+// for about one in sixteen round trips, and no object is asked for twice.
+func TestWalkAsksAhead(t *testing.T) {
+	for name, order := range map[string]func([]string) []string{
+		"Listed":   slices.Clone[[]string],
+		"Shuffled": shuffled,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const n = 600
+				m, names := strewn(t, n, 10)
+				f := mount(t, m, believer)
+				f.distant()
+				f.list("d")
+				f.s.Reset()
+				took := f.goes(order(names), false)
+				counts := f.s.Counts().Requests
+				t.Logf("%v, %v", took, counts)
+				if took > n*far/8 {
+					t.Errorf("took %v", took)
+				}
+				if counts[faulty.Get] != n || counts[faulty.List] > 2 {
+					t.Errorf("requests %v", counts)
+				}
+				f.end()
+			})
+		})
+	}
+}
+
+// TestWalkAgain: what is known is believed anew by the listing alone, also when
+// a walk takes longer than that is believed.
+func TestWalkAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 500
+		m, names := strewn(t, n, 10)
+		f := mount(t, m, believer)
+		f.list("d")
+		f.goes(names, false)
+		pass(10 * time.Second)
+		f.s.Reset()
+		f.list("d")
+		f.goes(shuffled(names), false)
+		f.requests("list")
+		pass(10 * time.Second)
+		f.list("d")
+		f.s.Reset()
+		for _, p := range names {
+			f.stat(p)
+			pass(20 * time.Millisecond)
+		}
+		synctest.Wait()
+		if counts := f.s.Counts(); counts.Total() > 40 {
+			t.Errorf("a walk of 10 s: %v", counts)
+		}
+		f.end()
+	})
+}
+
+// TestWalkOfNobody: a few lookups have little asked ahead, and no more when
+// nobody goes on.
+func TestWalkOfNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, names := strewn(t, 600, 10)
+		f := mount(t, m, believer)
+		f.list("d")
+		f.s.Reset()
+		f.goes(names[:2], false)
+		synctest.Wait()
+		f.requests("get get")
+		f.goes(names[2:3], false)
+		synctest.Wait()
+		if got := f.s.Counts().Requests[faulty.Get]; got > 1+firstAhead {
+			t.Errorf("%d requests", got)
+		}
+		f.s.Reset()
+		pass(time.Minute)
+		f.requests("")
+		f.end()
+	})
+}
+
+// TestWalkUnlisted: names that are looked up in order, as by the receiver of
+// rsync, are a walk too; in disorder they are not.
+func TestWalkUnlisted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 400
+		m, names := strewn(t, n, 10)
+		f := mount(t, m, believer)
+		f.distant()
+		if took := f.goes(names, false); took > n*far/8 {
+			t.Errorf("took %v", took)
+		}
+		f.end()
+		f = mount(t, m, believer)
+		some := shuffled(names)[:20]
+		f.goes(some, false)
+		synctest.Wait()
+		if got := f.s.Counts().Requests[faulty.Get]; got != len(some) {
+			t.Errorf("%d objects asked for, of %d", got, len(some))
+		}
+		f.end()
+	})
+}
+
+// TestWalkWithoutBelief: where nothing is believed, nothing is asked ahead.
+func TestWalkWithoutBelief(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, names := strewn(t, 50, 10)
+		f := mount(t, m)
+		f.list("d")
+		f.s.Reset()
+		f.goes(names, false)
+		synctest.Wait()
+		if got := f.s.Counts().Requests[faulty.Get]; got != len(names) {
+			t.Errorf("%d requests", got)
+		}
+		f.end()
+	})
+}
+
+// TestWalkSeesOthers: what another host does shows within the time that the
+// store is believed, also in the middle of a walk.
+func TestWalkSeesOthers(t *testing.T) {
+	for name, tc := range map[string]struct {
+		do   func(f *fixture, p string)
+		seen func(info Info, err error) bool
+	}{
+		"Write": {
+			func(f *fixture, p string) { f.put(p, "replaced") },
+			func(info Info, err error) bool { return err == nil && info.Size == 8 },
+		},
+		"Mode": {
+			func(f *fixture, p string) { f.must(errOf(f.SetAttr(f.ctx, p, mode(0o600)))) },
+			func(info Info, err error) bool { return err == nil && info.Mode&0o777 == 0o600 },
+		},
+		"Remove": {
+			func(f *fixture, p string) { f.must(f.Remove(f.ctx, p)) },
+			func(_ Info, err error) bool { return err != nil },
+		},
+		"Directory": {
+			func(f *fixture, p string) {
+				f.must(f.Remove(f.ctx, p))
+				f.mkdir(p)
+			},
+			func(info Info, err error) bool { return err == nil && info.isDir() },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, names := strewn(t, 200, 10)
+				f, other := mount(t, m, believer), mount(t, m, host("there"))
+				for range 3 {
+					f.list("d")
+					f.goes(names[:100], false)
+					p := names[150]
+					tc.do(other, p)
+					pass(time.Second)
+					f.goes(names[100:150], false)
+					if info, err := f.Stat(f.ctx, p); !tc.seen(info, err) {
+						t.Errorf("%o of %d bytes, %v", info.Mode, info.Size, err)
+					}
+					_ = other.Remove(other.ctx, p)
+					_ = other.Rmdir(other.ctx, p)
+					other.put(p, "as before")
+					pass(5 * time.Second)
+				}
+				f.end()
+				other.end()
+			})
+		})
+	}
+}
+
+// TestRacyIsNotBelieved: a change of attributes that another host made in the
+// second of the last one is seen, though no listing shows it.
+func TestRacyIsNotBelieved(t *testing.T) {
+	c := newClock()
+	f := believing(t, c, rules(Rule{Mode: "none"}))
+	other := mount(t, f.mem, at(c), host("there"), rules(Rule{Mode: "none"}))
+	other.put("d/a", "x")
+	f.list("d")
+	if f.stat("d/a").Mode&0o777 != 0o644 {
+		t.Fatal("not as written")
+	}
+	before, _ := f.mem.Object("d/a")
+	f.must(errOf(other.SetAttr(other.ctx, "d/a", mode(0o600))))
+	after, _ := f.mem.Object("d/a")
+	if before.Info.ETag != after.Info.ETag || !before.Info.Modified.Equal(after.Info.Modified) {
+		t.Fatal("a listing would show it")
+	}
+	for range 3 {
+		c.pass(5 * time.Second)
+		f.list("d")
+		if f.stat("d/a").Mode&0o777 != 0o600 {
+			t.Error("still as before the change")
+		}
+	}
+	f.s.Reset() // by now it is not racy any more
+	c.pass(5 * time.Second)
+	f.list("d")
+	f.stat("d/a")
+	f.requests("list")
+}
+
+// TestWalkOfDirectories: of directories that are listed one request tells all.
+func TestWalkOfDirectories(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 100
+		w := mount(t, bucket(), host("there"))
+		var names []string
+		for i := range n {
+			names = append(names, fmt.Sprintf("d/s%02d", i))
+			if i%2 == 0 {
+				w.mkdir(names[i])
+			}
+			w.put(names[i]+"/x", "text")
+		}
+		m := w.mem
+		w.end()
+		f := mount(t, m, believer)
+		f.distant()
+		f.list("d")
+		f.s.Reset()
+		took := f.goes(names, false)
+		counts := f.s.Counts()
+		if counts.Requests[faulty.Head] != n || counts.Total() > n+2 || took > n*far/4 {
+			t.Errorf("took %v: %v", took, counts)
+		}
+		f.end()
+	})
+}
+
+// TestWalkYields: a rename of the directory does not wait for the end of a walk,
+// and what comes of the walk is right.
+func TestWalkYields(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, names := strewn(t, 400, 10)
+		f := mount(t, m, believer)
+		f.s.SetScript(func(op faulty.Op) faulty.Fault {
+			if op.Verb == faulty.Get {
+				return faulty.Fault{Delay: time.Second / 4}
+			}
+			return faulty.Fault{}
+		})
+		f.list("d")
+		f.goes(names[:3], false)
+		f.s.SetScript(nil)
+		began := time.Now()
+		f.rename("d", "e")
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("rename took %v", took)
+		}
+		f.absent(names[10])
+		f.has("e"+names[10][1:], noise(10, 10))
+		f.end()
+	})
+}
+
+// TestWalkEndsWithTheMount.
+func TestWalkEndsWithTheMount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, names := strewn(t, 400, 10)
+		f := mount(t, m, believer)
+		f.list("d")
+		f.goes(names[:2], false)
+		f.s.SetScript(func(faulty.Op) faulty.Fault { return faulty.Fault{Delay: time.Hour} })
+		go func() { _, _ = f.Stat(f.ctx, names[2]) }()
+		f.s.SetScript(func(faulty.Op) faulty.Fault { return faulty.Fault{} })
+		f.goes(names[3:10], false)
+		began := time.Now()
+		f.must(f.Close(f.ctx))
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("the end took %v", took)
+		}
+		f.end()
+	})
+}
+
+// TestWalkFails: what cannot be asked ahead is asked by whoever needs it.
+func TestWalkFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, names := strewn(t, 100, 10)
+		f := mount(t, m, believer)
+		f.list("d")
+		f.s.SetScript(func(op faulty.Op) faulty.Fault {
+			if op.Verb == faulty.Get && op.OfAll%3 == 0 {
+				return faulty.Fault{Err: objstore.ErrThrottled}
+			}
+			return faulty.Fault{}
+		})
+		for _, p := range names {
+			for {
+				if _, err := f.Stat(f.ctx, p); err == nil {
+					break
+				} else {
+					wants(t, err, ErrThrottled)
+				}
+			}
+		}
+		f.end()
+	})
+}
