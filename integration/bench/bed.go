@@ -3,147 +3,158 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+	"golang.org/x/sys/unix"
 
 	"github.com/sigilfs/sigilfs/integration/daemon"
 	"github.com/sigilfs/sigilfs/integration/faultproxy"
 	"github.com/sigilfs/sigilfs/integration/server"
 )
 
-// bucket is the only one; the mount has a prefix, the other clients another.
-const (
-	bucket = "bench"
-	target = "s3://" + bucket + "/mount"
-	theirs = "other/"
-)
-
-// A bed is where everything is measured: one server, one proxy before it, one
-// mount through that.
+// A bed is where everything is measured: one server, the meter before it, and
+// what the programs are given to write.
 type bed struct {
-	opt   options
-	dir   string // everything of the run
-	bin   string
-	s3    *server.Server
-	proxy *faultproxy.Proxy
-	meter *faultproxy.Meter
-	mount *daemon.Daemon // nil while unmounted
+	opt        options
+	dir        string // everything of the run, but the server's files
+	bin        string // sigilfs
+	self       string // this program
+	s3         *server.Server
+	storeOn    string // "tmpfs" or "disk"
+	owner      *minio.Client
+	proxy      *faultproxy.Proxy
+	meter      *faultproxy.Meter
+	source     *source
+	contending []*contender
+	cleanup    []func() error
 }
 
 func newBed(ctx context.Context, dir string, opt options) (*bed, error) {
 	b := &bed{opt: opt, dir: dir, meter: faultproxy.NewMeter(func(*http.Request) bool { return true })}
-	var err error
-	if b.bin, err = daemon.Binary(ctx, dir); err != nil {
-		return nil, err
-	}
-	if b.s3, err = server.MinIO(ctx, filepath.Join(dir, "s3")); err != nil {
-		return nil, err
-	}
 	if err := b.prepare(ctx); err != nil {
-		return nil, errors.Join(err, b.close(ctx))
+		return nil, errors.Join(err, b.close())
 	}
 	return b, nil
 }
 
-// prepare makes what a mount needs, and mounts.
-func (b *bed) prepare(ctx context.Context) error {
-	if err := b.s3.MakeBucket(ctx, bucket); err != nil {
+func (b *bed) prepare(ctx context.Context) (err error) {
+	if b.self, err = os.Executable(); err != nil {
 		return err
 	}
-	roots, err := os.ReadFile(b.s3.CAFile)
+	if b.bin, err = b.build(ctx); err != nil {
+		return err
+	}
+	if err := b.serve(ctx); err != nil {
+		return err
+	}
+	if b.source, err = makeSource(b.local("source"), b.opt.sizes); err != nil {
+		return err
+	}
+	b.cleanup = append(b.cleanup, b.source.close)
+	if err := b.tool(ctx, b.bin, "keygen", "-o", b.local("main.key")); err != nil {
+		return err
+	}
+	b.contending, err = b.contenders()
+	return err
+}
+
+// build gives the binary: the one to measure, or one with profiles in it.
+func (b *bed) build(ctx context.Context) (string, error) {
+	if b.opt.profile == "" {
+		return daemon.Binary(ctx, b.dir)
+	}
+	if err := os.MkdirAll(b.opt.profile, 0o750); err != nil {
+		return "", err
+	}
+	return daemon.Build(ctx, b.dir, "-tags", "profile")
+}
+
+// serve starts the server and the meter.
+func (b *bed) serve(ctx context.Context) error {
+	dir, err := b.store()
 	if err != nil {
 		return err
 	}
-	if b.proxy, err = faultproxy.Start(b.s3.URL, roots); err != nil {
+	if b.s3, err = server.PlainMinIO(ctx, dir); err != nil {
 		return err
 	}
+	b.cleanup = append(b.cleanup, b.s3.Close)
+	b.owner, err = minio.New(strings.TrimPrefix(b.s3.URL, "http://"), &minio.Options{
+		Creds: credentials.NewStaticV4(b.s3.AccessKey, b.s3.SecretKey, ""), Region: b.s3.Region,
+	})
+	if err != nil {
+		return err
+	}
+	if b.proxy, err = faultproxy.Start(b.s3.URL, nil); err != nil {
+		return err
+	}
+	b.cleanup = append(b.cleanup, func() error { b.proxy.Close(); return nil })
 	b.proxy.Set(b.meter.Fault)
-	if err := errors.Join(os.WriteFile(b.ca(), b.proxy.CA(), 0o600), os.Mkdir(b.path(""), 0o750)); err != nil {
-		return err
-	}
-	if out, err := daemon.Run(ctx, b.bin, b.env(), "keygen", "-o", b.key()); err != nil {
-		return fmt.Errorf("keygen: %w: %s", err, out)
-	}
-	return b.start(ctx)
+	return os.WriteFile(b.ca(), b.proxy.CA(), 0o600)
 }
 
-func (b *bed) ca() string  { return filepath.Join(b.dir, "proxy.crt") }
-func (b *bed) key() string { return filepath.Join(b.dir, "main.key") }
+// store is where the server's files lie: in memory where that has room for the
+// large file of all programs twice over, so that no disk is measured.
+func (b *bed) store() (string, error) {
+	const shm = "/dev/shm"
+	within := b.opt.store
+	if within == "" && room(shm) > 16*b.opt.sizes.large {
+		within = shm
+	}
+	dir, err := os.MkdirTemp(within, "sigilfs-bench-store-")
+	if err != nil {
+		return "", err
+	}
+	b.cleanup = append(b.cleanup, func() error { return os.RemoveAll(dir) })
+	b.storeOn = "disk"
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err == nil && fs.Type == unix.TMPFS_MAGIC {
+		b.storeOn = "tmpfs"
+	}
+	return dir, nil
+}
 
-// path is a file in the mount, local one beside it.
-func (b *bed) path(name string) string  { return filepath.Join(b.dir, "mnt", name) }
+// room is how many bytes are free in a filesystem.
+func room(dir string) int64 {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return 0
+	}
+	return int64(fs.Bavail) * fs.Bsize
+}
+
+// local is a file beside the mount.
 func (b *bed) local(name string) string { return filepath.Join(b.dir, name) }
 
+// mnt is the mountpoint of all programs.
+func (b *bed) mnt() string { return b.local("mnt") }
+
+func (b *bed) ca() string { return b.local("meter.crt") }
+
 // env is the environment of everything that talks to the server: through the
-// proxy.
+// meter.
 func (b *bed) env() []string {
 	return append(b.s3.Env(), "AWS_ENDPOINT_URL="+b.proxy.URL(), "AWS_CA_BUNDLE="+b.ca())
 }
 
-// start mounts, with more flags.
-func (b *bed) start(ctx context.Context, more ...string) error {
-	args := []string{
-		"--endpoint-url", b.proxy.URL(), "--ca-bundle", b.ca(), "--state-dir", b.local("state"), "--encryption", b.opt.encryption,
-	}
-	if b.opt.encryption == "client" {
-		args = append(args, "--key", "file:"+b.key())
-	}
-	m, err := daemon.Start(ctx, daemon.Config{Bin: b.bin, Args: append(args, more...), Target: target, Dir: b.path(""), Env: b.env()})
-	b.mount = m
-	return err
+// place puts the server at a distance.
+func (b *bed) place(l link) {
+	b.proxy.Far(l.trip)
+	b.proxy.Cap(l.rate)
 }
 
-// remount forgets whatever is cached.
-func (b *bed) remount(ctx context.Context, more ...string) error {
-	if err := b.unmount(ctx); err != nil {
-		return err
+// close ends everything, also when the run was interrupted.
+func (b *bed) close() error {
+	var errs []error
+	for len(b.cleanup) > 0 {
+		last := len(b.cleanup) - 1
+		errs = append(errs, b.cleanup[last]())
+		b.cleanup = b.cleanup[:last]
 	}
-	return b.start(ctx, more...)
-}
-
-func (b *bed) unmount(ctx context.Context) error {
-	if b.mount == nil {
-		return nil
-	}
-	m := b.mount
-	b.mount = nil
-	if err := m.Unmount(ctx); err != nil {
-		m.Kill()
-		return errors.Join(err, daemon.Detach(b.path("")))
-	}
-	return nil
-}
-
-// close unmounts and stops everything, also when the run was interrupted.
-func (b *bed) close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-	defer cancel()
-	err := b.unmount(ctx)
-	if b.proxy != nil {
-		b.proxy.Close()
-	}
-	return errors.Join(err, b.s3.Close())
-}
-
-// timed measures do: its time, and what passes the proxy meanwhile.
-func (b *bed) timed(r result, do func() error) (result, error) {
-	b.meter.Take()
-	began := time.Now()
-	err := do()
-	r.took = time.Since(began)
-	r.tally = b.meter.Take()
-	return r, err
-}
-
-// run runs a program to its end.
-func (b *bed) run(ctx context.Context, argv ...string) error {
-	out, err := daemon.Run(ctx, argv[0], b.env(), argv[1:]...)
-	if err != nil {
-		return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
-	}
-	return nil
+	return errors.Join(errs...)
 }

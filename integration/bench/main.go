@@ -1,39 +1,40 @@
-// Bench measures the built binary from outside, beside the clients that people
-// would use instead: it starts MinIO over TLS, puts a proxy before it that
-// counts requests and bytes and holds each request for a round trip, mounts, and
-// prints a table of times, ratios and counts. Counts are exact and come from the
-// proxy; times are of this machine, on which server, proxy and client share the
-// processors, and fail nothing.
+// Bench measures the built binary from outside: sigilfs in three modes beside
+// the filesystems that people would use instead (s3fs, rclone, gocryptfs over
+// s3fs, where they are installed), beside a client of AWS's SDK that moves whole
+// objects in parallel, and beside a FUSE filesystem that does nothing. All do
+// the same work on the same server behind the same meter, which holds each
+// request for a round trip, caps the rate, and counts requests and bytes; what
+// they wrote and read is compared with what it should be.
+//
+// Counts are exact. Times are of this machine, on which server, meter and client
+// share the processors: they compare programs, and fail nothing.
+//
+// Each program mounts anew, with empty caches, before each round of each work.
+// What a work needs is put there before, at no distance. Time is that of the
+// work, until all of it is in the bucket; requests are all until the unmount,
+// where the work changes anything.
+//
+// Packages below: report is the result as data and what is made of it, raw the
+// client of the SDK, null the filesystem that does nothing.
 package main
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/signal"
-	"regexp"
-	"strings"
 	"syscall"
 	"time"
 
+	"github.com/sigilfs/sigilfs/integration/bench/report"
 	"github.com/sigilfs/sigilfs/integration/daemon"
 )
 
 func main() {
-	opt := options{}
-	flag.BoolVar(&opt.full, "full", false, "full size: 20 GiB streamed, 10,000 small files")
-	flag.StringVar(&opt.encryption, "encryption", "client", "`mode` of the mount: client, none or sse-s3")
-	only := flag.String("run", "", "measure what matches this `expression` only")
-	trips := flag.String("latency", "0s,15ms", "round `trips` to the server, one table each")
-	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := opt.parse(*only, *trips)
-	if err == nil {
-		err = run(ctx, opt)
-	}
+	err := start(ctx, os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
@@ -41,70 +42,63 @@ func main() {
 	}
 }
 
-// options are those of the command line.
-type options struct {
-	full       bool
-	encryption string
-	only       *regexp.Regexp
-	trips      []time.Duration
-}
-
-func (o *options) parse(only, trips string) (err error) {
-	if o.only, err = regexp.Compile(only); err != nil {
+// start is the benchmark, or one of the programs that it runs as processes of
+// their own, to know their memory and processor time.
+func start(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == rawCommand {
+		return rawMain(ctx, args[1:])
+	}
+	if len(args) > 0 && args[0] == nullCommand {
+		return nullMain(ctx, args[1:])
+	}
+	opt, err := parse(args)
+	if err != nil {
 		return err
 	}
-	for text := range strings.SplitSeq(trips, ",") {
-		d, err := time.ParseDuration(text)
-		if err != nil {
+	return opt.run(ctx)
+}
+
+// run measures, or only publishes what was measured before.
+func (o options) run(ctx context.Context) error {
+	all, err := report.Load(o.results)
+	if err != nil {
+		return err
+	}
+	if !o.publishOnly {
+		if err := o.measure(ctx, all); err != nil {
 			return err
 		}
-		o.trips = append(o.trips, d)
 	}
-	return nil
+	for _, v := range all.Verdicts() {
+		fmt.Printf("%-3s %s: %s\n", map[bool]string{true: "ok", false: "-"}[v.Met], v.Goal, v.Got)
+	}
+	if o.publish == "" {
+		return nil
+	}
+	return all.Publish(o.publish)
 }
 
-// size is small unless everything is to be in full size.
-func (o *options) size(small, full int64) int64 {
-	if o.full {
-		return full
-	}
-	return small
-}
-
-func run(ctx context.Context, opt options) (err error) {
+// measure is one run in a directory of its own. all is kept up to date, and on
+// disk, work by work: an interrupted run loses the work that it was in.
+func (o options) measure(ctx context.Context, all *report.Report) (err error) {
 	dir, remove, err := daemon.WorkDir("sigilfs-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	b, err := newBed(ctx, dir, opt)
+	b, err := newBed(ctx, dir, o)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.close(ctx)) }()
-	for _, trip := range opt.trips {
-		if err := b.table(ctx, trip); err != nil {
-			return err
-		}
+	defer func() { err = errors.Join(err, b.close()) }()
+	one := report.Report{When: time.Now().UTC().Format(time.RFC3339), Sizes: o.sizes.reported(), Versions: b.versions(ctx)}
+	if one.Machine, err = machine(b.storeOn); err != nil {
+		return err
 	}
-	return nil
-}
-
-// table measures everything at one distance, and prints it as it comes.
-func (b *bed) table(ctx context.Context, trip time.Duration) error {
-	b.proxy.Far(trip)
-	fmt.Printf("\nMode %s, a round trip of %v before each request.\n\n%s\n", b.opt.encryption, trip, header)
-	for _, s := range scenarios {
-		if !b.opt.only.MatchString(s.name) {
-			continue
-		}
-		results, err := s.measure(ctx, b)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
-		}
-		for _, r := range results {
-			fmt.Println(r.line(s.name, reference(results)))
-		}
-	}
-	return nil
+	err = b.all(ctx, func(rows []report.Row) error {
+		one.Rows = append(one.Rows, rows...)
+		all.Replace(&one)
+		return all.Save(o.results)
+	})
+	return errors.Join(err, one.Print(os.Stdout))
 }

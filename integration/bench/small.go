@@ -1,97 +1,184 @@
 package main
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sigilfs/sigilfs/integration/daemon"
 )
 
-// files is how many small ones there are.
-func (b *bed) files() int { return int(b.opt.size(1000, 10_000)) }
+// movedName is what the tree is renamed to, newName where files are created.
+const (
+	movedName = "moved"
+	newName   = "new"
+)
 
-// small makes a local directory of small files, once a run.
-func (b *bed) small() (string, error) {
-	dir := b.local("small")
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
-	}
-	return dir, makeSmall(dir, b.files())
-}
+// quiet is how long a mount is left alone before its memory is looked at.
+const quiet = 3 * time.Second
 
-func makeSmall(dir string, n int) error {
-	if err := os.Mkdir(dir, 0o750); err != nil {
+// idle lists the root and waits.
+func idle(ctx context.Context, st *stage) error {
+	if _, err := os.ReadDir(st.mnt()); err != nil {
 		return err
 	}
-	for i := range n {
-		if err := fill(filepath.Join(dir, fmt.Sprintf("file%05d", i)), int64(100+i)); err != nil {
+	timer := time.NewTimer(quiet)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// create makes the small files in one directory, by some threads at once.
+func create(threads int) func(context.Context, *stage) error {
+	return func(_ context.Context, st *stage) error {
+		if err := os.Mkdir(st.path(newName), 0o750); err != nil {
+			return err
+		}
+		var group errgroup.Group
+		group.SetLimit(threads)
+		for i := range st.opt.sizes.small() {
+			group.Go(func() error { return put(st.newFile(i), st.source.small(i)) })
+		}
+		return group.Wait()
+	}
+}
+
+func (st *stage) newFile(i int) string { return st.path(fmt.Sprintf("%s/f%05d", newName, i)) }
+
+func created(_ context.Context, st *stage) error {
+	for i := range st.opt.sizes.small() {
+		if err := compare(st.newFile(i), st.source.small(i)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// tool measures a program that is given a directory and where to put it. AWS's
-// command line does the same.
-func tool(argv ...string) func(context.Context, *bed) ([]result, error) {
-	return func(ctx context.Context, b *bed) ([]result, error) {
-		dir, err := b.small()
-		if err != nil {
-			return nil, err
+// writeTree copies the tree with its times, so that a second copy finds nothing
+// to do.
+func writeTree(ctx context.Context, st *stage) error { return rsync(ctx, st) }
+
+func rsync(ctx context.Context, st *stage) error {
+	return st.tool(ctx, "rsync", "-a", st.source.tree()+"/", st.path(treeName)+"/")
+}
+
+// sameTree compares all small files below a directory, and that there are no
+// others.
+func sameTree(name string) func(context.Context, *stage) error {
+	return func(_ context.Context, st *stage) error {
+		for i := range st.opt.sizes.small() {
+			if err := compare(st.path(path.Join(name, st.source.name(i))), st.source.small(i)); err != nil {
+				return err
+			}
 		}
-		us, err := b.filled(ctx, append(argv, dir, b.path("copy"))...)
-		if err != nil {
-			return nil, err
-		}
-		them, err := b.timed(result{who: "aws s3 cp", files: b.files()}, func() error {
-			return b.run(ctx, awsCLI, "--endpoint-url", b.proxy.URL(), "s3", "cp", "--only-show-errors", "--recursive", dir, "s3://"+bucket+"/"+theirs)
+		n := 0
+		err := filepath.WalkDir(st.path(name), func(_ string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				n++
+			}
+			return err
 		})
-		return []result{us, them}, errors.Join(err, b.drop(ctx, theirs))
+		if err == nil && n != st.opt.sizes.small() {
+			err = fmt.Errorf("%d files in %s: %w", n, name, errDiffers)
+		}
+		return err
 	}
 }
 
-// untar is tool for an archive.
-func untar(ctx context.Context, b *bed) ([]result, error) {
-	dir, err := b.small()
+// find prints all attributes, and looks at what it printed.
+func find(ctx context.Context, st *stage) error {
+	out, err := daemon.Run(ctx, "find", st.env(), st.path(treeName), "-printf", `%y %s %m %U %G %T@ %P\n`)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("find: %w: %s", errors.Join(err, ctx.Err()), cut(out, 200))
 	}
-	archive := b.local("small.tar")
-	if err := b.run(ctx, "tar", "--format=posix", "-C", dir, "-cf", archive, "."); err != nil {
-		return nil, err
+	files, size := 0, int64(0)
+	for line := range strings.Lines(out) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "f" {
+			n, err := strconv.ParseInt(f[1], 10, 64)
+			if err != nil {
+				return err
+			}
+			files, size = files+1, size+n
+		}
 	}
-	if err := os.Mkdir(b.path("copy"), 0o750); err != nil {
-		return nil, err
+	if files != st.opt.sizes.small() || size != st.opt.sizes.smallBytes() {
+		return fmt.Errorf("find: %d files of %d bytes: %w", files, size, errDiffers)
 	}
-	us, err := b.filled(ctx, "tar", "xf", archive, "-C", b.path("copy"))
-	return []result{us}, err
+	return nil
 }
 
-// filled measures what fills copy with the small files. Its time is the
-// program's, its requests are all until the mount has ended.
-func (b *bed) filled(ctx context.Context, argv ...string) (result, error) {
-	r, err := b.timed(result{who: "sigilfs", mount: true, files: b.files()}, func() error { return b.run(ctx, argv...) })
-	if err != nil {
-		return r, err
-	}
-	rest, err := b.timed(result{}, func() error { return b.unmount(ctx) })
-	if err != nil {
-		return r, err
-	}
-	r.tally = r.tally.Add(rest.tally)
-	return r, errors.Join(b.start(ctx), b.run(ctx, "rm", "-r", b.path("copy")))
+func (st *stage) archive() string { return filepath.Join(st.c.local, "tree.tar") }
+
+// tarTree archives the tree on the local disk.
+func tarTree(ctx context.Context, st *stage) error {
+	return st.tool(ctx, "tar", "-C", st.path(treeName), "-cf", st.archive(), ".")
 }
 
-// renameDirectory renames a directory of small files.
-func renameDirectory(ctx context.Context, b *bed) ([]result, error) {
-	dir, err := b.small()
+// tarred looks at the archive.
+func tarred(_ context.Context, st *stage) error {
+	f, err := os.Open(st.archive())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := errors.Join(b.run(ctx, "cp", "-r", dir, b.path("copy")), b.remount(ctx)); err != nil {
-		return nil, err
+	defer f.Close()
+	want := map[string][]byte{}
+	for i := range st.opt.sizes.small() {
+		want[st.source.name(i)] = st.source.small(i)
 	}
-	r, err := b.timed(result{who: "sigilfs", mount: true, files: b.files()}, func() error { return os.Rename(b.path("copy"), b.path("moved")) })
-	return []result{r}, errors.Join(err, b.run(ctx, "rm", "-r", b.path("moved")))
+	for r := tar.NewReader(f); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if h.Typeflag != tar.TypeReg {
+			continue
+		}
+		name := path.Clean(h.Name)
+		got, err := io.ReadAll(r)
+		if err != nil || !bytes.Equal(got, want[name]) {
+			return fmt.Errorf("%s in the archive: %w", name, errors.Join(err, errDiffers))
+		}
+		delete(want, name)
+	}
+	if len(want) > 0 {
+		return fmt.Errorf("%d files are not in the archive: %w", len(want), errDiffers)
+	}
+	return os.Remove(st.archive())
+}
+
+func rename(_ context.Context, st *stage) error {
+	return os.Rename(st.path(treeName), st.path(movedName))
+}
+
+func remove(ctx context.Context, st *stage) error {
+	return st.tool(ctx, "rm", "-r", st.path(treeName))
+}
+
+func removed(_ context.Context, st *stage) error {
+	names, err := os.ReadDir(st.mnt())
+	for _, n := range names {
+		if n.Name() == treeName {
+			return fmt.Errorf("%s is still there: %w", treeName, errDiffers)
+		}
+	}
+	return err
 }

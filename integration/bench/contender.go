@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/sigilfs/sigilfs/integration/bench/report"
+)
+
+// A contender is a program with a bucket of its own.
+type contender struct {
+	name, kind string
+	bucket     string
+	local      string     // directory for what it keeps
+	fs         filesystem // nil for the raw client
+	fixture    string     // what is in the bucket and as it was made; "" for nothing, or nobody knows
+	used       bool       // something may be in the bucket
+}
+
+// A filesystem can be mounted.
+type filesystem interface {
+	// mount returns when the mount answers.
+	mount(ctx context.Context, at place) (mounted, error)
+	// version says what it is, in a line.
+	version(ctx context.Context) string
+}
+
+// A place is where to mount what.
+type place struct {
+	bucket, dir string
+	local       string // a directory that stays from mount to mount
+	scratch     string // one that is empty at each mount
+	profile     string // without an ending; "" for none
+	use
+}
+
+// use is what a mount is for.
+type use struct {
+	cached  bool // what was read is to be kept on the local disk
+	renames bool // files are renamed right after they are closed
+}
+
+// A mounted filesystem runs as one process or several.
+type mounted interface {
+	pids() []int
+	// settle returns when all that was closed is in the bucket.
+	settle(ctx context.Context) error
+	// unmount ends it in order.
+	unmount(ctx context.Context) error
+	// kill ends it at once; nothing after an unmount that succeeded.
+	kill()
+}
+
+// contenders are all that are installed and asked for.
+func (b *bed) contenders() ([]*contender, error) {
+	over := s3fs{b}
+	var all []*contender
+	for _, c := range []*contender{
+		{name: report.Client, kind: report.Ours, fs: sigilfs{b, "client"}},
+		{name: "sigilfs sse-s3", kind: report.Ours, fs: sigilfs{b, "sse-s3"}},
+		{name: report.Plain, kind: report.Ours, fs: sigilfs{b, "none"}},
+		{name: report.S3FS, kind: report.Peer, fs: over},
+		{name: report.Rclone, kind: report.Peer, fs: rclone{b}},
+		{name: "gocryptfs on s3fs", kind: report.Peer, fs: gocryptfs{b, over}},
+		{name: report.RawClient, kind: report.Raw},
+		{name: report.NullFS, kind: report.Null, fs: nullFS{b}},
+	} {
+		if !b.opt.who.MatchString(c.name) {
+			continue
+		}
+		if lacking := c.lacks(); lacking != "" {
+			progress("%s is not measured: no %s (apt-get install %s)", c.name, lacking, lacking)
+			continue
+		}
+		c.bucket = "bench-" + strings.ReplaceAll(c.name, " ", "-")
+		c.local = b.local(c.bucket)
+		all = append(all, c)
+	}
+	return all, errors.Join(os.Mkdir(b.mnt(), 0o750), b.empty(all))
+}
+
+func (b *bed) empty(all []*contender) error {
+	for _, c := range all {
+		if err := os.Mkdir(c.local, 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lacks names a program that it needs and that is not there.
+func (c *contender) lacks() string {
+	n, ok := c.fs.(interface{ needs() []string })
+	if !ok {
+		return ""
+	}
+	for _, name := range n.needs() {
+		if _, err := exec.LookPath(name); err != nil {
+			return name
+		}
+	}
+	return ""
+}
+
+// reset empties the bucket, past the meter, and forgets all that was kept.
+func (b *bed) reset(ctx context.Context, c *contender) error {
+	if c.kind == report.Null {
+		return nil
+	}
+	if c.used {
+		err := b.owner.RemoveBucketWithOptions(ctx, c.bucket, minio.RemoveBucketOptions{ForceDelete: true})
+		if err := errors.Join(err, os.RemoveAll(c.local), os.Mkdir(c.local, 0o700)); err != nil {
+			return err
+		}
+	}
+	c.used, c.fixture = true, ""
+	err := b.s3.MakeBucket(ctx, c.bucket)
+	return err
+}
+
+// release empties the buckets of all whose content the next work has no use for.
+func (b *bed) release(ctx context.Context, next string) error {
+	for _, c := range b.contending {
+		if c.used && (c.fixture == "" || c.fixture != next) {
+			if err := b.reset(ctx, c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// mounts mounts a contender with nothing cached. at names the round, for its
+// profile.
+func (b *bed) mounts(ctx context.Context, c *contender, u use, at string) (mounted, error) {
+	p := place{bucket: c.bucket, dir: b.mnt(), local: c.local, scratch: filepath.Join(c.local, "scratch"), use: u}
+	if b.opt.profile != "" && at != "" {
+		p.profile = filepath.Join(b.opt.profile, strings.NewReplacer(" ", "-", "/", "-").Replace(c.name+"-"+at))
+	}
+	if err := errors.Join(os.RemoveAll(p.scratch), os.Mkdir(p.scratch, 0o700)); err != nil {
+		return nil, err
+	}
+	return c.fs.mount(ctx, p)
+}
