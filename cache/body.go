@@ -26,3 +26,7 @@ type Disk interface {
 	Drop(b Body)          // forgets the body
 	DropKey(keyID string) // forgets all bodies under a key
 }
+
+// Lasting tells whether there may be blocks that were read before this Cache
+// was made.
+func (c *Cache) Lasting() bool { return c.opt.Disk != nil }

@@ -293,7 +293,7 @@ func (m *mounting) mount(ctx context.Context) error {
 		defer close(m.ended)
 		m.server.Wait()
 	}()
-	m.recheck = startRecheck(context.WithoutCancel(ctx), m.ring, s.keyRecheck, m.log)
+	m.recheck = startRecheck(context.WithoutCancel(ctx), keysInUse{m.ring, m.volume}, s.keyRecheck, m.log)
 	m.log.Infof("mounted %s on %s", s.target.Spec, m.dir)
 	return nil
 }

@@ -2,26 +2,39 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/sigilfs/sigilfs/internal/keyring"
+	"github.com/sigilfs/sigilfs/internal/volume"
 	"github.com/sirupsen/logrus"
 )
 
-// ringChecker is the key ring, as far as rechecks need it.
-type ringChecker interface {
+// checker asks again for keys.
+type checker interface {
 	Recheck(ctx context.Context) error
 }
 
-var _ ringChecker = (*keyring.Ring)(nil)
+var _ checker = (*keyring.Ring)(nil)
 
-// startRecheck reads the epochs in use again at every interval: another host
-// may have retired or closed one, or changed the keys that it is wrapped for.
-// 0 is never. stop ends it and waits for its end. Of errors that follow one
+// keysInUse are those of epochs, and those of the server beneath.
+type keysInUse struct {
+	ring   *keyring.Ring
+	volume *volume.Volume
+}
+
+// Recheck asks for all of them, whatever one of them gives.
+func (k keysInUse) Recheck(ctx context.Context) error {
+	return errors.Join(k.ring.Recheck(ctx), k.volume.RecheckServerKeys(ctx))
+}
+
+// startRecheck asks again for the keys in use at every interval: another host
+// may have retired or closed an epoch, or changed the keys that it is wrapped
+// for, and KMS may have been told to refuse one. 0 is never. stop ends it and waits for its end. Of errors that follow one
 // another only the first is logged.
-func startRecheck(ctx context.Context, ring ringChecker, every time.Duration, log logrus.FieldLogger) (stop func()) {
+func startRecheck(ctx context.Context, keys checker, every time.Duration, log logrus.FieldLogger) (stop func()) {
 	if every <= 0 {
 		return func() {}
 	}
@@ -29,7 +42,7 @@ func startRecheck(ctx context.Context, ring ringChecker, every time.Duration, lo
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		recheck(ctx, ring, every, log)
+		recheck(ctx, keys, every, log)
 	}()
 	return func() {
 		cancel()
@@ -37,7 +50,7 @@ func startRecheck(ctx context.Context, ring ringChecker, every time.Duration, lo
 	}
 }
 
-func recheck(ctx context.Context, ring ringChecker, every time.Duration, log logrus.FieldLogger) {
+func recheck(ctx context.Context, keys checker, every time.Duration, log logrus.FieldLogger) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for failed := false; ; {
@@ -46,14 +59,14 @@ func recheck(ctx context.Context, ring ringChecker, every time.Duration, log log
 		case <-ctx.Done():
 			return
 		}
-		err := ring.Recheck(ctx)
+		err := keys.Recheck(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil && !failed:
-			log.WithError(err).Warn("the epochs in use could not be read again, and are used as they were seen last")
+			log.WithError(err).Warn("the keys in use could not be asked for again, and are used as they were seen last")
 		case err == nil && failed:
-			log.Info("the epochs in use could be read again")
+			log.Info("the keys in use could be asked for again")
 		}
 		failed = err != nil
 	}

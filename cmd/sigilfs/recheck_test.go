@@ -45,7 +45,7 @@ func TestRecheck(t *testing.T) {
 		if ring.n != 4 {
 			t.Errorf("%d rechecks in four minutes", ring.n)
 		}
-		if text := out.String(); strings.Count(text, "bucket is away") != 1 || strings.Count(text, "could be read again") != 1 {
+		if text := out.String(); strings.Count(text, "bucket is away") != 1 || strings.Count(text, "could be asked for again") != 1 {
 			t.Errorf("logged %s", text)
 		}
 	})

@@ -9,8 +9,10 @@ import (
 
 // Revoke says that nothing sealed under an epoch is to be read any more: also
 // by who has it open, and though this host still knows the data keys. Each read
-// asks Keys again, so that it goes on once the key is back.
+// asks Keys again, so that it goes on once the key is back. The cache forgets
+// what is under it.
 func (v *Volume) Revoke(id sigil.EpochID) {
+	defer v.opt.Cache.DropKey(id.String())
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.revoked[id] = true
@@ -29,6 +31,9 @@ func (o *object) under(id sigil.EpochID) bool {
 
 // allowed tells whether c may be read still.
 func (c *content) allowed(ctx context.Context) error {
+	if err := c.v.readable(ctx, c); err != nil {
+		return err
+	}
 	f, ok := c.obj.form.(*sealedForm)
 	if !ok || !c.v.isRevoked(f.header.Epoch) {
 		return nil

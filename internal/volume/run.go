@@ -28,6 +28,7 @@ type Volume struct {
 	dirs      *dirNames
 	walks     *walks
 	recent    *recentBodies
+	server    serverKeys
 	untagged  atomic.Bool // tags are denied
 
 	onePut, maxCopy, copyPart int64 // those constants; tests make them small
