@@ -27,8 +27,8 @@ const (
 	firstWindow = 16 // blocks, 1 MiB
 
 	// What is read out of order within a stream: as far as the kernel reads
-	// ahead by itself, in bytes.
-	slack = 4 << 20
+	// ahead by itself, in bytes. Never more than the window.
+	maxSlack = 4 << 20
 
 	// elsewhere is how many reads of others end a stream: it was left by a seek.
 	elsewhere = 16
@@ -39,7 +39,7 @@ func (r *Reader) follow(off, n int64) *stream {
 	r.cache.mu.Lock()
 	defer r.cache.mu.Unlock()
 	r.reads++
-	k := slices.IndexFunc(r.streams[:], func(s *stream) bool { return s == nil || s.reaches(off, n) })
+	k := slices.IndexFunc(r.streams[:], func(s *stream) bool { return s == nil || s.reaches(off, n, r.body.Block) })
 	if k < 0 || r.streams[k] == nil {
 		if k < 0 {
 			k = maxStreams - 1
@@ -60,8 +60,9 @@ func (r *Reader) follow(off, n int64) *stream {
 }
 
 // reaches tells whether a read goes on with s.
-func (s *stream) reaches(off, n int64) bool {
+func (s *stream) reaches(off, n, block int64) bool {
 	if s.window > 0 {
+		slack := min(maxSlack, s.window*block)
 		return off <= s.end+slack && off >= s.end-slack
 	}
 	return off <= s.end && off >= max(s.start, s.end-n) || off+n == s.start

@@ -108,7 +108,9 @@ func (f *s3ecForm) wrote(o *object, metadata map[string]string) bool {
 	return metadata[metaMark] == o.mark
 }
 
-func (f *s3ecForm) open(c *content, _ sigil.ReaderAt) (plaintext, error) { return wholeBody{c, f.env}, nil }
+func (f *s3ecForm) open(c *content, _ sigil.ReaderAt) (plaintext, error) {
+	return wholeBody{c, f.env}, nil
+}
 
 func (f *s3ecForm) restate(_ context.Context, v *Volume, o *object, d draft) (*stored, error) {
 	if d.rule != v.ruleOf(o) {
