@@ -16,6 +16,16 @@ type ReaderAt interface {
 	ReadAt(ctx context.Context, p []byte, off int64) (int, error)
 }
 
+// Viewer is what a source of NewReader may also be, which then need not copy:
+// View gives use the n bytes from off on, which lie within the body, where they
+// are, in order. Its pieces end at multiples of ChunkSize+TagSize and with the
+// range. They are not changed, nor kept beyond the call of use, which waits for
+// nothing.
+type Viewer interface {
+	ReaderAt
+	View(ctx context.Context, off, n int64, use func(p []byte) error) error
+}
+
 var _ ReaderAt = (*Reader)(nil)
 
 // errOffset is a caller's mistake.
@@ -182,17 +192,20 @@ func (r *Reader) window(ctx context.Context, p []byte, off int64) (int, error) {
 	first := off / ChunkSize
 	count := min((off+int64(len(p))-1)/ChunkSize-first+1, chunksPerSegment)
 	p = p[:min(int64(len(p)), (first+count)*ChunkSize-off)]
-
+	last := first + count - 1
+	size := (count-1)*sealedChunk + chunkLen(r.n, last) + TagSize
+	if v, ok := r.src.(Viewer); ok && r.table.Load() != nil {
+		return len(p), r.view(ctx, v, p, off, size)
+	}
 	b := r.buffers.get(count)
 	defer b.release()
-	last := first + count - 1
-	sealed := b.b[:(count-1)*sealedChunk+chunkLen(r.n, last)+TagSize]
+	sealed := b.b[:size]
 	if err := r.fetch(ctx, sealed, first*sealedChunk); err != nil {
 		return 0, err
 	}
 	for c, done := first, 0; c <= last; c++ {
 		chunk := sealed[(c-first)*sealedChunk:][:chunkLen(r.n, c)+TagSize]
-		n, err := r.copyChunk(p[done:], chunk, c, off+int64(done)-c*ChunkSize)
+		n, err := r.copyChunk(p[done:], chunk, chunk, c, off+int64(done)-c*ChunkSize)
 		if err != nil {
 			return 0, err
 		}
@@ -201,14 +214,53 @@ func (r *Reader) window(ctx context.Context, p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// copyChunk opens chunk c and copies what p has room for, from skip on. A
-// chunk that is wanted whole is opened where it belongs.
-func (r *Reader) copyChunk(p, sealed []byte, c, skip int64) (int, error) {
+// view opens chunks where the source has them: size bytes of the body, from the
+// chunk on in which off is.
+func (r *Reader) view(ctx context.Context, v Viewer, p []byte, off, size int64) error {
+	var mine error
+	c, done := off/ChunkSize, 0
+	first := c * sealedChunk
+	err := v.View(ctx, first, size, func(sealed []byte) error {
+		n, err := r.viewChunk(p[done:], sealed, c, off+int64(done)-c*ChunkSize)
+		mine, done = err, done+n
+		c++
+		return err
+	})
+	switch {
+	case err == nil && done < len(p):
+		return fmt.Errorf("body ends before %d: %w", first+size, objcrypt.ErrCorrupt)
+	case err != nil && mine == nil:
+		return fmt.Errorf("body at %d: %w", first, err)
+	}
+	return err
+}
+
+// errPiece is a source's mistake.
+var errPiece = errors.New("piece of a body is not one chunk")
+
+// viewChunk is copyChunk of what is not ours to change.
+func (r *Reader) viewChunk(p, sealed []byte, c, skip int64) (int, error) {
+	size := chunkLen(r.n, c)
+	if int64(len(sealed)) != size+TagSize {
+		return 0, fmt.Errorf("%w: %d bytes", errPiece, len(sealed))
+	}
+	if skip == 0 && int64(len(p)) >= size {
+		return r.copyChunk(p, nil, sealed, c, skip)
+	}
+	b := r.buffers.get(1)
+	defer b.release()
+	return r.copyChunk(p, b.b, sealed, c, skip)
+}
+
+// copyChunk opens chunk c and copies what p has room for, from skip on, by way
+// of room, which may be where sealed is. A chunk that is wanted whole is opened
+// where it belongs.
+func (r *Reader) copyChunk(p, room, sealed []byte, c, skip int64) (int, error) {
 	size := len(sealed) - TagSize
 	if skip == 0 && len(p) >= size {
 		return size, r.open(p[:size], sealed, c)
 	}
-	plain := sealed[:size]
+	plain := room[:size]
 	if err := r.open(plain, sealed, c); err != nil {
 		return 0, err
 	}
