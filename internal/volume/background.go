@@ -97,6 +97,10 @@ func (v *Volume) spawn(ctx context.Context, g *errgroup.Group) (next time.Time) 
 		claimed, at := v.claimDir(p, now)
 		try(claimed, at, func() { v.logged(v.commitDir(ctx, p)) }, func() { v.unclaimDir(p) })
 	}
+	for _, r := range v.index.dueIndexes() {
+		claimed, at := v.index.claimWrite(r, now)
+		try(claimed, at, func() { v.writeIndex(ctx, r) }, func() { v.index.unclaimWrite(r) })
+	}
 	for _, f := range v.allFiles() {
 		if v.abandoned(f) {
 			claimed, at := f.claim(now)

@@ -32,7 +32,9 @@ func (v *Volume) Close(ctx context.Context) error {
 	err = errors.Join(err, v.keepAll())
 	v.copies.close()
 	v.doomOpen()
-	return errors.Join(err, v.doChores(ctx))
+	err = errors.Join(err, v.doChores(ctx))
+	v.writeIndexes(ctx)
+	return err
 }
 
 // keepAll ends the use of the spool. Its error names what is dirty for no

@@ -121,6 +121,9 @@ func (v *Volume) incarnationOf(p string, obj *object) uint64 {
 	if d := v.known[p]; d != nil && d.obj != nil && d.obj.same(obj) {
 		return d.incarnation
 	}
+	if n := v.index.incarnationTold(p, obj); n != 0 {
+		return n
+	}
 	v.incarnations++
 	return v.incarnations
 }
@@ -128,6 +131,9 @@ func (v *Volume) incarnationOf(p string, obj *object) uint64 {
 // remember needs v.mu.
 func (v *Volume) remember(p string, d *dentry) {
 	bounded(v.known, p, d)
+	if v.learn(p, d) {
+		v.wakeUp()
+	}
 	if d.dir {
 		v.dirs.add(p, asDir)
 	} else {

@@ -213,6 +213,7 @@ func (v *Volume) Rmdir(ctx context.Context, p string) error {
 	if err := v.rmdir(ctx, p); err != nil {
 		return fmt.Errorf("rmdir %q: %w", p, err)
 	}
+	v.unindex(p)
 	v.haunt(p)
 	v.touch(p)
 	return nil

@@ -49,6 +49,7 @@ func (v *Volume) renameDir(ctx context.Context, from, to string, noReplace bool)
 	if err := v.run(ctx, j); err != nil {
 		v.leave(j, err)
 		v.dirs.torn(from, to)
+		v.unindex(from)
 		return err
 	}
 	v.arriveDir(from, to)
@@ -59,6 +60,7 @@ func (v *Volume) arriveDir(from, to string) {
 	v.haunt(from)
 	v.moveKnown(from, to)
 	v.dirs.moved(from, to)
+	v.unindex(from)
 	v.touch(from)
 	v.touch(to)
 }

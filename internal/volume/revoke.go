@@ -16,6 +16,7 @@ func (v *Volume) Revoke(id sigil.EpochID) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.revoked[id] = true
+	v.index.clear()             // what stands there of it, nobody may tell any more
 	for p, d := range v.known { // to be asked again, and refused
 		if d.obj != nil && d.obj.under(id) {
 			delete(v.known, p)

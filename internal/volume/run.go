@@ -27,6 +27,7 @@ type Volume struct {
 	copies    *copies
 	dirs      *dirNames
 	walks     *walks
+	index     *attrIndex // nil: none is kept
 	recent    *recentBodies
 	server    serverKeys
 	untagged  atomic.Bool // tags are denied
@@ -123,6 +124,9 @@ func New(opt Options) *Volume {
 	v.policy = v.newPolicy(opt.Rules)
 	v.dirs = newDirNames(opt.Now, opt.AttrTimeout)
 	v.walks = newWalks(v)
+	if opt.Index && opt.AttrTimeout > 0 && v.policy.internal.Keys != nil {
+		v.index = newAttrIndex(opt.Now, opt.AttrTimeout)
+	}
 	if opt.AttrDelay > 0 {
 		v.recent = newRecentBodies()
 	}

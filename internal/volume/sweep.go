@@ -74,6 +74,9 @@ func (s *sweep) page(ctx context.Context, page linesPage, until string) (next st
 	for _, l := range page.lines {
 		v.reaffirm(join(s.w.dir, l.name), l.listed, page.at)
 	}
+	if !s.whole && v.affirmPage(ctx, s.w.dir, page) {
+		return "", false // whoever walks on needs nobody to ask ahead
+	}
 	for i, l := range page.lines {
 		if until != "" && l.cookie() >= until {
 			return "", true
@@ -92,7 +95,7 @@ func (s *sweep) page(ctx context.Context, page linesPage, until string) (next st
 // span.
 func (s *sweep) line(ctx context.Context, l line, at time.Time) bool {
 	bytes := s.content(l)
-	if bytes == 0 && s.k.v.believed(join(s.w.dir, l.name)) != nil {
+	if p := join(s.w.dir, l.name); bytes == 0 && (s.k.v.believed(p) != nil || s.k.v.index.affirms(p)) {
 		return true
 	}
 	ok, idle := s.k.admit(ctx, s, l.name, bytes)

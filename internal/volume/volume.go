@@ -153,6 +153,11 @@ type Options struct {
 	// together. 0 is 1 s, negative not at all.
 	AttrDelay time.Duration
 
+	// Index keeps the attributes of directories' entries in the bucket, sealed, so
+	// that who lists them anew need not ask for each; where the root of the
+	// volume has keys to seal with.
+	Index bool
+
 	StorageClass   string // of new files; "" is the bucket's default
 	OnConflict     OnConflict
 	StrictExcl     bool // an exclusive Create decides at once

@@ -65,13 +65,23 @@ func (t *Table) Bytes() int {
 	return cap(t.p) + 4*cap(t.at)
 }
 
+// search gives the first entry whose name is not before that given.
+func (t *Table) search(name string) int {
+	return sort.Search(t.Len(), func(i int) bool { return string(t.name(i)) >= name })
+}
+
+// Before gives the last name before that given; "" where there is none.
+func (t *Table) Before(name string) string {
+	if i := t.search(name); i > 0 {
+		return string(t.name(i - 1))
+	}
+	return ""
+}
+
 // Find gives the entry of that name.
 func (t *Table) Find(name string) (Entry, bool) {
-	if t == nil {
-		return Entry{}, false
-	}
-	i := sort.Search(len(t.at), func(i int) bool { return string(t.name(i)) >= name })
-	if i == len(t.at) || string(t.name(i)) != name {
+	i := t.search(name)
+	if i == t.Len() || string(t.name(i)) != name {
 		return Entry{}, false
 	}
 	e, _ := decode(t.p[t.at[i]:])

@@ -1,0 +1,239 @@
+package volume
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/volume/attrindex"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
+)
+
+// Attributes tells what Stat does of the attributes, and may do so by what a
+// listing and the attribute index say together, without a look at the object.
+// Errors are those of Stat.
+func (v *Volume) Attributes(ctx context.Context, p string) (Attr, error) {
+	if a, ok := v.indexed(ctx, p); ok {
+		return a, nil
+	}
+	info, err := v.Stat(ctx, p)
+	return info.Attr, err
+}
+
+// indexed gives the attributes of a file of which a fresh listing says that it
+// is as the index has it. Not ok: the store has to be asked, or nobody.
+func (v *Volume) indexed(ctx context.Context, p string) (Attr, bool) {
+	if v.index == nil || v.fileAt(p) != nil || v.believed(p) != nil {
+		return Attr{}, false
+	}
+	v.index.step(p)
+	e, ok := v.index.affirmed(p)
+	if !ok && v.affirmAny(ctx, p) {
+		e, ok = v.index.affirmed(p)
+	}
+	if !ok {
+		return Attr{}, false
+	}
+	a, ok := v.thin(p, e)
+	if ok {
+		v.walks.used(p)
+	}
+	return a, ok
+}
+
+// thin gives the attributes of e, which is at p, unless this host knows better:
+// it has met a later state of the object, or one that does not open.
+func (v *Volume) thin(p string, e attrindex.Entry) (Attr, bool) {
+	switch {
+	case len(v.opt.Keys.KeyIDs(e.Epoch)) == 0: // not opened in this mount: nobody says that it would
+		return Attr{}, false
+	case sigil.BodySize(e.Length) != e.Size:
+		return Attr{}, false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	d := v.known[p]
+	if v.files[p] != nil || v.revoked[e.Epoch] || d != nil && !d.agrees(e) {
+		return Attr{}, false
+	}
+	a := Attr{
+		Mode: e.Mode, UID: e.UID, GID: e.GID, Mtime: e.Mtime, Ctime: e.Ctime, Size: e.Length, Nlink: 1, FileID: validID(e.FileID),
+	}
+	a.Incarnation = v.index.tell(parent(p), e, func() uint64 {
+		if d != nil && d.obj.isBody(e) {
+			return d.incarnation
+		}
+		v.incarnations++
+		return v.incarnations
+	})
+	return a, true
+}
+
+// agrees tells whether e may be shown where d was found: by the rule of
+// freshness a lower version is an older state, and so is another seal with the
+// same one.
+func (d *dentry) agrees(e attrindex.Entry) bool {
+	if d.dir || d.link != nil || d.obj == nil || d.obj.err != nil {
+		return false
+	}
+	f, sealed := d.obj.form.(*sealedForm)
+	if !sealed || f.rec.Version != e.Version {
+		return d.obj.version() < e.Version
+	}
+	seal := f.header.Digest()
+	return [16]byte(seal[:16]) == e.Seal
+}
+
+// isBody tells whether o has the body that e is of.
+func (o *object) isBody(e attrindex.Entry) bool {
+	f, sealed := o.form.(*sealedForm)
+	return sealed && o.err == nil && o.attr.FileID == validID(e.FileID) && f.rec.Generation == e.Body
+}
+
+// indexKey is where the index of directory p lies. The name tells nothing but
+// to who knows the directory's key.
+func (v *Volume) indexKey(p string) string {
+	sum := sha256.Sum256([]byte(v.dirKey(p)))
+	return v.indexDir() + hex.EncodeToString(sum[:16])
+}
+
+func (v *Volume) indexDir() string { return v.opt.Root + hidden + "/index/" }
+
+// loadIndex asks for the index of directory dir, or waits for who does, unless
+// that was done a short while ago. False: nothing new is known by it. Trouble is
+// no news of the entries.
+func (v *Volume) loadIndex(ctx context.Context, dir string) bool {
+	if v.index == nil {
+		return false
+	}
+	r, wait := v.index.claimLoad(dir)
+	switch {
+	case wait != nil:
+		select {
+		case <-wait:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	case r == nil:
+		return false
+	}
+	v.index.gate <- struct{}{}
+	table, etag, err := v.readIndex(ctx, dir)
+	<-v.index.gate
+	v.index.loaded(r, table, etag, ctx.Err() == nil)
+	if errors.Is(err, ErrAccess) {
+		v.index.giveUp()
+	}
+	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrNotExist) {
+		v.opt.Log.WithField("path", dir).WithError(err).Warn("attribute index is not used")
+	}
+	return table != nil
+}
+
+// claimLoad gives the record whose index is to be asked for, or what to wait for.
+func (x *attrIndex) claimLoad(dir string) (r *indexRecord, wait <-chan struct{}) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r = x.record(dir)
+	switch {
+	case r.loading != nil:
+		return nil, r.loading
+	case x.off, !r.asked.IsZero() && x.now().Sub(r.asked) < indexAge:
+		return nil, nil
+	}
+	r.loading = make(chan struct{})
+	return r, nil
+}
+
+// loaded notes what came of it; not settled: it is as if nobody had asked.
+func (x *attrIndex) loaded(r *indexRecord, table *attrindex.Table, etag string, settled bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	close(r.loading)
+	r.loading = nil
+	if settled {
+		r.asked = x.now()
+	}
+	if table != nil {
+		x.replace(r, table, etag)
+	}
+}
+
+// replace takes a table over: what it says too needs not be remembered beside
+// it. It needs x.mu.
+func (x *attrIndex) replace(r *indexRecord, table *attrindex.Table, etag string) {
+	freed := r.table.Bytes()
+	r.table, r.etag = table, etag
+	for name, e := range r.learned {
+		if stored, ok := table.Find(name); ok && stored == e {
+			delete(r.learned, name)
+			freed += entryOverhead + len(name)
+		}
+	}
+	if x.dirs[r.dir] != r { // evicted meanwhile
+		r.bytes = 0
+		return
+	}
+	x.grow(r, table.Bytes()-freed)
+}
+
+// maxSealedIndex is the longest body of an index, in bytes.
+var maxSealedIndex = sigil.BodySize(attrindex.MaxSize)
+
+// readIndex reads the index of directory dir by one request. ErrNotExist: there
+// is none. What is not an index is ErrCorrupt, one of another version ErrVersion.
+func (v *Volume) readIndex(ctx context.Context, dir string) (*attrindex.Table, string, error) {
+	o, body, err := v.fetchWhole(ctx, v.indexKey(dir), maxSealedIndex)
+	if err != nil {
+		return nil, "", err
+	}
+	f, sealed := o.form.(*sealedForm)
+	if !sealed {
+		return nil, "", fmt.Errorf("%s: %w", o.id.Key, ErrDowngrade)
+	}
+	plain := make([]byte, o.attr.Size)
+	r, err := sigil.NewReader(f.rec, f.header, sigil.Bytes(body), o.length)
+	if err == nil && len(plain) > 0 {
+		_, err = r.ReadAt(ctx, plain, 0)
+	}
+	if err == nil {
+		err = r.Verify(ctx)
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w", o.id.Key, err)
+	}
+	table, err := attrindex.Parse(plain)
+	switch {
+	case errors.Is(err, attrindex.ErrVersion):
+		return nil, "", fmt.Errorf("%s: %w: %w", o.id.Key, ErrVersion, err)
+	case err != nil:
+		return nil, "", fmt.Errorf("%s: %w: %w", o.id.Key, ErrCorrupt, err)
+	}
+	return table, o.id.ETag, nil
+}
+
+// fetchWhole gets an object and its body as stored, of at most that many bytes,
+// by one request. One that does not open is its error.
+func (v *Volume) fetchWhole(ctx context.Context, key string, most int64) (*object, []byte, error) {
+	var info objstore.Info
+	var body []byte
+	err := v.unlocked(ctx, key, func(enc *objstore.Encryption) (err error) {
+		info, body, err = v.endsOf(ctx, objstore.ID{Key: key, Encryption: enc}, most)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if info.Size > most {
+		return nil, nil, fmt.Errorf("%s: %d bytes where at most %d are expected: %w", key, info.Size, most, ErrCorrupt)
+	}
+	o, err := v.decode(ctx, info, body[max(0, len(body)-sigil.TailReadSize):])
+	if err == nil {
+		err = o.err
+	}
+	return o, body, err
+}
