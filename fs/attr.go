@@ -17,10 +17,9 @@ var _ nodefs.NodeSetattrer = (*node)(nil)
 // blockSize is st_blksize: what the kernel's pages are, no hint to write less.
 const blockSize = 4096
 
-// setAttr puts info into the kernel's form. There is no access time: it is the
+// setAttr puts a into the kernel's form. There is no access time: it is the
 // modification time, as under noatime after a copy.
-func setAttr(out *fuse.Attr, info volume.Info) {
-	a := info.Attr
+func setAttr(out *fuse.Attr, a volume.Attr) {
 	out.Ino = a.FileID
 	out.Mode = a.Mode
 	out.Size = uint64(a.Size)
@@ -57,11 +56,11 @@ func (n *node) Setattr(ctx context.Context, _ nodefs.FileHandle, in *fuse.SetAtt
 	ctx = detach(ctx)
 	c, some := change(in)
 	if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 && c.Mode == nil {
-		info, err := n.info(ctx)
+		a, err := n.attr(ctx)
 		if err != nil {
 			return n.fail("setattr", "", err)
 		}
-		c.Mode = withoutPrivileges(info.Mode)
+		c.Mode = withoutPrivileges(a.Mode)
 	}
 	if !some && c.Mode == nil {
 		return n.answer(ctx, out)
@@ -71,23 +70,23 @@ func (n *node) Setattr(ctx context.Context, _ nodefs.FileHandle, in *fuse.SetAtt
 		return n.fail("setattr", "", err)
 	}
 	n.remember(info.Attr)
-	n.tell(out, info)
+	n.tell(out, info.Attr)
 	return 0
 }
 
 // answer is that of a Setattr which sets nothing.
 func (n *node) answer(ctx context.Context, out *fuse.AttrOut) syscall.Errno {
-	info, err := n.info(ctx)
+	a, err := n.attr(ctx)
 	if err != nil {
 		return n.fail("setattr", "", err)
 	}
-	n.tell(out, info)
+	n.tell(out, a)
 	return 0
 }
 
 // tell fills an answer to Setattr, which go-fuse leaves as it is.
-func (n *node) tell(out *fuse.AttrOut, info volume.Info) {
-	setAttr(&out.Attr, info)
+func (n *node) tell(out *fuse.AttrOut, a volume.Attr) {
+	setAttr(&out.Attr, a)
 	out.Ino = n.StableAttr().Ino
 	out.SetTimeout(n.opt.AttrTimeout)
 }

@@ -138,6 +138,11 @@ func (v *fake) Stat(ctx context.Context, p string) (volume.Info, error) {
 	return v.info(n), nil
 }
 
+func (v *fake) Attributes(ctx context.Context, p string) (volume.Attr, error) {
+	info, err := v.Stat(ctx, p)
+	return info.Attr, err
+}
+
 func (v *fake) Readlink(ctx context.Context, p string) (string, error) {
 	if err := v.begin(ctx, "readlink", p); err != nil {
 		return "", err

@@ -51,6 +51,9 @@ type Volume interface {
 // Looker tells what is there.
 type Looker interface {
 	Stat(ctx context.Context, path string) (volume.Info, error)
+
+	// Attributes is Stat's of what stat(2) shows, and may cost less.
+	Attributes(ctx context.Context, path string) (volume.Attr, error)
 	Readlink(ctx context.Context, path string) (string, error)
 
 	// List gives entries in ascending bytewise order of their cookies, going

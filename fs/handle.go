@@ -119,8 +119,8 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 		return nil, nil, 0, n.fail("create", name, err)
 	}
 	info := f.Info()
-	setAttr(&out.Attr, info)
-	child := n.child(info)
+	setAttr(&out.Attr, info.Attr)
+	child := n.child(info.Attr)
 	in := n.NewInode(ctx, child, identity(info.Attr))
 	h, fuseFlags := child.newHandle(child.adopt(f), flags)
 	return in, h, fuseFlags, 0

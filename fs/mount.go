@@ -60,12 +60,12 @@ func Mount(ctx context.Context, vol Volume, opt Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, err := vol.Stat(ctx, "")
+	root, err := vol.Attributes(ctx, "")
 	if err != nil {
 		return nil, fmt.Errorf("root of the mount: %w", err)
 	}
 	t := newTree(vol, opt)
-	raw := &rawFS{RawFileSystem: nodefs.NewNodeFS(t.child(info), t.nodeOptions(info.FileID)), renames: t.renames}
+	raw := &rawFS{RawFileSystem: nodefs.NewNodeFS(t.child(root), t.nodeOptions(root.FileID)), renames: t.renames}
 	srv, err := fuse.NewServer(raw, opt.Dir, opt.mountOptions())
 	if err != nil {
 		return nil, fmt.Errorf("mount at %s: %w", opt.Dir, oneLine{err})

@@ -49,8 +49,8 @@ func (n *node) birth(ctx context.Context, op, name string, out *fuse.EntryOut, h
 	if err != nil {
 		return nil, n.fail(op, name, err)
 	}
-	setAttr(&out.Attr, info)
-	return n.NewInode(ctx, n.child(info), identity(info.Attr)), 0
+	setAttr(&out.Attr, info.Attr)
+	return n.NewInode(ctx, n.child(info.Attr), identity(info.Attr)), 0
 }
 
 // Mkdir makes a directory.
@@ -103,7 +103,7 @@ func (n *node) Link(ctx context.Context, target nodefs.InodeEmbedder, name strin
 		return nil, n.fail("link", name, err)
 	}
 	file.remember(info.Attr)
-	return n.entry(ctx, name, info, out), 0
+	return n.entry(ctx, name, info.Attr, out), 0
 }
 
 // Tmpfile is ENOSYS: the kernel remembers it and answers EOPNOTSUPP itself.

@@ -104,14 +104,14 @@ func (n *node) fail(op, name string, err error) syscall.Errno {
 // detach keeps an interrupt off an operation.
 func detach(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
 
-// Lookup answers from one Stat; a listing alone never does.
+// Lookup answers from what Attributes tells; a listing alone never does.
 func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*nodefs.Inode, syscall.Errno) {
 	if len(name) > unix.NAME_MAX {
 		return nil, unix.ENAMETOOLONG
 	}
-	var info volume.Info
+	var a volume.Attr
 	err := n.at(name, func(p string) (err error) {
-		info, err = n.vol.Stat(detach(ctx), p)
+		a, err = n.vol.Attributes(detach(ctx), p)
 		return err
 	})
 	if errors.Is(err, volume.ErrName) {
@@ -120,24 +120,24 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*no
 	if err != nil {
 		return nil, n.fail("lookup", name, err)
 	}
-	return n.entry(ctx, name, info, out), 0
+	return n.entry(ctx, name, a, out), 0
 }
 
 // entry gives the inode of what is at name in n. go-fuse prefers one that it
 // knows by the same identity.
-func (n *node) entry(ctx context.Context, name string, info volume.Info, out *fuse.EntryOut) *nodefs.Inode {
-	id := n.identityAt(ctx, name, info.Attr)
-	setAttr(&out.Attr, info)
+func (n *node) entry(ctx context.Context, name string, a volume.Attr, out *fuse.EntryOut) *nodefs.Inode {
+	id := n.identityAt(ctx, name, a)
+	setAttr(&out.Attr, a)
 	if in := n.GetChild(name); in != nil && in.StableAttr() == id {
 		if child, ok := in.Operations().(*node); ok {
-			child.remember(info.Attr)
+			child.remember(a)
 			return in
 		}
 	}
-	return n.NewInode(ctx, n.child(info), id)
+	return n.NewInode(ctx, n.child(a), id)
 }
 
-func (t *tree) child(info volume.Info) *node { return &node{tree: t, last: info.Attr} }
+func (t *tree) child(a volume.Attr) *node { return &node{tree: t, last: a} }
 
 func (n *node) remember(a volume.Attr) {
 	n.mu.Lock()
@@ -154,20 +154,35 @@ func (n *node) remembered() volume.Attr {
 // Getattr asks the open file, else the volume, else what was told last: an
 // unlinked directory can still be somebody's working directory.
 func (n *node) Getattr(ctx context.Context, _ nodefs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	info, err := n.info(ctx)
+	a, err := n.attr(ctx)
 	if _, named := n.path(""); errors.Is(err, volume.ErrNotExist) && !named {
-		info.Attr, err = n.remembered(), nil
-		info.Nlink = 0
+		a, err = n.remembered(), nil
+		a.Nlink = 0
 	}
 	if err != nil {
 		return n.fail("getattr", "", err)
 	}
-	n.remember(info.Attr)
-	setAttr(&out.Attr, info)
+	n.remember(a)
+	setAttr(&out.Attr, a)
 	return 0
 }
 
-// info tells the attributes of this very version.
+// attr tells the attributes of this very version.
+func (n *node) attr(ctx context.Context) (a volume.Attr, err error) {
+	if s := n.hold(); s != nil {
+		defer n.drop(s)
+		return s.Info().Attr, nil
+	}
+	err = n.at("", func(p string) (err error) {
+		if a, err = n.vol.Attributes(detach(ctx), p); err != nil {
+			return err
+		}
+		return n.check(a)
+	})
+	return a, err
+}
+
+// info tells all of this very version.
 func (n *node) info(ctx context.Context) (info volume.Info, err error) {
 	if s := n.hold(); s != nil {
 		defer n.drop(s)

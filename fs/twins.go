@@ -58,7 +58,7 @@ func (n *node) identityAt(ctx context.Context, name string, a volume.Attr) nodef
 	if before == p {
 		return id
 	}
-	if there, err := n.vol.Stat(detach(ctx), before); err == nil && there.FileID == a.FileID {
+	if there, err := n.vol.Attributes(detach(ctx), before); err == nil && there.FileID == a.FileID {
 		id.Gen = pathID(p)
 		return id
 	}
