@@ -90,13 +90,13 @@ type Options struct {
 const MinSize = 8 << 20
 
 const (
-	maxQueued    = 64              // blocks that wait to be written; more are not kept
+	maxQueued    = 256             // blocks that wait to be written; more are not kept
 	measureEvery = 5 * time.Second // looks at what is free, and whether the files are still there
 	measureAfter = 8 << 20         // bytes written between looks
 )
 
 // Cache is the disk's part of a read cache. It is safe for concurrent use.
-// Beside the queue (4 MiB when full) it takes about 150 bytes of memory a slot
+// Beside the queue (16 MiB when full) it takes about 150 bytes of memory a slot
 // that is in use.
 type Cache struct {
 	opt     Options

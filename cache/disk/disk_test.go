@@ -388,7 +388,7 @@ func TestClosed(t *testing.T) {
 	if err := errors.Join(m.Close(), m.Close()); err != nil {
 		t.Fatal(err)
 	}
-	for range 200 {
+	for range 300 {
 		m.Put(b, 0, content(b, 0))
 	}
 	m.Drop(b)

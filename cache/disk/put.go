@@ -74,6 +74,7 @@ func (c *Cache) work() {
 			c.do(j)
 		case <-tick.C:
 			c.measure()
+			c.thinOut()
 		case <-c.stop:
 			for {
 				select {
@@ -83,6 +84,18 @@ func (c *Cache) work() {
 					return
 				}
 			}
+		}
+	}
+}
+
+// thinOut gives back the memory of a queue that has nothing to do.
+func (c *Cache) thinOut() {
+	for {
+		select {
+		case <-c.spare:
+			c.made.Add(-1)
+		default:
+			return
 		}
 	}
 }
