@@ -94,17 +94,13 @@ func (s *stream) waits(blocks []*block) {
 }
 
 // readAhead has fetched what s will read, in pieces of half the window or
-// whole segments. The window doubles when s had to wait; it is never more than
-// twice what was read in a row, nor more than a stream's share of all that may
-// be read ahead. c.mu is held.
+// whole segments. c.mu is held.
 func (r *Reader) readAhead(ctx context.Context, s *stream) {
 	c, size := r.cache, r.body.Block
 	if s.window == 0 {
 		return
 	}
-	if s.slow {
-		s.window, s.slow = max(s.window, min(2*s.window, 2*(s.end-s.start)/size)), false
-	}
+	s.widen((s.end-s.start)/size, int64(c.opt.Segment))
 	share := max(firstWindow, c.opt.Ahead/size/int64(len(c.streams)))
 	s.window = min(s.window, share)
 	reached := (s.end + size - 1) / size
@@ -120,6 +116,17 @@ func (r *Reader) readAhead(ctx context.Context, s *stream) {
 		}
 		c.start(ctx, &run{r: r, blocks: blocks, stream: s})
 	}
+}
+
+// widen makes the window as long as what was read in a row, until the pieces
+// are whole segments; beyond that, and up to twice as much as was read, it
+// doubles when s had to wait.
+func (s *stream) widen(read, segment int64) {
+	s.window = max(s.window, min(read, 2*segment))
+	if s.slow {
+		s.window = max(s.window, min(2*s.window, 2*read))
+	}
+	s.slow = false
 }
 
 // stretch gives the next piece to be fetched ahead of s: blocks that are

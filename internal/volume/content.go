@@ -132,15 +132,6 @@ func (c *content) name(err error) error {
 	return fmt.Errorf("%s: %w", c.id.Load().Key, err)
 }
 
-// fetch opens n bytes of the body as stored.
-func (c *content) fetch(ctx context.Context, off, n int64) (body io.ReadCloser, err error) {
-	err = c.located(ctx, func(id objstore.ID) (err error) {
-		_, _, body, err = c.v.opt.Store.Get(ctx, id, objstore.Range{Off: off, Len: n})
-		return err
-	})
-	return body, err
-}
-
 // stream gives w the whole body as stored.
 func (c *content) stream(ctx context.Context, w io.Writer) error {
 	var body io.ReadCloser

@@ -315,6 +315,9 @@ func (v *Volume) retire(f *File) {
 		delete(v.open, f)
 		f.data, f.doom = nil, ""
 		loan = f.repaid()
+		if f.src != nil {
+			f.src.blob.Rest()
+		}
 	}
 	drop := f.lighten()
 	f.mu.Unlock()
