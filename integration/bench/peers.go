@@ -173,7 +173,8 @@ func (l late) uploaded(ctx context.Context) (bool, error) {
 	return state.DiskCache.UploadsInProgress == 0 && state.DiskCache.UploadsQueued == 0, nil
 }
 
-// clean tells whether no cached file is marked as one that is to be uploaded.
+// clean tells whether every cached file is marked as one that is uploaded: a mark
+// that is being written has neither.
 func (l late) clean() (bool, error) {
 	clean := true
 	err := filepath.WalkDir(l.meta, func(name string, d fs.DirEntry, err error) error {
@@ -181,7 +182,7 @@ func (l late) clean() (bool, error) {
 			return ignoreGone(err)
 		}
 		text, err := os.ReadFile(name) //nolint:gosec // of our own rclone
-		if err == nil && bytes.Contains(text, []byte(`"Dirty": true`)) {
+		if err == nil && !bytes.Contains(text, []byte(`"Dirty": false`)) {
 			clean = false
 			return fs.SkipAll
 		}

@@ -36,9 +36,9 @@ func (s Sample) time() float64 {
 }
 
 // ratio is how many times as fast as the best of a kind ours is; "" for what is
-// not ours, or has nothing to be beside.
+// not ours, has nothing to be beside, or is no work.
 func (r *Report) ratio(row Row, kind string) string {
-	if row.Kind != Ours {
+	if row.Kind != Ours || row.Work == Idle {
 		return ""
 	}
 	if v, ok := r.faster(row, kind); ok {
