@@ -13,6 +13,7 @@ import (
 	"github.com/sigilfs/sigilfs/cache/disk"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/diskkey"
 	"github.com/sigilfs/sigilfs/internal/keyring"
+	"golang.org/x/sync/semaphore"
 )
 
 const (
@@ -147,9 +148,10 @@ func (m *mounting) cacheMasters(ctx context.Context) ([]keyring.Master, error) {
 	return []keyring.Master{master}, err
 }
 
-// newCache makes what is kept in memory, over the disk if there is one.
-func (m *mounting) newCache() *cache.Cache {
-	opt := cache.Options{Bytes: m.set.cacheBytes()}
+// newCache makes what is kept in memory, over the disk if there is one. shared
+// is memory for what is under way.
+func (m *mounting) newCache(shared *semaphore.Weighted) *cache.Cache {
+	opt := cache.Options{Bytes: m.set.cacheBytes(), Budget: shared, Ahead: m.set.sharedBytes()}
 	if m.disk != nil {
 		opt.Disk = m.disk
 	}

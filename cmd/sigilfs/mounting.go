@@ -24,6 +24,7 @@ import (
 	"github.com/sigilfs/sigilfs/internal/volume"
 	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
 )
 
@@ -208,7 +209,8 @@ func (m *mounting) newVolume() error {
 	if opt.ScratchDir, opt.ScratchSize, err = m.scratch(); err != nil {
 		return systemError("%w", err)
 	}
-	m.cache = m.newCache()
+	opt.Memory = semaphore.NewWeighted(s.sharedBytes())
+	m.cache = m.newCache(opt.Memory)
 	opt.Cache = m.cache
 	m.volume = volume.New(opt)
 	return nil

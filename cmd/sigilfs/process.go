@@ -48,3 +48,7 @@ func (s *settings) cacheBytes() int64 {
 	}
 	return max(1<<20, min(size, s.memoryLimit/4))
 }
+
+// sharedBytes is the memory for content under way, read and written: what is
+// left then is for the program itself, names and attributes, and the collector.
+func (s *settings) sharedBytes() int64 { return max(leastShared, s.memoryLimit/8) }

@@ -50,6 +50,7 @@ const (
 	defaultMemory      = 512 << 20
 	leastMemory        = 128 << 20 // segments under way, buffers and the program itself
 	defaultCache       = 64 << 20  // in memory
+	leastShared        = 16 << 20  // for the longest body that goes up in one PUT
 	unsetSize          = -1
 	defaultRetry       = time.Minute
 	defaultStop        = 4 * time.Minute

@@ -23,12 +23,9 @@ func (v *Volume) load(ctx context.Context, s *snapshot) (src sigil.ReaderAt, don
 	if s.data.Size() > v.onePut {
 		return v.loadChanged(ctx, s)
 	}
-	select {
-	case v.loads <- struct{}{}:
-	case <-ctx.Done():
-		return nil, nil, ctx.Err()
+	if done, err = v.hold(ctx, s.data.Size()); err != nil {
+		return nil, nil, err
 	}
-	done = func() { <-v.loads }
 	plain := make([]byte, s.data.Size())
 	n, err := s.ReadAt(ctx, plain, 0)
 	if err = filled(n, len(plain), err); err != nil {
@@ -36,6 +33,27 @@ func (v *Volume) load(ctx context.Context, s *snapshot) (src sigil.ReaderAt, don
 		return nil, nil, err
 	}
 	return sigil.Bytes(plain), done, nil
+}
+
+// hold takes a turn, and n bytes of memory, onePut at the most. done gives both
+// back.
+func (v *Volume) hold(ctx context.Context, n int64) (done func(), err error) {
+	select {
+	case v.loads <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if v.opt.Memory == nil {
+		return func() { <-v.loads }, nil
+	}
+	if err := v.opt.Memory.Acquire(ctx, n); err != nil {
+		<-v.loads
+		return nil, err
+	}
+	return func() {
+		v.opt.Memory.Release(n)
+		<-v.loads
+	}, nil
 }
 
 // needsBase tells whether any byte of the snapshot is in the base only.

@@ -21,12 +21,13 @@ func (v *Volume) loadChanged(ctx context.Context, s *snapshot) (src sigil.Reader
 	if len(ranges) == 0 {
 		return s, func() {}, nil
 	}
-	select {
-	case v.loads <- struct{}{}:
-	case <-ctx.Done():
-		return nil, nil, ctx.Err()
+	total := int64(0)
+	for _, r := range ranges {
+		total += r.Len
 	}
-	done = func() { <-v.loads }
+	if done, err = v.hold(ctx, total); err != nil {
+		return nil, nil, err
+	}
 	base, err := s.src.atOnce()
 	l := &loaded{src: s}
 	for _, r := range ranges {

@@ -41,6 +41,7 @@ import (
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"github.com/sigilfs/sigilfs/objcrypt/sse"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/semaphore"
 )
 
 // Errors of this package and of those below it, as its callers see them.
@@ -108,7 +109,11 @@ type Options struct {
 	Rules []Rule // one of them for every key: mostly that of the prefix ""
 	Spool *spool.Spool
 	Cache *cache.Cache
-	Log   logrus.FieldLogger
+
+	// Memory is what commits may hold of content, in bytes, and what the Cache
+	// has beyond its own: 16 MiB at least. Nil: four commits' worth.
+	Memory *semaphore.Weighted
+	Log    logrus.FieldLogger
 
 	Prefix string // of every key of the mount: "" or ending in "/"
 	Root   string // volume root, where .sigil/ lies: a prefix of Prefix, "" or ending in "/"
