@@ -189,7 +189,7 @@ func (m *mounting) newVolume() error {
 		Store: m.store, Keys: keys{m.ring}, Rules: m.policy, S3ECKeys: m.s3ecKeys(), Spool: m.spool, Left: m.left, LeftSealed: m.shut, Log: m.log,
 		Prefix: s.target.Prefix, Root: s.volumeRoot, Host: m.host(), Boot: bootID(), ReadOnly: s.readOnly,
 		UID: s.uid, GID: s.gid, DirMode: s.dirMode, FileMode: s.fileMode, StorageClass: s.storageClass,
-		AttrTimeout: believed(s.attrTimeout), Index: true, OnConflict: conflictPolicy(s.onConflict),
+		AttrTimeout: believed(s.attrTimeout), AheadBytes: s.cacheBytes() / 2, Index: true, OnConflict: conflictPolicy(s.onConflict),
 		StrictExcl: s.strictExcl, RenameDirLimit: s.renameDirLimit, Capabilities: m.caps,
 	}
 	var err error

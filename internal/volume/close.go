@@ -26,6 +26,7 @@ func (v *Volume) Close(ctx context.Context) error {
 		v.endReplay()
 	}
 	v.walks.close()
+	v.trees.close()
 	v.done.Wait()
 	err := errors.Join(v.commitAll(ctx), v.commitDirs(ctx, ""))
 	v.stopStreams(ctx)

@@ -132,8 +132,15 @@ func (c *content) name(err error) error {
 	return fmt.Errorf("%s: %w", c.id.Load().Key, err)
 }
 
-// stream gives w the whole body as stored.
+// stream gives w the whole body as stored. A small one may have been fetched
+// ahead.
 func (c *content) stream(ctx context.Context, w io.Writer) error {
+	if n := c.obj.length; n > 0 && n <= smallFile {
+		return c.blob.View(ctx, 0, n, func(p []byte) error {
+			_, err := w.Write(p)
+			return err
+		})
+	}
 	var body io.ReadCloser
 	err := c.located(ctx, func(id objstore.ID) (err error) {
 		_, _, body, err = c.v.opt.Store.Get(ctx, id, objstore.Range{})

@@ -374,8 +374,9 @@ type dirListing struct {
 	count int
 }
 
-// start begins a listing that somebody else wants; nil where none is believed.
-func (n *dirNames) start(dir string) *dirListing {
+// start remembers a listing, begun at that time, that somebody else wants; nil
+// where none is believed.
+func (n *dirNames) start(dir string, at time.Time) *dirListing {
 	if n.fresh <= 0 {
 		return nil
 	}
@@ -386,6 +387,7 @@ func (n *dirNames) start(dir string) *dirListing {
 		r = n.record(dir)
 	}
 	l := n.begin(r)
+	l.at = at
 	if r.shows == nil {
 		r.shows = l
 	}

@@ -314,6 +314,7 @@ func (v *Volume) dirInfo(p string, d *dentry) Info {
 
 // touch moves the times of the directory that p is an entry of.
 func (v *Volume) touch(p string) {
+	v.trees.changedIn(parent(p))
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if now := v.opt.Now().UnixNano(); !v.touchDue(parent(p), now) {

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"golang.org/x/sys/unix"
@@ -29,15 +30,11 @@ func (v *Volume) List(ctx context.Context, p, after string) iter.Seq2[Entry, err
 			exists: func(e Entry) (bool, error) { return v.exists(ctx, p, e) },
 			given:  func(name string) (bool, error) { return v.given(ctx, p, name, after) },
 		}
-		v.walks.shown(p)
-		names, whole := v.collect(p, after), false
+		all, at := v.reading(ctx, p, after)
+		names, whole := v.collect(p, after, at), false
 		defer func() { names.end(whole) }()
 		prefix := v.dirKey(p)
-		opt := objstore.ListOptions{Prefix: prefix, Delimiter: "/"}
-		if after != "" {
-			opt.After = prefix + after
-		}
-		for e, err := range v.opt.Store.List(ctx, opt) {
+		for e, err := range all {
 			if err != nil {
 				m.fail(err)
 				break
@@ -52,6 +49,61 @@ func (v *Volume) List(ctx context.Context, p, after string) iter.Seq2[Entry, err
 		m.rest()
 		if m.err != nil {
 			yield(Entry{}, fmt.Errorf("list %q: %w", p, m.err))
+		}
+	}
+}
+
+// reading gives what a LIST says of directory p for an application, and when it
+// was made.
+func (v *Volume) reading(ctx context.Context, p, after string) (all iter.Seq2[objstore.Entry, error], at time.Time) {
+	opt := objstore.ListOptions{Prefix: v.dirKey(p), Delimiter: "/"}
+	if after != "" {
+		opt.After = opt.Prefix + after
+		return v.pagesAhead(ctx, opt), v.opt.Now()
+	}
+	v.walks.shown(p)
+	ahead, ok := v.trees.take(ctx, p)
+	v.trees.listed(ctx, p, ok)
+	if !ok {
+		return v.pagesAhead(ctx, opt), v.opt.Now()
+	}
+	return func(yield func(objstore.Entry, error) bool) {
+		for _, e := range ahead.entries {
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}, ahead.at
+}
+
+// pagesAhead lists, and asks for the next page while one is given.
+func (v *Volume) pagesAhead(ctx context.Context, opt objstore.ListOptions) iter.Seq2[objstore.Entry, error] {
+	type answer struct {
+		e   objstore.Entry
+		err error
+	}
+	return func(yield func(objstore.Entry, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		answers := make(chan answer, listPage)
+		go func() {
+			defer close(answers)
+			for e, err := range v.opt.Store.List(ctx, opt) {
+				select {
+				case answers <- answer{e, err}:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+		defer func() {
+			cancel()
+			for range answers { // until it has ended
+			}
+		}()
+		for a := range answers {
+			if !yield(a.e, a.err) {
+				return
+			}
 		}
 	}
 }

@@ -33,9 +33,12 @@ func (v *Volume) askListed(ctx context.Context, p string) (*dentry, error) {
 	return d, err
 }
 
-// askWitness believes anew what is remembered of the file p where a fresh
-// listing shows it as it was; nil where none does.
+// askWitness believes anew what is remembered of p where a fresh listing shows
+// it as it was; nil where none does.
 func (v *Volume) askWitness(ctx context.Context, p string) (*dentry, error) {
+	if f, at, ok := v.trees.marker(p); ok {
+		return v.reaffirmDir(p, f, at), nil
+	}
 	l, at, known := v.dirs.find(p)
 	if !known {
 		return nil, nil
@@ -187,13 +190,13 @@ func (v *Volume) lacks(ctx context.Context, p string) bool {
 	return n < glanceKeys
 }
 
-// collect begins to remember a listing of dir that goes on after the cookie
-// given.
-func (v *Volume) collect(dir, after string) *dirListing {
+// collect begins to remember a listing of dir, begun at that time, that goes on
+// after the cookie given.
+func (v *Volume) collect(dir, after string, at time.Time) *dirListing {
 	if after != "" {
 		return nil
 	}
-	return v.dirs.start(dir)
+	return v.dirs.start(dir, at)
 }
 
 // absentSince tells since when this host knows that p is not there.

@@ -330,7 +330,7 @@ func TestDirNamesBounds(t *testing.T) {
 					runs = append(runs, l)
 				}
 			},
-			"start": func(*rapid.T) { runs = append(runs, n.start(parent(path()))) },
+			"start": func(*rapid.T) { runs = append(runs, n.start(parent(path()), c.now())) },
 			"end": func(rt *rapid.T) {
 				if len(runs) == 0 {
 					return

@@ -48,6 +48,7 @@ func (v *Volume) renameDir(ctx context.Context, from, to string, noReplace bool)
 	j.total = n
 	if err := v.run(ctx, j); err != nil {
 		v.leave(j, err)
+		v.trees.forget()
 		v.dirs.torn(from, to)
 		v.unindex(from)
 		return err
@@ -59,6 +60,7 @@ func (v *Volume) renameDir(ctx context.Context, from, to string, noReplace bool)
 func (v *Volume) arriveDir(from, to string) {
 	v.haunt(from)
 	v.moveKnown(from, to)
+	v.trees.forget()
 	v.dirs.moved(from, to)
 	v.unindex(from)
 	v.touch(from)

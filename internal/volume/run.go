@@ -27,6 +27,7 @@ type Volume struct {
 	copies    *copies
 	dirs      *dirNames
 	walks     *walks
+	trees     *trees
 	index     *attrIndex // nil: none is kept
 	recent    *recentBodies
 	server    serverKeys
@@ -81,6 +82,9 @@ func New(opt Options) *Volume {
 	if opt.AttrDelay == 0 {
 		opt.AttrDelay = defaultAttrDelay
 	}
+	if opt.AheadBytes == 0 {
+		opt.AheadBytes = 32 << 20
+	}
 	if opt.DirMode == 0 {
 		opt.DirMode = 0o755
 	}
@@ -123,7 +127,7 @@ func New(opt Options) *Volume {
 	}
 	v.policy = v.newPolicy(opt.Rules)
 	v.dirs = newDirNames(opt.Now, opt.AttrTimeout)
-	v.walks = newWalks(v)
+	v.walks, v.trees = newWalks(v), newTrees(v)
 	if opt.Index && opt.AttrTimeout > 0 && v.policy.internal.Keys != nil {
 		v.index = newAttrIndex(opt.Now, opt.AttrTimeout)
 	}

@@ -77,6 +77,7 @@ func (s *sweep) page(ctx context.Context, page linesPage, until string) (next st
 	if !s.whole && v.affirmPage(ctx, s.w.dir, page) {
 		return "", false // whoever walks on needs nobody to ask ahead
 	}
+	s.trees(ctx, page.lines)
 	for i, l := range page.lines {
 		if until != "" && l.cookie() >= until {
 			return "", true
@@ -89,6 +90,25 @@ func (s *sweep) page(ctx context.Context, page linesPage, until string) (next st
 		}
 	}
 	return page.next, true
+}
+
+// sweptDirs is how many directories on one page are worth a listing of all that
+// is in them, which tells of their markers too.
+const sweptDirs = 8
+
+// trees has directories listed ahead, where there are many that nothing is known
+// of now.
+func (s *sweep) trees(ctx context.Context, lines []line) {
+	v, dirs := s.k.v, 0
+	for i, l := range lines {
+		if l.kind != asDir || v.believed(join(s.w.dir, l.name)) != nil {
+			continue
+		}
+		if dirs++; dirs == sweptDirs {
+			v.trees.looked(ctx, s.w.dir, join(s.w.dir, lines[max(0, i-sweptDirs)].name))
+			return
+		}
+	}
 }
 
 // line asks for one name, unless nothing is to be learned of it. False as of
@@ -163,6 +183,11 @@ func (v *Volume) askLine(ctx context.Context, p string, l line, at time.Time, wh
 		d, _ := v.askObject(ctx, p, o)
 		return d
 	case asDir:
+		if t, ok := v.trees.get(ctx, p, false); ok {
+			if d := v.reaffirmDir(p, t.marker(), t.at); d != nil {
+				return d
+			}
+		}
 		if d, err := v.askOnlyDir(ctx, p, at); err == nil {
 			return d
 		}

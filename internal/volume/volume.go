@@ -145,6 +145,10 @@ type Options struct {
 	ScratchDir  string
 	ScratchSize int64
 
+	// AheadBytes bounds the content of small files that is fetched ahead of
+	// their opens, in bytes: what the Cache keeps well. 0 is 32 MiB.
+	AheadBytes int64
+
 	// UID, GID, DirMode and FileMode (permission bits) are what an object
 	// without attributes of its own shows. Modes default to 0755 and 0644.
 	UID, GID          uint32

@@ -27,11 +27,10 @@ const smallFile = 128 << 10
 
 // Bounds of what is asked ahead of its use.
 const (
-	parallelAhead = 16       // requests at a time, of all walks of the mount
-	mostAhead     = 1024     // names of a walk
-	maxAheadBytes = 32 << 20 // of content, of all walks
-	firstAhead    = 64       // names that a walk is trusted with when it begins
-	stepAhead     = 32       // and more with each lookup that follows
+	parallelAhead = 16   // requests at a time, of all walks of the mount
+	mostAhead     = 1024 // names of a walk
+	firstAhead    = 64   // names that a walk is trusted with when it begins
+	stepAhead     = 32   // and more with each lookup that follows
 	maxWalks      = 64
 )
 
@@ -309,16 +308,21 @@ func (k *walks) tryAdmit(s *sweep, name string, bytes int64) (ok, wait bool) {
 	if _, there := w.ahead[name]; there || w.sweep != s {
 		return false, false
 	}
-	if k.bytes > 0 && k.bytes+bytes > maxAheadBytes {
+	if k.full(bytes) {
 		k.expire()
 	}
-	if s.credit <= 0 || len(w.ahead) >= mostAhead || k.bytes > 0 && k.bytes+bytes > maxAheadBytes {
+	if s.credit <= 0 || len(w.ahead) >= mostAhead || k.full(bytes) {
 		return false, true
 	}
 	s.credit--
 	w.ahead[name] = bytes
 	k.bytes += bytes
 	return true, false
+}
+
+// full tells whether there is no room for so many bytes. It needs k.mu.
+func (k *walks) full(bytes int64) bool {
+	return k.bytes > 0 && k.bytes+bytes > k.v.opt.AheadBytes
 }
 
 // expire takes the room of walks that go on no more. It needs k.mu.

@@ -83,3 +83,16 @@ func (v *Volume) reaffirm(p string, l listed, at time.Time) *dentry {
 	}
 	return d
 }
+
+// reaffirmDir is reaffirm of a directory, of whose marker a listing says f: none
+// where it has none.
+func (v *Volume) reaffirmDir(p string, f fact, at time.Time) *dentry {
+	d := v.recall(p)
+	switch {
+	case f.etag == "" && (d == nil || !d.own):
+		return v.noteAt(p, nil, true, at)
+	case f.etag == "" || d == nil || !d.dir || !d.obj.witnessed(f):
+		return nil
+	}
+	return v.noteAt(p, d.obj, true, at)
+}
