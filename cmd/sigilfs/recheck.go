@@ -27,7 +27,7 @@ type keysInUse struct {
 
 // Recheck asks for all of them, whatever one of them gives.
 func (k keysInUse) Recheck(ctx context.Context) error {
-	return errors.Join(k.ring.Recheck(ctx), k.volume.RecheckServerKeys(ctx))
+	return errors.Join(k.ring.Recheck(ctx), k.volume.RecheckKeys(ctx))
 }
 
 // startRecheck asks again for the keys in use at every interval: another host

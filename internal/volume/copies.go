@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"slices"
 	"sync"
 
@@ -35,6 +37,8 @@ const maxIdle = 64
 // closed.
 type localCopy struct {
 	body  string
+	of    *content
+	env   *s3ec.Envelope
 	refs  int
 	stop  context.CancelFunc // of who makes it
 	ready chan struct{}
@@ -82,10 +86,10 @@ func (k *copies) get(ctx context.Context, c *content, env *s3ec.Envelope) *local
 	l := k.all[c.obj.body]
 	if l == nil {
 		ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-		l = &localCopy{body: c.obj.body, refs: 1, stop: stop, ready: make(chan struct{})} // the reference of who makes it
+		l = &localCopy{body: c.obj.body, of: c, env: env, refs: 1, stop: stop, ready: make(chan struct{})} // the reference of who makes it
 		k.all[l.body] = l
 		k.tasks.Add(1)
-		go k.make(ctx, l, c, env)
+		go k.make(ctx, l)
 	}
 	if l.refs == 0 {
 		k.idle = slices.DeleteFunc(k.idle, func(other *localCopy) bool { return other == l })
@@ -132,14 +136,14 @@ func (k *copies) free(l *localCopy) {
 
 // make fetches and verifies, on the mount's time: who asked first may be
 // interrupted, and others wait.
-func (k *copies) make(ctx context.Context, l *localCopy, c *content, env *s3ec.Envelope) {
+func (k *copies) make(ctx context.Context, l *localCopy) {
 	defer k.tasks.Done()
 	defer l.stop()
 	ctx, end := k.v.work.begin(ctx)
 	defer end()
 	defer k.put(l)
 	defer close(l.ready)
-	if l.err = k.fill(ctx, l, c, env); l.err != nil {
+	if l.err = k.fill(ctx, l); l.err != nil {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		k.forget(l)
@@ -171,19 +175,45 @@ func (k *copies) drop(body string) {
 	}
 }
 
-func (k *copies) fill(ctx context.Context, l *localCopy, c *content, env *s3ec.Envelope) error {
-	opener, err := s3ec.Unwrap(ctx, env, k.v.opt.S3ECKeys, k.v.rule(c.obj.id.Key).Reading)
+func (k *copies) fill(ctx context.Context, l *localCopy) error {
+	opener, err := k.unwrap(ctx, l)
 	if err != nil {
 		return err
 	}
-	if err := k.reserve(ctx, l, c.obj.length); err != nil {
+	if err := k.reserve(ctx, l, l.of.obj.length); err != nil {
 		return err
 	}
-	if l.file, err = k.fetch(ctx, c); err != nil {
+	if l.file, err = k.fetch(ctx, l.of); err != nil {
 		return err
 	}
-	l.text, err = opener.Open(ctx, l.file, c.obj.length)
+	l.text, err = opener.Open(ctx, l.file, l.of.obj.length)
 	return err
+}
+
+func (k *copies) unwrap(ctx context.Context, l *localCopy) (*s3ec.Opener, error) {
+	return s3ec.Unwrap(ctx, l.env, k.v.opt.S3ECKeys, k.v.rule(l.of.obj.id.Key).Reading)
+}
+
+// recheck asks for the data key of each copy again, and drops those whose key
+// is refused: the next read says why. It gives the first error that may pass;
+// that takes nothing.
+func (k *copies) recheck(ctx context.Context) error {
+	k.mu.Lock()
+	all := slices.Collect(maps.Values(k.all))
+	k.mu.Unlock()
+	var first error
+	for _, l := range all {
+		_, err := k.unwrap(ctx, l)
+		switch {
+		case err == nil:
+		case unopenable(err):
+			k.v.opt.Log.WithField("key", l.of.id.Load().Key).WithError(err).Warn("this object was read, and does not open any more")
+			k.drop(l.body)
+		case first == nil:
+			first = fmt.Errorf("ask for the key of %s: %w", l.of.id.Load().Key, err)
+		}
+	}
+	return first
 }
 
 // reserve takes room for a body of that length: copies that nobody reads make
@@ -232,7 +262,7 @@ func (k *copies) fetch(ctx context.Context, c *content) (*scratch.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err = c.stream(ctx, f); err == nil {
+		if err = c.whole(ctx, f); err == nil {
 			err = f.Finish()
 		}
 		if err == nil {
@@ -249,6 +279,28 @@ func (k *copies) fetch(ctx context.Context, c *content) (*scratch.File, error) {
 			return nil, fmt.Errorf("%w: %w", ErrSpoolFull, err)
 		}
 	}
+}
+
+// whole gives w the body as stored: in one stream, or by the cache where that
+// may have it from an earlier mount.
+func (c *content) whole(ctx context.Context, w io.Writer) error {
+	if !c.v.opt.Cache.Lasting() {
+		return c.stream(ctx, w)
+	}
+	p := make([]byte, 1<<20)
+	for off := int64(0); off < c.obj.length; {
+		n, err := c.blob.ReadAt(ctx, p[:min(int64(len(p)), c.obj.length-off)], off)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if _, err := w.Write(p[:n]); err != nil {
+			return err
+		}
+		if off += int64(n); n == 0 {
+			return io.ErrUnexpectedEOF
+		}
+	}
+	return nil
 }
 
 // evict frees the copy that nobody has used for longest. False: all are in use.

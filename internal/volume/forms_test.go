@@ -86,7 +86,10 @@ func need[T any](x T, err error) T {
 func aesKey(n byte) *s3ec.AESKey { return need(s3ec.NewAESKey([32]byte{n, 1, 2}, nil)) }
 
 // fakeKMS wraps data keys by writing the key's name and the context before them.
-type fakeKMS struct{ calls int }
+type fakeKMS struct {
+	calls int
+	fail  error // of Decrypt
+}
 
 func kmsBlob(keyID string, context map[string]string) string {
 	return keyID + "|" + context["aws:x-amz-cek-alg"] + "|" + context["team"] + "|"
@@ -100,6 +103,9 @@ func (k *fakeKMS) GenerateDataKey(_ context.Context, keyID string, c map[string]
 
 func (k *fakeKMS) Decrypt(_ context.Context, keyID string, blob []byte, c map[string]string) (plain [32]byte, err error) {
 	k.calls++
+	if k.fail != nil {
+		return plain, k.fail
+	}
 	head := kmsBlob(keyID, c)
 	if !bytes.HasPrefix(blob, []byte(head)) || len(blob) != len(head)+32 {
 		return plain, errors.New("InvalidCiphertextException")

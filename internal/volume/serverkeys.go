@@ -116,11 +116,16 @@ func keyRefused(err error) bool {
 	return errors.Is(err, ErrKeyMissing) || errors.Is(err, ErrKeyDisabled) || errors.Is(err, ErrAccess)
 }
 
-// RecheckServerKeys asks S3 whether it still reads under each key of KMS that
-// this mount has read under. Blocks under one that is refused are forgotten, and
-// reads under it fail until S3 gives something again. It gives the first error
-// that may pass; that takes nothing.
-func (v *Volume) RecheckServerKeys(ctx context.Context) error {
+// RecheckKeys asks again for the keys under which this mount has read what
+// needs no epoch: S3 for those of KMS that it uses, and for each s3ec object
+// that is here its data key. What is here under one that is refused is
+// forgotten, and reads under it fail until it is given again. An error may pass,
+// and takes nothing.
+func (v *Volume) RecheckKeys(ctx context.Context) error {
+	return errors.Join(v.recheckServerKeys(ctx), v.copies.recheck(ctx))
+}
+
+func (v *Volume) recheckServerKeys(ctx context.Context) error {
 	v.server.mu.Lock()
 	asked := map[string]*content{}
 	for id, k := range v.server.all {

@@ -9,6 +9,7 @@ import (
 	"github.com/sigilfs/sigilfs/cache/disk"
 	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
 	"github.com/sigilfs/sigilfs/internal/objstore/mem"
+	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
 	"github.com/sigilfs/sigilfs/objcrypt/sse"
 )
 
@@ -52,14 +53,14 @@ func TestServerKeys(t *testing.T) {
 				file := f.open("a")
 				defer file.Release()
 				f.reads(file, text)
-				f.must(f.RecheckServerKeys(f.ctx))
+				f.must(f.RecheckKeys(f.ctx))
 				f.s.Reset()
 				f.reads(file, text)
 				if n := f.s.Counts().Requests[faulty.Get]; n != 0 {
 					t.Fatalf("%d GETs for what is cached", n)
 				}
 				m.SetKey(kmsKey, mem.KeyThrottled)
-				if err := f.RecheckServerKeys(f.ctx); !errors.Is(err, ErrThrottled) {
+				if err := f.RecheckKeys(f.ctx); !errors.Is(err, ErrThrottled) {
 					t.Errorf("a KMS that does not answer: %v", err)
 				}
 				f.reads(file, text)
@@ -69,12 +70,12 @@ func TestServerKeys(t *testing.T) {
 					}
 					m.SetKey(kmsKey, state)
 					f.reads(file, text) // until the next look
-					f.must(f.RecheckServerKeys(f.ctx))
+					f.must(f.RecheckKeys(f.ctx))
 					for range 2 {
 						_, err := textOf(f.ctx, file)
 						wants(t, err, want)
 					}
-					f.must(f.RecheckServerKeys(f.ctx)) // which has nothing to ask for
+					f.must(f.RecheckKeys(f.ctx)) // which has nothing to ask for
 					m.SetKey(kmsKey, mem.KeyEnabled)
 					f.reads(file, text)
 				}
@@ -133,9 +134,58 @@ func TestNoServerKey(t *testing.T) {
 		f.put("a", "text")
 		f.has("a", "text")
 		f.s.Reset()
-		f.must(f.RecheckServerKeys(f.ctx))
+		f.must(f.RecheckKeys(f.ctx))
 		if n := f.s.Counts().Total(); n != 0 {
 			t.Errorf("%s: %d requests", form, n)
 		}
+	}
+}
+
+// TestKeysOfS3EC: what was fetched, verified and is here is read no more once
+// its key is refused; and is when the key is back. A KMS that does not answer
+// takes nothing.
+func TestKeysOfS3EC(t *testing.T) {
+	kms := &fakeKMS{}
+	key := need(s3ec.NewKMSKey(kms, "alias/main", map[string]string{"team": "backup"}))
+	s := s3ecSetup("s3ec-kms", key, s3ec.FormatV3)
+	f := mount(t, s.store(), s.on)
+	f.put("a", "text")
+	file := f.open("a")
+	defer file.Release()
+	f.reads(file, "text")
+	kms.fail = errors.New("KMS is away")
+	if err := f.RecheckKeys(f.ctx); !errors.Is(err, kms.fail) {
+		t.Errorf("a KMS that does not answer: %v", err)
+	}
+	f.reads(file, "text")
+	kms.fail = ErrKeyAccess
+	f.reads(file, "text") // until the next look
+	f.must(f.RecheckKeys(f.ctx))
+	_, err := textOf(f.ctx, file)
+	wants(t, err, ErrKeyAccess)
+	kms.fail = nil
+	f.reads(file, "text")
+}
+
+// TestS3ECOnDisk: a body that is verified whole comes off the disk in the next
+// mount.
+func TestS3ECOnDisk(t *testing.T) {
+	s, dir := setupOf("s3ec"), t.TempDir()
+	m := s.store()
+	text := noise(3<<20, 1)
+	for round := range 3 {
+		with, end := onDisk(t, dir)
+		f := mount(t, m, s.on, with)
+		if round == 0 {
+			f.put("a", text)
+		}
+		f.stat("a")
+		f.s.Reset()
+		f.has("a", text)
+		if n := f.s.Counts().Down; (n > 1<<20) != (round == 0) {
+			t.Errorf("round %d: %d bytes came", round, n)
+		}
+		f.end()
+		end()
 	}
 }
