@@ -29,6 +29,7 @@ type block struct {
 	coming bool          // and not ready
 	gone   bool          // is found no more
 	stream *stream       // that it was fetched ahead of; nil once it was read
+	passed bool          // who read it last, in order, will not come back
 	in     *queue        // nil while it is used
 	elem   *list.Element // there
 	round  int           // of sweeping, when it came there
@@ -65,18 +66,29 @@ func (c *Cache) pin(b *block) {
 	c.unlist(b)
 }
 
-// unpin is called once for every pin. passed: who reads in order will not come
-// back to it.
+// unpin is called once for every pin, by who has read b.
 func (c *Cache) unpin(b *block, passed bool) {
+	b.stream, b.passed = nil, passed
+	c.let(b)
+}
+
+// let ends a use of b.
+func (c *Cache) let(b *block) {
 	b.users--
-	b.stream = nil
+	c.settle(b)
+}
+
+// settle puts b where it belongs if nobody uses it.
+func (c *Cache) settle(b *block) {
 	switch {
 	case b.users > 0 || b.coming:
 	case b.gone:
 		c.free(b)
-	case passed:
+	case b.passed || b.stream != nil && b.stream.window == 0:
 		c.enlist(b, &c.spent)
-	default:
+	case b.stream != nil:
+		c.enlist(b, &c.ahead)
+	default: // also where who wanted it has left
 		c.enlist(b, &c.kept)
 	}
 }

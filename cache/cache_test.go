@@ -238,6 +238,7 @@ type shelf struct {
 	blocks map[Body]map[int64][]byte
 	keys   []string // dropped
 	gets   int
+	onPut  func()
 }
 
 func newShelf() *shelf { return &shelf{blocks: map[Body]map[int64][]byte{}} }
@@ -255,6 +256,9 @@ func (s *shelf) Get(b Body, i int64, p []byte) bool {
 }
 
 func (s *shelf) Put(b Body, i int64, p []byte) {
+	if s.onPut != nil {
+		s.onPut()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.blocks[b] == nil {
@@ -520,6 +524,20 @@ func TestDropDuringFetch(t *testing.T) {
 		}
 		_ = c.Close()
 	})
+}
+
+// Nor does it stay on disk where the drop comes while it is put there.
+func TestDropDuringPut(t *testing.T) {
+	b := newObject(100)
+	d := newShelf()
+	c := newCache(t, Options{Disk: d})
+	r := c.Reader(b.as("a"), b.fetch)
+	d.onPut = r.Drop
+	mustRead(t, r, make([]byte, 100), 0)
+	_ = c.Close()
+	if len(d.blocks) != 0 || c.Kept() != 0 {
+		t.Errorf("%d bodies on disk, %d bytes kept", len(d.blocks), c.Kept())
+	}
 }
 
 func TestLeastRecentlyUsedGoes(t *testing.T) {

@@ -215,32 +215,26 @@ func (c *Cache) fromDisk(blocks []*block) (missing []*block) {
 	return missing
 }
 
-// deliver makes p, which b takes over, what b is. The Disk gets what is anew.
+// deliver makes p, which b takes over, what b is. The Disk gets what is anew:
+// those who wait go on meanwhile.
 func (c *Cache) deliver(b *block, p []byte, anew bool) {
-	if anew && c.opt.Disk != nil && !c.dropped(b) {
-		c.opt.Disk.Put(b.of, b.index, p)
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b.data, b.coming = p, false
 	close(b.ready)
-	switch {
-	case b.users > 0:
-	case b.gone:
-		c.free(b)
-	case b.stream == nil: // who wanted it has left
-		c.enlist(b, &c.kept)
-	case b.stream.window == 0:
-		c.enlist(b, &c.spent)
-	default:
-		c.enlist(b, &c.ahead)
+	if !anew || c.opt.Disk == nil || b.gone {
+		c.settle(b)
+		return
 	}
-}
-
-func (c *Cache) dropped(b *block) bool {
+	b.users++
+	c.mu.Unlock()
+	c.opt.Disk.Put(b.of, b.index, p)
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return b.gone
+	if c.let(b); b.gone { // dropped meanwhile: perhaps before it was there
+		c.mu.Unlock()
+		c.opt.Disk.Drop(b.of)
+		c.mu.Lock()
+	}
 }
 
 // fail tells who waits for blocks that they do not come. c.mu is held.
