@@ -110,6 +110,7 @@ type Cache struct {
 	queue chan job
 	spare chan *buffer
 	made  atomic.Int32 // buffers of the queue
+	slow  atomic.Int64 // until when nobody waits for one, Unix ns
 	stop  chan struct{}
 	done  chan struct{} // closed when the writer has ended
 	end   sync.Once

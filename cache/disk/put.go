@@ -59,9 +59,33 @@ func (c *Cache) buffer() *buffer {
 	}
 	if c.made.Add(1) > maxQueued {
 		c.made.Add(-1)
-		return nil
+		return c.awaited()
 	}
 	return new(buffer)
+}
+
+// A Put waits for a disk that is behind for a moment, lest what comes fast from
+// near is lost; not for one that is slow.
+const (
+	patience   = 20 * time.Millisecond
+	impatience = time.Second // for so long it does not wait, once it did in vain
+)
+
+// awaited is a buffer that comes free soon, or nil.
+func (c *Cache) awaited() *buffer {
+	if time.Now().UnixNano() < c.slow.Load() {
+		return nil
+	}
+	clock := time.NewTimer(patience)
+	defer clock.Stop()
+	select {
+	case b := <-c.spare:
+		return b
+	case <-c.done:
+	case <-clock.C:
+		c.slow.Store(time.Now().Add(impatience).UnixNano())
+	}
+	return nil
 }
 
 // work writes what is queued, until Close, and looks at the disk now and then.
