@@ -90,13 +90,16 @@ func (d *dirHandle) entry(e volume.Entry) *fuse.DirEntry {
 		out.Ino, out.Mode = in.StableAttr().Ino, in.Mode()
 		return out
 	}
-	p, _ := d.node.path(e.Name)
-	out.Ino = pathID(p)
+	p, _ := d.node.path("")
+	out.Ino = pathID(p)&^(1<<32-1) | d.pos&(1<<32-1)
 	return out
 }
 
-// pathID stands in for the id of a file that only a listing has shown; stat(2)
-// tells the real one. 0 would hide the entry (getdents(2)).
+// pathID stands in for an id that is not known. That of a file that only a
+// listing has shown is made of its directory's and its place: tar(1) and cp(1)
+// read directories in the order of these numbers, and so in that of the listing,
+// in which the volume is ahead of them. stat(2) tells the real one. 0 would hide
+// the entry (getdents(2)).
 func pathID(p string) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(p)) // never fails (package hash)

@@ -289,3 +289,26 @@ func TestListingSeek(t *testing.T) {
 		}
 	})
 }
+
+// TestListedInOrderOfInodes: who reads a directory in the order of its inode
+// numbers, as tar and cp -r do, reads it in that of the listing.
+func TestListedInOrderOfInodes(t *testing.T) {
+	v := newFake()
+	dir, _ := mount(t, v, Options{})
+	path := filepath.Join(dir, "d")
+	check(t, os.Mkdir(path, 0o755))
+	fill(v, "d", 3000)
+	d := open(t, path, os.O_RDONLY)
+	last := fuse.DirEntry{}
+	for page := dents(t, d, 4096); len(page) > 0; page = dents(t, d, 4096) {
+		for _, e := range page {
+			if e.Name[0] == '.' {
+				continue
+			}
+			if e.Ino <= last.Ino {
+				t.Fatalf("%s is %x, after %s, %x", e.Name, e.Ino, last.Name, last.Ino)
+			}
+			last = e
+		}
+	}
+}

@@ -74,6 +74,14 @@ func (c client) put(key string, o object) {
 	must(c.t, err)
 }
 
+// remove removes everything below prefix.
+func (c client) remove(prefix string) {
+	c.t.Helper()
+	for _, key := range c.keys(prefix) {
+		must(c.t, c.s3.RemoveObject(c.t.Context(), c.bucket, key, minio.RemoveObjectOptions{}))
+	}
+}
+
 // keys lists everything below prefix.
 func (c client) keys(prefix string) []string {
 	c.t.Helper()

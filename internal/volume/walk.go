@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -17,6 +18,7 @@ const (
 	walkAsked  = 3               // lookups in a row that asked the store, in a directory that was listed
 	walkSorted = 8               // or in any, each name after the last
 	walkOpens  = 3               // opens of small files
+	walkNames  = 8               // fewer names over and over are none
 	walkPause  = 2 * time.Second // longer between two lookups, and a row ends
 	walkListed = 5 * time.Minute // that long a listing is taken for the reason of lookups
 )
@@ -53,20 +55,37 @@ type walk struct {
 	dir  string
 	used uint64
 
-	shown  time.Time           // when an application began to list it
-	at     time.Time           // of the last lookup
-	name   string              // that it looked up
-	row    map[string]struct{} // names looked up without a pause
-	mixed  bool                // not in their order
-	asked  int                 // of these, the store was asked for
-	opens  int                 // small files opened
-	whole  bool                // small files are wanted whole
-	swept  bool                // there was a sweep
-	proved bool                // and its answers were used
+	shown  time.Time // when an application began to list it
+	at     time.Time // of the last lookup
+	name   string    // that it looked up
+	recent ring      // looked up last
+	reads  ring      // opened last
+	mixed  bool      // not in their order
+	asked  int       // of these, the store was asked for
+	opens  int       // small files opened
+	whole  bool      // small files are wanted whole
+	swept  bool      // there was a sweep
+	proved bool      // and its answers were used
 
 	sweep  *sweep              // under way; nil for none
 	ahead  map[string]int64    // names asked ahead and not used yet, and the bytes held for them
 	opened map[string]struct{} // names opened since whole
+}
+
+// ring is the last few names of something.
+type ring struct {
+	names [walkNames]string
+	next  int
+}
+
+// add puts a name into r, unless it is there.
+func (r *ring) add(name string) bool {
+	if slices.Contains(r.names[:], name) {
+		return false
+	}
+	r.names[r.next] = name
+	r.next = (r.next + 1) % walkNames
+	return true
 }
 
 func newWalks(v *Volume) *walks {
@@ -145,10 +164,13 @@ func (k *walks) opened(ctx context.Context, p string, size int64) {
 	if w == nil {
 		return
 	}
-	if w.opens++; w.opened == nil || len(w.opened) >= maxDirNames {
+	if w.opened == nil || len(w.opened) >= maxDirNames {
 		w.opened = map[string]struct{}{}
 	}
 	w.opened[base(p)] = struct{}{}
+	if w.reads.add(base(p)) {
+		w.opens++
+	}
 	if w.whole || w.opens < walkOpens || w.shown.IsZero() && !w.swept {
 		return
 	}
@@ -169,7 +191,7 @@ func (k *walks) wants(dir string) bool {
 func (k *walks) walk(dir string) *walk {
 	w := k.all[dir]
 	if w == nil {
-		w = &walk{dir: dir, row: map[string]struct{}{}, ahead: map[string]int64{}}
+		w = &walk{dir: dir, ahead: map[string]int64{}}
 		k.all[dir] = w
 	}
 	k.clock++
@@ -197,22 +219,17 @@ func (k *walks) drop(w *walk) {
 	delete(k.all, w.dir)
 }
 
-// advance notes the lookup of a name, by which more may be asked ahead. False:
-// it was looked up in this row before, as by somebody who waits for a change. It
-// needs k.mu.
+// advance notes the lookup of a name, by which more may be asked ahead. False: it
+// is one of the last few, as of somebody who waits for a change. It needs k.mu.
 func (k *walks) advance(w *walk, name string) bool {
 	now := k.v.opt.Now()
 	if now.Sub(w.at) > walkPause {
 		w.anew()
 	}
 	w.at = now
-	if _, ok := w.row[name]; ok {
+	if !w.recent.add(name) {
 		return false
 	}
-	if len(w.row) >= mostAhead {
-		clear(w.row)
-	}
-	w.row[name] = struct{}{}
 	w.mixed = w.mixed || name < w.name
 	w.name = name
 	if s := w.sweep; s != nil {
@@ -224,7 +241,7 @@ func (k *walks) advance(w *walk, name string) bool {
 
 // anew begins a row. It needs walks.mu.
 func (w *walk) anew() {
-	clear(w.row)
+	w.recent, w.reads = ring{}, ring{}
 	w.name, w.mixed, w.asked, w.opens, w.swept, w.proved = "", false, 0, 0, false, false
 }
 

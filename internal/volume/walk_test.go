@@ -80,7 +80,7 @@ func TestWalkAsksAhead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				const n = 600
+				const n = 300
 				m, names := strewn(t, n, 10)
 				f := mount(t, m, believer)
 				f.distant()
@@ -105,7 +105,7 @@ func TestWalkAsksAhead(t *testing.T) {
 // a walk takes longer than that is believed.
 func TestWalkAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const n = 500
+		const n = 300
 		m, names := strewn(t, n, 10)
 		f := mount(t, m, believer)
 		f.list("d")
@@ -134,7 +134,7 @@ func TestWalkAgain(t *testing.T) {
 // nobody goes on.
 func TestWalkOfNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, names := strewn(t, 600, 10)
+		m, names := strewn(t, 300, 10)
 		f := mount(t, m, believer)
 		f.list("d")
 		f.s.Reset()
@@ -386,15 +386,15 @@ func TestWalkReads(t *testing.T) {
 		least time.Duration // times faster than one after the other
 		setup string
 	}{
-		"Listed":       {slices.Clone[[]string], 30_000, 10, "client"},
-		"Shuffled":     {shuffled, 30_000, 8, "client"},
-		"Plain":        {shuffled, 30_000, 8, "none"},
-		"Authenticate": {slices.Clone[[]string], 30_000, 8, "s3ec"},
+		"Listed":       {slices.Clone[[]string], 6000, 10, "client"},
+		"Shuffled":     {shuffled, 6000, 8, "client"},
+		"Plain":        {shuffled, 6000, 8, "none"},
+		"Authenticate": {slices.Clone[[]string], 6000, 8, "s3ec"},
 		"Tiny":         {shuffled, 1000, 8, "client"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				const n = 400
+				const n = 200
 				s := setupOf(tc.setup)
 				m, names := strewn(t, n, tc.size, s.on)
 				f := mount(t, m, s.on, believer, roomy(t))
@@ -423,8 +423,8 @@ func TestWalkReads(t *testing.T) {
 // given up when nobody goes on.
 func TestWalkKeepsToItsRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, names := strewn(t, 500, 120_000)
-		const room = 20 << 20
+		m, names := strewn(t, 150, 120_000)
+		const room = 6 << 20
 		f := mount(t, m, believer, roomy(t), func(o *Options) { o.AheadBytes = room })
 		f.list("d")
 		f.goes(names[:10], true)
@@ -432,7 +432,7 @@ func TestWalkKeepsToItsRoom(t *testing.T) {
 		if down := f.s.Counts().Down; down > room+20*smallFile || down < room/2 {
 			t.Errorf("%d bytes", down)
 		}
-		f.goes(names[10:200], true)
+		f.goes(names[10:60], true)
 		pass(10 * time.Second)
 		f.walks.mu.Lock()
 		defer f.walks.mu.Unlock()
@@ -464,4 +464,48 @@ func TestLookupBringsSmallFile(t *testing.T) {
 			f.end()
 		})
 	}
+}
+
+// TestWalkTwice: who looks at all files before he reads them, as rsync, waits for
+// few round trips in both passes.
+func TestWalkTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 200
+		m, names := strewn(t, n, 6000)
+		f := mount(t, m, believer, roomy(t))
+		f.distant()
+		f.list("d")
+		f.s.Reset()
+		took := f.goes(names, false)
+		pass(1500 * time.Millisecond)
+		took += f.goes(names, true)
+		counts := f.s.Counts()
+		t.Logf("%v, %v", took, counts)
+		if took > 2*n*far/8 || counts.Total() > 2*n+20 {
+			t.Errorf("%v in %v", counts, took)
+		}
+		f.end()
+	})
+}
+
+// TestWatchIsNoWalk: who looks at a few files over and over has nothing asked
+// ahead.
+func TestWatchIsNoWalk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, names := strewn(t, 100, 10)
+		f := mount(t, m, believer)
+		f.list("d")
+		f.s.Reset()
+		for range 20 {
+			f.goes(names[:2], true)
+			pass(time.Second)
+		}
+		synctest.Wait()
+		for _, op := range f.s.Ops() {
+			if op.Verb == faulty.Get && op.Key != names[0] && op.Key != names[1] {
+				t.Fatalf("asks for %s", op.Key)
+			}
+		}
+		f.end()
+	})
 }
