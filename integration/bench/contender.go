@@ -80,18 +80,12 @@ func (b *bed) contenders() ([]*contender, error) {
 		}
 		c.bucket = "bench-" + strings.ReplaceAll(c.name, " ", "-")
 		c.local = b.local(c.bucket)
+		if err := os.Mkdir(c.local, 0o700); err != nil {
+			return nil, err
+		}
 		all = append(all, c)
 	}
-	return all, errors.Join(os.Mkdir(b.mnt(), 0o750), b.empty(all))
-}
-
-func (b *bed) empty(all []*contender) error {
-	for _, c := range all {
-		if err := os.Mkdir(c.local, 0o700); err != nil {
-			return err
-		}
-	}
-	return nil
+	return all, os.Mkdir(b.mnt(), 0o750)
 }
 
 // lacks names a program that it needs and that is not there.
@@ -120,8 +114,7 @@ func (b *bed) reset(ctx context.Context, c *contender) error {
 		}
 	}
 	c.used, c.fixture = true, ""
-	err := b.s3.MakeBucket(ctx, c.bucket)
-	return err
+	return b.s3.MakeBucket(ctx, c.bucket)
 }
 
 // release empties the buckets of all whose content the next work has no use for.

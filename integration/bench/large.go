@@ -20,7 +20,7 @@ var errDiffers = raw.ErrDiffers
 
 // put writes a file as programs do, a MiB at a time, and closes it.
 func put(name string, data []byte) error {
-	f, err := os.Create(name) //nolint:gosec // ours
+	f, err := os.Create(name)
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func put(name string, data []byte) error {
 
 // compare reads a file from its begin to its end, a MiB at a time.
 func compare(name string, want []byte) error {
-	f, err := os.Open(name) //nolint:gosec // ours
+	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func readAgain(ctx context.Context, st *stage) error {
 
 // dropPages has the kernel forget what it has of a file.
 func dropPages(name string) error {
-	f, err := os.Open(name) //nolint:gosec // ours
+	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}

@@ -181,7 +181,7 @@ func (l late) clean() (bool, error) {
 		if err != nil || d.IsDir() {
 			return ignoreGone(err)
 		}
-		text, err := os.ReadFile(name) //nolint:gosec // of our own rclone
+		text, err := os.ReadFile(name)
 		if err == nil && !bytes.Contains(text, []byte(`"Dirty": false`)) {
 			clean = false
 			return fs.SkipAll

@@ -72,7 +72,7 @@ func memory(pids []int) (int64, error) {
 // the mount.
 func forget(pids []int) {
 	for _, pid := range pids {
-		_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0) //nolint:gosec // not a file
+		_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
 	}
 }
 

@@ -43,7 +43,7 @@ func readAhead(dir string) {
 	}
 	for line := range strings.Lines(string(table)) {
 		if f := strings.Fields(line); len(f) > 4 && f[4] == dir {
-			_ = os.WriteFile(filepath.Join("/sys/class/bdi", f[2], "read_ahead_kb"), []byte(strconv.Itoa(ahead>>10)), 0) //nolint:gosec // not a file
+			_ = os.WriteFile(filepath.Join("/sys/class/bdi", f[2], "read_ahead_kb"), []byte(strconv.Itoa(ahead>>10)), 0)
 		}
 	}
 }

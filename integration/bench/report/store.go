@@ -11,7 +11,7 @@ import (
 
 // Load reads a report; where there is no file it is empty.
 func Load(name string) (*Report, error) {
-	text, err := os.ReadFile(name) //nolint:gosec // a file of ours
+	text, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &Report{}, nil
 	}
@@ -40,7 +40,7 @@ func (r *Report) Publish(dir string) error {
 	if err := r.Save(filepath.Join(dir, "performance.json")); err != nil {
 		return err
 	}
-	plot, err := os.Create(filepath.Join(dir, "performance.svg")) //nolint:gosec // as the caller says
+	plot, err := os.Create(filepath.Join(dir, "performance.svg"))
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (r *Report) Publish(dir string) error {
 		return err
 	}
 	name := filepath.Join(dir, "PERFORMANCE.md")
-	text, err := os.ReadFile(name) //nolint:gosec // as above
+	text, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (r *Report) Publish(dir string) error {
 
 // write replaces a file as a whole.
 func write(name string, text []byte) error {
-	if err := os.WriteFile(name+".new", text, 0o644); err != nil { //nolint:gosec // a document
+	if err := os.WriteFile(name+".new", text, 0o644); err != nil {
 		return err
 	}
 	return os.Rename(name+".new", name)
