@@ -325,11 +325,11 @@ func TestDrop(t *testing.T) {
 		t.Error("after DropKey:", got)
 	}
 	m = m.again(options())
+	if s := m.Stats(); s.Extents != 1 || s.Bytes != 68<<10 {
+		t.Errorf("after DropKey and a restart: %+v", s)
+	}
 	if got := count(); got != "0 0 0 1" {
 		t.Error("after DropKey and a restart:", got)
-	}
-	if s := m.Stats(); s.Extents != 1 || s.Bytes != 68<<10 {
-		t.Errorf("%+v", s)
 	}
 	fill()
 	if got := count(); got != "40 1 1 1" {

@@ -151,12 +151,13 @@ func TestSize(t *testing.T) {
 	if n := onDisk(t, path); n < opt.Size-disk.Stride-3*4096 {
 		t.Errorf("full, and %d bytes are taken of %d", n, opt.Size)
 	}
-	for i := range 1000 { // of a page each: they take the place of large ones
-		m.Put(sealed(fmt.Sprint("small ", i), 1), 0, []byte{1})
-		m.Flush()
-	}
-	if n := onDisk(t, path); n > opt.Size {
-		t.Errorf("%d bytes with small extents", n)
+	for _, size := range []int64{cache.MaxBlock, 1} { // 17 pages each, then one
+		for i := range 1000 {
+			m.put(sealed(fmt.Sprint("small ", i), size), 0, 1)
+			if n := onDisk(t, path); n > opt.Size {
+				t.Fatalf("%d bytes with extents of %d", n, size)
+			}
+		}
 	}
 	opt.Size = disk.MinSize
 	_ = m.again(opt)
