@@ -23,6 +23,7 @@ func (v *Volume) askListed(ctx context.Context, p string) (*dentry, error) {
 		v.walks.used(p)
 		return d, err
 	}
+	v.walks.asking(ctx, p)
 	d, err := v.askAs(ctx, p)
 	if err == nil || errors.Is(err, ErrNotExist) {
 		v.dirs.met(p, err != nil)

@@ -159,8 +159,11 @@ func (v *Volume) askAhead(ctx context.Context, dir string, l line, at time.Time,
 		return
 	}
 	defer unlock()
+	if f := v.fileAt(p); f != nil && f.dirty() {
+		return // this host knows better
+	}
 	d := v.believed(p)
-	if d == nil && !v.mine(p) {
+	if d == nil {
 		d = v.askLine(ctx, p, l, at, whole)
 	}
 	if d != nil && whole && !d.dir {

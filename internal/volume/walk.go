@@ -19,6 +19,7 @@ const (
 	walkSorted = 8               // or in any, each name after the last
 	walkOpens  = 3               // opens of small files
 	walkNames  = 8               // fewer names over and over are none
+	tourLooks  = 6               // in several directories that were listed
 	walkPause  = 2 * time.Second // longer between two lookups, and a row ends
 	walkListed = 5 * time.Minute // that long a listing is taken for the reason of lookups
 )
@@ -47,7 +48,16 @@ type walks struct {
 	all   map[string]*walk
 	clock uint64 // of uses
 	bytes int64  // asked ahead and not used
-	end   bool   // close has begun
+	tour  tour
+	end   bool // close has begun
+}
+
+// tour is who goes from one directory to the next: those that he comes to need
+// not show first that he goes through them.
+type tour struct {
+	at    time.Time // of the last lookup in a directory that was listed
+	looks int       // since there was a pause
+	opens int       // of small files
 }
 
 // walk is what is known of who looks up names in one directory.
@@ -66,6 +76,7 @@ type walk struct {
 	whole  bool      // small files are wanted whole
 	swept  bool      // there was a sweep
 	proved bool      // and its answers were used
+	eager  bool      // it is one of many: a sweep begins with the first lookup
 
 	sweep  *sweep              // under way; nil for none
 	ahead  map[string]int64    // names asked ahead and not used yet, and the bytes held for them
@@ -106,7 +117,22 @@ func (k *walks) shown(dir string) {
 	w.shown = k.v.opt.Now()
 	if w.sweep == nil {
 		w.anew()
-		w.whole, w.opened = false, nil
+		w.eager = w.shown.Sub(k.tour.at) < walkPause && k.tour.looks >= tourLooks
+		w.whole, w.opened = w.eager && k.tour.opens >= walkOpens && 2*k.tour.opens >= k.tour.looks, nil
+	}
+}
+
+// asking notes that p is about to be looked up, and the store asked for it.
+func (k *walks) asking(ctx context.Context, p string) {
+	if !k.on() || p == "" {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if w := k.all[parent(p)]; w != nil && w.eager {
+		w.eager = false
+		w.name, w.mixed = base(p), true
+		k.begin(ctx, w)
 	}
 }
 
@@ -170,6 +196,7 @@ func (k *walks) opened(ctx context.Context, p string, size int64) {
 	w.opened[base(p)] = struct{}{}
 	if w.reads.add(base(p)) {
 		w.opens++
+		k.tour.opens++
 	}
 	if w.whole || w.opens < walkOpens || w.shown.IsZero() && !w.swept {
 		return
@@ -232,11 +259,24 @@ func (k *walks) advance(w *walk, name string) bool {
 	}
 	w.mixed = w.mixed || name < w.name
 	w.name = name
+	k.toured(w, now)
 	if s := w.sweep; s != nil {
 		s.credit = min(s.credit+stepAhead, mostAhead)
 		s.stir()
 	}
 	return true
+}
+
+// toured notes a lookup that counts. It needs k.mu.
+func (k *walks) toured(w *walk, now time.Time) {
+	if w.shown.IsZero() {
+		return
+	}
+	if now.Sub(k.tour.at) > walkPause {
+		k.tour = tour{}
+	}
+	k.tour.at = now
+	k.tour.looks++
 }
 
 // anew begins a row. It needs walks.mu.

@@ -509,3 +509,60 @@ func TestWatchIsNoWalk(t *testing.T) {
 		f.end()
 	})
 }
+
+// TestTour: who goes through many directories with few files each waits for
+// about one round trip in each.
+func TestTour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const dirs, files = 20, 6
+		w := mount(t, bucket(), host("there"))
+		for i := range dirs {
+			for j := range files {
+				w.put(fmt.Sprintf("d%02d/f%d", i, j), noise(6000, byte(i+j)))
+			}
+		}
+		m := w.mem
+		w.end()
+		pass(3 * time.Second)
+		for _, read := range []bool{false, true} {
+			f := mount(t, m, believer, roomy(t))
+			f.distant()
+			began := time.Now()
+			for i := range dirs {
+				dir := fmt.Sprintf("d%02d", i)
+				f.stat(dir)
+				var names []string
+				for _, name := range f.list(dir) {
+					names = append(names, join(dir, name))
+				}
+				f.goes(names, read)
+			}
+			counts, took := f.s.Counts(), time.Since(began)
+			t.Logf("%v, %v", took, counts)
+			if took > 4*dirs*far || counts.Requests[faulty.Get] > dirs*(files+1)+20 {
+				t.Errorf("%v in %v", counts, took)
+			}
+			f.end()
+		}
+	})
+}
+
+// TestWalkOfOwn: what this host has written itself is asked ahead too.
+func TestWalkOfOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 200
+		f := mount(t, bucket(), believer, roomy(t))
+		names := make([]string, n)
+		for i := range names {
+			names[i] = fmt.Sprintf("d/f%04d", i)
+			f.put(names[i], noise(6000, byte(i)))
+		}
+		pass(5 * time.Second)
+		f.distant()
+		f.list("d")
+		if took := f.goes(names, true); took > 2*n*far/8 {
+			t.Errorf("took %v", took)
+		}
+		f.end()
+	})
+}
