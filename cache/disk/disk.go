@@ -91,6 +91,7 @@ const MinSize = 8 << 20
 
 const (
 	maxQueued    = 256             // blocks that wait to be written; more are not kept
+	maxReading   = 256             // reads at a time: each that a disk does not answer takes a thread
 	measureEvery = 5 * time.Second // looks at what is free, and whether the files are still there
 	measureAfter = 8 << 20         // bytes written between looks
 )
@@ -107,6 +108,7 @@ type Cache struct {
 	slots   int             // most that there may be
 	buffers sync.Pool       // *buffer, for readers of sealed blocks
 
+	reads chan struct{} // a token for each read under way
 	queue chan job
 	spare chan *buffer
 	made  atomic.Int32 // buffers of the queue
@@ -141,7 +143,7 @@ func Open(dir *Dir, opt Options) (*Cache, error) {
 	}
 	c := &Cache{
 		opt: opt, slots: slotsFor(opt.Size), table: newTable(),
-		queue: make(chan job, maxQueued), spare: make(chan *buffer, maxQueued),
+		reads: make(chan struct{}, maxReading), queue: make(chan job, maxQueued), spare: make(chan *buffer, maxQueued),
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	c.buffers.New = func() any { return new(buffer) }

@@ -33,6 +33,12 @@ func (c *Cache) get(b cache.Body, index int64, p []byte) bool {
 	s.touch(number)
 	salt := s.salt
 	c.mu.Unlock()
+	select {
+	case c.reads <- struct{}{}:
+		defer func() { <-c.reads }()
+	default:
+		return false
+	}
 	// The slot may go to another extent while it is read: then nothing fits.
 	if b.Clear {
 		ok = c.readSealed(p, int64(at)*stride+off, k, salt, number)

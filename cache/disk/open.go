@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -70,12 +71,11 @@ func (c *Cache) load() error {
 	if err := c.cut(); err != nil {
 		return err
 	}
-	found, damaged, err := c.records()
+	damaged, err := c.admit()
 	if err != nil {
 		return err
 	}
-	double := c.table.restore(found, c.secret.volume)
-	for _, n := range append(double, damaged...) {
+	for _, n := range append(damaged, c.table.restore()...) {
 		if err := c.writeRecord(n, [recordSize]byte{}); err != nil {
 			return err
 		}
@@ -109,27 +109,26 @@ func (c *Cache) cut() error {
 	return nil
 }
 
-// records gives the records that can be used, by slot, and the slots of those
-// that cannot.
-func (c *Cache) records() (found map[uint32]record, damaged []uint32, err error) {
-	found = map[uint32]record{}
-	part := make([]byte, 4096*recordSize)
+// admit takes the records that can be used, and gives the slots of those that
+// cannot.
+func (c *Cache) admit() (damaged []uint32, err error) {
+	part, zeros := make([]byte, 4096*recordSize), make([]byte, recordSize)
 	for first := 0; ; first += len(part) / recordSize {
 		n, err := c.index.ReadAt(part, headerSize+int64(first)*recordSize)
 		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, nil, err
+			return nil, err
 		}
 		for i := 0; i < n; i += recordSize {
 			number := uint32(first + i/recordSize)
 			p := part[i:min(i+recordSize, n)]
 			if r, ok := parse(p); ok {
-				found[number] = r
-			} else if string(p) != string(make([]byte, len(p))) {
+				c.table.admit(number, r, c.secret.volume)
+			} else if !bytes.Equal(p, zeros[:len(p)]) {
 				damaged = append(damaged, number)
 			}
 		}
 		if n < len(part) {
-			return found, damaged, nil
+			return damaged, nil
 		}
 	}
 }

@@ -32,7 +32,7 @@ const (
 	layoutNumber = 1
 
 	flagClear = 1
-	flagMain  = 2
+	flagUsed  = 2
 )
 
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) } // made once, there
@@ -47,7 +47,7 @@ type record struct {
 	shape  shape
 	held   uint16
 	clear  bool
-	main   bool
+	used   bool
 }
 
 func (r *record) encode() [recordSize]byte {
@@ -66,8 +66,8 @@ func (r *record) encode() [recordSize]byte {
 	if r.clear {
 		p[74] |= flagClear
 	}
-	if r.main {
-		p[74] |= flagMain
+	if r.used {
+		p[74] |= flagUsed
 	}
 	le.PutUint32(p[76:], crc32.Checksum(p[:76], castagnoli()))
 	return p
@@ -86,7 +86,7 @@ func parse(p []byte) (record, bool) {
 		shape: shape{block: le.Uint32(p[64:]), length: le.Uint32(p[68:])},
 		held:  le.Uint16(p[72:]),
 		clear: p[74]&flagClear != 0,
-		main:  p[74]&flagMain != 0,
+		used:  p[74]&flagUsed != 0,
 	}
 	r.volume, r.tag, r.salt = tag(p[24:32]), tag(p[32:40]), [saltSize]byte(p[40:56])
 	return r, p[74] < 4 && p[75] == 0 && r.valid()

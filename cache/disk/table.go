@@ -19,27 +19,37 @@ type slot struct {
 	seen  uint16 // of them, those that were used in this round of uses
 	uses  uint8  // rounds, at most maxUses, since it was queued
 	clear bool
-	queue *queue // nil: free
+	in    queueID
 	prev  uint32
 	next  uint32
 }
+
+// queueID is which queue a slot is in. There are no pointers in a slot: the
+// collector need not look at a million of them.
+type queueID uint8
+
+const (
+	noQueue queueID = iota // the slot is free
+	others                 // of other cache keys: not in table.by
+	recent
+	used
+	queues
+)
 
 // maxUses is where counting ends (S3-FIFO, 4.1).
 const maxUses = 3
 
 // table says which slot holds what, and in which order they go: S3-FIFO (Yang
 // et al., SOSP 2023) over extents, by the bytes that they take. What comes is
-// queued as recent, a tenth of all; what was used there goes on to main, what
+// queued as recent, a tenth of all; what was used there goes on to used, what
 // was not leaves, and is remembered for a while by a hash: when it comes again
-// it belongs to main. So a scan passes through the tenth. The caller holds the
+// it belongs to used. So a scan passes through the tenth. The caller holds the
 // locks.
 type table struct {
 	slots  []slot
 	free   []uint32
 	by     map[key]uint32
-	recent queue
-	main   queue
-	others queue // of other cache keys: not in by
+	queues [queues]queue
 	ghost  ghost
 	used   int64 // bytes taken by all queues
 	order  uint64
@@ -57,9 +67,9 @@ type queue struct {
 	used        int64
 }
 
-func (t *table) push(q *queue, n uint32) {
-	s := &t.slots[n]
-	s.queue, s.prev, s.next = q, none, q.front
+func (t *table) push(in queueID, n uint32) {
+	s, q := &t.slots[n], &t.queues[in]
+	s.in, s.prev, s.next = in, none, q.front
 	if q.n == 0 {
 		s.next, q.back = none, n
 	} else {
@@ -72,7 +82,7 @@ func (t *table) push(q *queue, n uint32) {
 
 func (t *table) pull(n uint32) {
 	s := &t.slots[n]
-	q := s.queue
+	q := &t.queues[s.in]
 	if s.prev == none {
 		q.front = s.next
 	} else {
@@ -85,7 +95,7 @@ func (t *table) pull(n uint32) {
 	}
 	q.n--
 	q.used -= s.shape.taken(s.held)
-	s.queue = nil
+	s.in = noQueue
 }
 
 // find gives the slot that holds an extent, or none.
@@ -122,10 +132,10 @@ func (t *table) begin(n uint32, s slot) {
 	t.slots[n] = s
 	t.by[s.key] = n
 	if t.ghost.forget(s.key.hash()) {
-		t.push(&t.main, n)
+		t.push(used, n)
 		return
 	}
-	t.push(&t.recent, n)
+	t.push(recent, n)
 }
 
 // hold adds a block to a slot.
@@ -133,7 +143,7 @@ func (t *table) hold(n uint32, number int) {
 	s := &t.slots[n]
 	more := s.grows(number)
 	s.held |= 1 << number
-	s.queue.used += more
+	t.queues[s.in].used += more
 	t.used += more
 }
 
@@ -146,7 +156,7 @@ func (s *slot) grows(number int) int64 {
 func (t *table) remove(n uint32) {
 	s := &t.slots[n]
 	t.used -= s.shape.taken(s.held)
-	if s.queue != &t.others {
+	if s.in != others {
 		delete(t.by, s.key)
 	}
 	t.pull(n)
@@ -168,11 +178,11 @@ func (s *slot) touch(number int) {
 }
 
 // victim gives the slot that goes next, which is still queued; but not keep.
-// Slots that moved to main on the way are appended to moved. none: nothing is
+// Slots that moved to used on the way are appended to moved. none: nothing is
 // left to go.
 func (t *table) victim(keep uint32, moved []uint32) (uint32, []uint32) {
-	order := [...]*queue{&t.others, &t.recent, &t.main}
-	if t.recent.used*recentShare < t.used {
+	order := [...]queueID{others, recent, used}
+	if t.queues[recent].used*recentShare < t.used {
 		order[1], order[2] = order[2], order[1]
 	}
 	for _, q := range order {
@@ -185,15 +195,15 @@ func (t *table) victim(keep uint32, moved []uint32) (uint32, []uint32) {
 }
 
 // last is victim of one queue: what was used gets another round.
-func (t *table) last(q *queue, keep uint32, moved []uint32) (uint32, []uint32) {
-	for range q.n * (maxUses + 1) {
-		if q.n == 0 {
+func (t *table) last(in queueID, keep uint32, moved []uint32) (uint32, []uint32) {
+	for range t.queues[in].n * (maxUses + 1) {
+		if t.queues[in].n == 0 {
 			break
 		}
-		n := q.back
+		n := t.queues[in].back
 		s := &t.slots[n]
 		if n != keep && s.uses == 0 {
-			if q == &t.recent {
+			if in == recent {
 				t.ghost.remember(s.key.hash(), max(ghostLeast, len(t.by)))
 			}
 			return n, moved
@@ -201,14 +211,14 @@ func (t *table) last(q *queue, keep uint32, moved []uint32) (uint32, []uint32) {
 		t.pull(n)
 		switch {
 		case n == keep:
-			t.push(q, n)
-		case q == &t.recent:
+			t.push(in, n)
+		case in == recent:
 			s.uses, s.seen = 0, 0
-			t.push(&t.main, n)
+			t.push(used, n)
 			moved = append(moved, n)
 		default:
 			s.uses--
-			t.push(q, n)
+			t.push(in, n)
 		}
 	}
 	return none, moved
@@ -219,58 +229,62 @@ func (t *table) record(n uint32, volume tag) record {
 	s := &t.slots[n]
 	return record{
 		key: s.key, volume: volume, tag: s.tag, salt: s.salt, order: s.order,
-		shape: s.shape, held: s.held, clear: s.clear, main: s.queue == &t.main,
+		shape: s.shape, held: s.held, clear: s.clear, used: s.in == used,
 	}
 }
 
-// restore fills the table with what was found on disk, records by the number of
-// their slots, and gives the numbers of those that another record of the same
-// extent stands for. Slots below the highest number without one are free.
-func (t *table) restore(found map[uint32]record, volume tag) (double []uint32) {
-	numbers := make([]uint32, 0, len(found))
-	top := uint32(0)
-	for n := range found {
-		numbers = append(numbers, n)
-		top = max(top, n+1)
+// admit takes what was found on disk of slot n; numbers grow. The slot has its
+// place when restore is called.
+func (t *table) admit(n uint32, r record, volume tag) {
+	for uint32(len(t.slots)) <= n {
+		t.slots = append(t.slots, slot{})
 	}
-	// The latest first: it is the one that counts.
-	slices.SortFunc(numbers, func(a, b uint32) int {
-		return cmp.Or(cmp.Compare(found[b].order, found[a].order), cmp.Compare(b, a))
+	s := slot{key: r.key, tag: r.tag, salt: r.salt, shape: r.shape, order: r.order, held: r.held, clear: r.clear, in: recent}
+	switch {
+	case r.volume != volume:
+		s.in = others
+	case r.used:
+		s.in = used
+	}
+	t.slots[n] = s
+}
+
+// restore queues what was admitted, in the order in which it came, and gives the
+// slots of which another one, that came later, holds the same extent. Those
+// without a record are free.
+func (t *table) restore() (double []uint32) {
+	var held []uint32
+	for n := range t.slots {
+		if t.slots[n].in != noQueue {
+			held = append(held, uint32(n))
+		}
+	}
+	slices.SortFunc(held, func(a, b uint32) int {
+		return cmp.Or(cmp.Compare(t.slots[a].order, t.slots[b].order), cmp.Compare(a, b))
 	})
-	t.slots = make([]slot, top)
-	var kept []uint32
-	for _, n := range numbers {
-		r := found[n]
-		if _, again := t.by[r.key]; again && r.volume == volume {
+	for _, n := range slices.Backward(held) {
+		s := &t.slots[n]
+		if s.in == others {
+			continue
+		}
+		if t.find(s.key) != none {
+			*s = slot{}
 			double = append(double, n)
 			continue
 		}
-		if r.volume == volume {
-			t.by[r.key] = n
+		t.by[s.key] = n
+	}
+	for _, n := range held {
+		if s := &t.slots[n]; s.in != noQueue {
+			t.used += s.shape.taken(s.held)
+			t.order = max(t.order, s.order)
+			t.push(s.in, n)
 		}
-		kept = append(kept, n)
 	}
-	for _, n := range slices.Backward(kept) { // the oldest goes first
-		r := found[n]
-		t.slots[n] = slot{key: r.key, tag: r.tag, salt: r.salt, shape: r.shape, order: r.order, held: r.held, clear: r.clear}
-		t.used += r.shape.taken(r.held)
-		t.order = max(t.order, r.order)
-		t.push(t.queueOf(r, volume), n)
-	}
-	for n := top; n > 0; n-- { // low numbers are taken first
-		if t.slots[n-1].queue == nil {
-			t.free = append(t.free, n-1)
+	for n := len(t.slots) - 1; n >= 0; n-- { // low numbers are taken first
+		if t.slots[n].in == noQueue {
+			t.give(uint32(n))
 		}
 	}
 	return double
-}
-
-func (t *table) queueOf(r record, volume tag) *queue {
-	switch {
-	case r.volume != volume:
-		return &t.others
-	case r.main:
-		return &t.main
-	}
-	return &t.recent
 }
