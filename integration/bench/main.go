@@ -81,6 +81,7 @@ func (o options) run(ctx context.Context) error {
 // measure is one run in a directory of its own. all is kept up to date, and on
 // disk, work by work: an interrupted run loses the work that it was in.
 func (o options) measure(ctx context.Context, all *report.Report) (err error) {
+	busy := load()
 	dir, remove, err := daemon.WorkDir("sigilfs-bench-")
 	if err != nil {
 		return err
@@ -91,9 +92,12 @@ func (o options) measure(ctx context.Context, all *report.Report) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	one := report.Report{When: time.Now().UTC().Format(time.RFC3339), Sizes: o.sizes.reported(), Versions: b.versions(ctx)}
+	one := report.Report{When: time.Now().UTC().Format(time.RFC3339), Load: busy, Sizes: o.sizes.reported(), Versions: b.versions(ctx)}
 	if one.Machine, err = machine(b.storeOn); err != nil {
 		return err
+	}
+	if one.Busy() {
+		progress("other programs keep this machine busy (load %.1f): times will mean little", busy)
 	}
 	err = b.all(ctx, func(rows []report.Row) error {
 		one.Rows = append(one.Rows, rows...)

@@ -87,6 +87,15 @@ func field(text, name string) (int64, error) {
 	return 0, fmt.Errorf("no %s in a table of the kernel", name)
 }
 
+// load is how many processes ran or waited on average in the last minute, 0
+// where the kernel does not tell (proc_loadavg(5)).
+func load() float64 {
+	text, _ := os.ReadFile("/proc/loadavg")
+	first, _, _ := strings.Cut(string(text), " ")
+	v, _ := strconv.ParseFloat(first, 64)
+	return v
+}
+
 // machine is this one.
 func machine(store string) (report.Machine, error) {
 	m := report.Machine{Cores: runtime.NumCPU(), CPU: runtime.GOARCH, Store: store}

@@ -35,9 +35,16 @@ func (r *Report) Document(text []byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// Busy tells whether other programs took so much of the machine that times mean
+// little.
+func (r *Report) Busy() bool { return r.Load > 0.5*float64(r.Machine.Cores) }
+
 func (r *Report) markdown(b *bytes.Buffer) {
 	m, s := r.Machine, r.Sizes
 	_, _ = fmt.Fprintf(b, "Measured %s on %d cores of %s with %s of memory, Linux %s, the server's files on %s.", r.When, m.Cores, m.CPU, Bytes(m.Memory), m.Kernel, m.Store)
+	if r.Busy() {
+		_, _ = fmt.Fprintf(b, " **Other programs kept that machine busy (load %.1f): its counts are good, its times are not.**", r.Load)
+	}
 	_, _ = fmt.Fprintf(b, " Large file: %s; %d streams of %s; %d random reads; %d small files of together %s in %d directories.\n\n",
 		Bytes(s.Large), s.Streams, Bytes(s.Large/int64(max(1, s.Streams))), s.Random, s.Files, Bytes(s.Small), s.Dirs)
 	for _, name := range slices.Sorted(maps.Keys(r.Versions)) {

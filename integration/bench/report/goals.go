@@ -105,10 +105,10 @@ func (r *Report) cost(work, link string) Verdict {
 	return v
 }
 
-// asked holds the requests of a walk against two a directory and one for each
-// thousand files.
+// asked holds the requests of a walk against two a directory, the root of the
+// mount being one too, and one for each thousand files.
 func (r *Report) asked(work, link string) Verdict {
-	most := 2*r.Sizes.Dirs + int(math.Ceil(float64(r.Sizes.Files)/1000))
+	most := 2*(r.Sizes.Dirs+1) + int(math.Ceil(float64(r.Sizes.Files)/1000))
 	v := Verdict{Goal: fmt.Sprintf("%s at %s: at most %d requests", work, link, most), Got: missing}
 	row, ok := r.Find(work, link, Client)
 	if s, good := row.Median(); ok && good {

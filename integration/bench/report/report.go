@@ -17,6 +17,7 @@ import (
 // put together work by work.
 type Report struct {
 	When     string            `json:"when"` // RFC 3339, of the last run
+	Load     float64           `json:"load"` // of other programs as it began: the average of a minute
 	Machine  Machine           `json:"machine"`
 	Versions map[string]string `json:"versions"` // by program
 	Sizes    Sizes             `json:"sizes"`
