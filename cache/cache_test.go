@@ -86,7 +86,7 @@ func (a *answer) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	wait, pass, cut, more := b.after[a.at], b.pass, b.cut, b.more
 	b.mu.Unlock()
-	if wait != nil {
+	if wait != nil && a.at < a.end {
 		select {
 		case <-wait:
 		case <-a.ctx.Done():

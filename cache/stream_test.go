@@ -65,12 +65,12 @@ func TestSeveralFetchesAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := sized(100*1280, 10)
 		b.pass = func(int64) error { <-time.After(time.Millisecond); return nil }
-		c := New(Options{Ahead: 4 * 1280})
+		c := New(Options{Ahead: 8 * 1280})
 		r := c.Reader(b.as("a"), b.fetch)
 		gate := make(chan struct{})
 		p := make([]byte, 320)
-		for off := int64(0); off < 20*1280; off += 320 {
-			if off == 10*1280 {
+		for off := int64(0); off < 30*1280; off += 320 {
+			if off == 20*1280 {
 				b.mu.Lock()
 				b.after = map[int64]chan struct{}{}
 				for i := range int64(100) {
@@ -85,7 +85,7 @@ func TestSeveralFetchesAtATime(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			for off := int64(10 * 1280); off < 30*1280; off += 320 {
+			for off := int64(20 * 1280); off < 40*1280; off += 320 {
 				mustRead(t, r, p, off)
 			}
 		}()
@@ -94,7 +94,7 @@ func TestSeveralFetchesAtATime(t *testing.T) {
 		c.mu.Lock()
 		running := len(c.running)
 		c.mu.Unlock()
-		if running < 3 || running > 5 {
+		if running < 6 || running > 9 {
 			t.Errorf("%d fetches at a time", running)
 		}
 		close(gate)
@@ -123,6 +123,33 @@ func TestRandomReads(t *testing.T) {
 		synctest.Wait()
 		if got := covered(b.took()); got != int64(len(seen))*100 {
 			t.Errorf("%d bytes fetched, %d needed", got, len(seen)*100)
+		}
+		_ = c.Close()
+	})
+}
+
+// TestNeighboursAreNoStream: of two adjacent blocks nothing follows; of three,
+// by two reads, it does.
+func TestNeighboursAreNoStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := sized(1<<20, 100)
+		c := New(Options{})
+		r := c.Reader(b.as("a"), b.fetch)
+		p := make([]byte, 300)[:100]
+		for i := range int64(5) {
+			mustRead(t, r, p, 100_000*i)
+			mustRead(t, r, p, 100_000*i+100)
+			mustRead(t, r, p, 100_000*i) // nor of what is read again
+		}
+		mustRead(t, r, p[:300], 900_000) // nor of one long read
+		synctest.Wait()
+		if got := covered(b.took()); got != 1300 {
+			t.Errorf("%d bytes fetched", got)
+		}
+		mustRead(t, r, p, 400_200)
+		synctest.Wait()
+		if got := covered(b.took()); got < firstWindow*100/2 {
+			t.Errorf("%d bytes fetched for a stream", got)
 		}
 		_ = c.Close()
 	})
@@ -218,7 +245,7 @@ func TestSeekStopsReadingAhead(t *testing.T) {
 			b.after = nil
 			b.mu.Unlock()
 			for i := range int64(20) {
-				mustRead(t, r, make([]byte, 10), 900_000+i*5000)
+				mustRead(t, r, make([]byte, 10), 900_000+i%2*5000)
 			}
 		},
 		"close": func(_ *testing.T, r *Reader, _ *object) { r.Rest() },
@@ -249,6 +276,38 @@ func TestSeekStopsReadingAhead(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWhoWaitsKeepsAFetch: what was begun ahead of a stream that has ended goes
+// on for somebody who waits for it.
+func TestWhoWaitsKeepsAFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := sized(1<<20, 100)
+		c := New(Options{})
+		gate := make(chan struct{})
+		r := ahead(t, c, b, gate)
+		off := int64(0)
+		c.mu.Lock()
+		for job := range c.running {
+			off = job.blocks[len(job.blocks)-1].off
+		}
+		c.mu.Unlock()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			p := make([]byte, 100)
+			if _, err := c.Reader(b.as("a"), b.fetch).ReadAt(context.Background(), p, off); err != nil || !bytes.Equal(p, b.data[off:off+100]) {
+				t.Errorf("%v", err)
+			}
+		}()
+		synctest.Wait()
+		r.Rest()
+		synctest.Wait()
+		close(gate)
+		<-done
+		b.fetched(t)
+		_ = c.Close()
+	})
 }
 
 // TestErrorStopsReadingAhead: while the store fails, a read causes few fetches;
@@ -289,11 +348,9 @@ func TestManyReaders(t *testing.T) {
 		budget := semaphore.NewWeighted(5000)
 		c := New(Options{Bytes: 2000, Budget: budget, Fetches: 8})
 		var wg sync.WaitGroup
-		var bodies []*object
 		for k := range 100 {
 			b := sized(20_000, 100)
 			b.pass = func(int64) error { <-time.After(time.Millisecond); return nil }
-			bodies = append(bodies, b)
 			r := c.Reader(b.as(string(rune('A'+k))), b.fetch)
 			wg.Go(func() {
 				p := make([]byte, 700)
@@ -336,6 +393,57 @@ func TestManyReaders(t *testing.T) {
 			t.Error("not all that was borrowed is back")
 		}
 		budget.Release(5000)
+		_ = c.Close()
+	})
+}
+
+// TestWaitingForMemory: there is room for two blocks only. Who waits goes on
+// when somebody has read, or failed; and who then needs no room after all, since
+// another one fetches the same, lets the next.
+func TestWaitingForMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newObject(1000)
+		gates := map[int64]chan struct{}{}
+		for i := range int64(10) {
+			gates[i*100] = make(chan struct{})
+		}
+		b.after = gates
+		broken := errors.New("broken")
+		b.pass = func(at int64) error {
+			if at == 300 || at == 400 { // the ends of two
+				return broken
+			}
+			return nil
+		}
+		c := New(Options{Bytes: 200, Ahead: -1})
+		r := c.Reader(b.as("a"), b.fetch)
+		var wg sync.WaitGroup
+		for _, i := range []int64{0, 1, 2, 2, 3, 4, 5} {
+			wg.Go(func() {
+				_, err := r.ReadAt(context.Background(), make([]byte, 100), i*100)
+				if fails := i > 1 && i < 5; fails != errors.Is(err, broken) || !fails && err != nil {
+					t.Errorf("block %d: %v", i, err)
+				}
+			})
+			synctest.Wait()
+		}
+		b.fetched(t, span{0, 100}, span{100, 100})
+		for done, next := range []int64{200, 300} {
+			close(gates[int64(done)*100])
+			synctest.Wait()
+			b.fetched(t, span{next, 100}) // while 200 is on its way
+		}
+		for _, done := range []int64{200, 300} {
+			close(gates[done])
+			synctest.Wait()
+			if f := b.took(); len(f) != 1 || f[0].off < 400 {
+				t.Errorf("fetches %v", f)
+			}
+		}
+		close(gates[400])
+		close(gates[500])
+		wg.Wait()
+		c.sound(t)
 		_ = c.Close()
 	})
 }
