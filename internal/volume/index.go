@@ -31,6 +31,9 @@ const (
 	// mostAffirmed bounds the entries that are believed just now, mostTold those
 	// of one directory that somebody was told of.
 	mostAffirmed, mostTold = 2 * maxDirNames, 1 << 16
+	// mostDoubted bounds the names of one directory that no listing from before
+	// affirms.
+	mostDoubted = 4 * listPage
 	// indexAge is for how long an index is not asked for again.
 	indexAge = time.Minute
 )
@@ -73,6 +76,7 @@ type indexRecord struct {
 
 	walk     walkedIndex
 	affirmed map[string]time.Time  // by name: when a listing that shows it as it is known began
+	doubted  map[string]time.Time  // by base: no earlier listing affirms it
 	told     map[string]incarnated // what somebody was told of, by name
 }
 
@@ -126,14 +130,39 @@ func (v *Volume) indexEntry(p string, o *object) (e attrindex.Entry, ok bool) {
 // learn notes what the store, or this host, has made of p. Worth: so much is
 // new by now that an index should be written. It needs v.mu.
 func (v *Volume) learn(p string, d *dentry) (worth bool) {
-	if v.index == nil || d.obj == nil || d.link != nil {
+	if v.index == nil {
+		return false
+	}
+	if d.obj == nil || d.link != nil {
+		v.index.doubt(p)
 		return false
 	}
 	e, ok := v.indexEntry(p, d.obj)
 	if !ok {
+		v.index.doubt(p)
 		return false
 	}
 	return v.index.learn(parent(p), e)
+}
+
+// doubt believes nothing of p by any listing that began before now: this host
+// has removed it, or made something of it that no index tells.
+func (x *attrIndex) doubt(p string) {
+	if x == nil || isInodePath(p) {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r, now := x.record(parent(p)), x.now()
+	delete(r.affirmed, indexName(p, true))
+	delete(r.affirmed, indexName(p, false))
+	if len(r.doubted) >= mostDoubted {
+		r.doubted, x.forgot = nil, now
+	}
+	if r.doubted == nil {
+		r.doubted = map[string]time.Time{}
+	}
+	r.doubted[base(p)], r.wrote = now, now
 }
 
 func (x *attrIndex) learn(dir string, e attrindex.Entry) (worth bool) {
@@ -249,6 +278,7 @@ func (x *attrIndex) forget(dir string) (stored []string) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.forgot = x.now()
 	for p, r := range x.dirs {
 		if p != dir && !below(p, dir) {
 			continue
@@ -268,6 +298,7 @@ func (x *attrIndex) clear() {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.forgot = x.now()
 	for _, r := range x.dirs {
 		x.remove(r)
 	}

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -534,5 +535,50 @@ func TestRevokedIsNotShown(t *testing.T) {
 	}
 	if a := f.looks("d")["file-00000"]; a.Size == int64(len("content 0")) {
 		t.Error("the size of a file is shown whose key is gone")
+	}
+}
+
+// TestIndexShowsWhatThisHostDoes: what this host removes, moves, links or makes
+// anew shows at once, whatever a listing from a moment ago affirmed.
+func TestIndexShowsWhatThisHostDoes(t *testing.T) {
+	p := nameOf(3)
+	for name, tc := range map[string]struct {
+		do   func(f *fixture)
+		want func(a Attr, err error) bool
+	}{
+		"Remove":    {func(f *fixture) { f.must(f.Remove(f.ctx, p)) }, func(_ Attr, err error) bool { return errors.Is(err, ErrNotExist) }},
+		"Rename":    {func(f *fixture) { f.must(f.Rename(f.ctx, p, "x", false)) }, func(_ Attr, err error) bool { return errors.Is(err, ErrNotExist) }},
+		"Directory": {func(f *fixture) { f.must(f.Rename(f.ctx, "d", "e", false)) }, func(_ Attr, err error) bool { return errors.Is(err, ErrNotExist) }},
+		"Link":      {func(f *fixture) { f.must(errOf(f.Link(f.ctx, p, "d/link"))) }, func(a Attr, err error) bool { return err == nil && a.Nlink == 2 }},
+		"Mode":      {func(f *fixture) { f.must(errOf(f.SetAttr(f.ctx, p, mode(0o600)))) }, func(a Attr, err error) bool { return a.Mode&0o777 == 0o600 }},
+		"Content":   {func(f *fixture) { f.put(p, "12345") }, func(a Attr, err error) bool { return a.Size == 5 }},
+		"Over":      {func(f *fixture) { f.must(f.Rename(f.ctx, nameOf(1), p, false)) }, func(a Attr, err error) bool { return a.Size == 9 }},
+		"AsDirectory": {func(f *fixture) {
+			f.must(f.Remove(f.ctx, p))
+			f.mkdir(p)
+		}, func(a Attr, err error) bool { return err == nil && a.Nlink == 2 }},
+		"Unsaid": {func(f *fixture) {
+			f.failing(objstore.ErrUnknown, true, faulty.Delete)
+			if f.Remove(f.ctx, p) == nil {
+				f.t.Log("was told")
+			}
+			f.healed()
+		}, func(_ Attr, err error) bool { return errors.Is(err, ErrNotExist) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, c := indexBed(t, 6)
+			f := mount(t, m, indexing(c))
+			f.looks("d")
+			c.pass(time.Millisecond) // the listing is believed still
+			tc.do(f)
+			for range 2 { // with what this host remembers of it, and without
+				if a, err := f.Attributes(f.ctx, p); !tc.want(a, err) {
+					t.Errorf("%+v, %v", a, err)
+				}
+				f.mu.Lock()
+				clear(f.known)
+				f.mu.Unlock()
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/sigilfs/sigilfs/internal/volume/attrindex"
@@ -14,6 +15,9 @@ import (
 // affirmAny is affirm by the listing of the directory that is fresh, or by one
 // that is made for it.
 func (v *Volume) affirmAny(ctx context.Context, p string) bool {
+	if f, at, ok := v.trees.marker(p); ok {
+		return v.affirmMarker(ctx, p, f, at)
+	}
 	l, at, known := v.dirs.find(p)
 	if !known && v.listAhead(ctx, p) {
 		l, at, known = v.dirs.find(p)
@@ -27,10 +31,19 @@ func (v *Volume) affirmAny(ctx context.Context, p string) bool {
 // affirm believes what the index says of p as long as a listing that began at
 // that time and shows it so is fresh. False: that says nothing of it.
 func (v *Volume) affirm(p string, l listed, at time.Time) bool {
-	return l.kind == asFile && l.fact.etag != "" && v.index.affirm(p, l.fact, at)
+	return l.kind == asFile && l.fact.etag != "" && v.index.affirm(parent(p), indexName(p, false), l.fact, at)
 }
 
-func (x *attrIndex) affirm(p string, f fact, at time.Time) bool {
+// affirmMarker is affirm of the directory p, of whose marker a listing shows f.
+func (v *Volume) affirmMarker(ctx context.Context, p string, f fact, at time.Time) bool {
+	if f.etag == "" {
+		return false
+	}
+	dir, name := parent(p), indexName(p, true)
+	return v.index.affirm(dir, name, f, at) || v.loadIndex(ctx, dir) && v.index.affirm(dir, name, f, at)
+}
+
+func (x *attrIndex) affirm(dir, name string, f fact, at time.Time) bool {
 	if x == nil {
 		return false
 	}
@@ -39,15 +52,15 @@ func (x *attrIndex) affirm(p string, f fact, at time.Time) bool {
 	if !at.After(x.forgot) {
 		return false
 	}
-	r := x.record(parent(p))
-	e, ok := r.find(base(p))
-	if !ok || !e.Of(f.etag, f.size, f.modified) {
+	r := x.record(dir)
+	e, ok := r.find(name)
+	if !ok || !e.Of(f.etag, f.size, f.modified) || !at.After(r.doubted[strings.TrimSuffix(name, "/")]) {
 		return false
 	}
 	if r.affirmed == nil {
 		r.affirmed = map[string]time.Time{}
 	}
-	r.affirmed[base(p)] = at
+	r.affirmed[name] = at
 	return true
 }
 
@@ -219,10 +232,15 @@ func (x *attrIndex) affirmed(p string) (attrindex.Entry, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	r := x.dirs[parent(p)]
-	if r == nil || x.now().Sub(r.affirmed[base(p)]) >= x.fresh {
+	if r == nil {
 		return attrindex.Entry{}, false
 	}
-	return r.find(base(p))
+	for _, name := range []string{indexName(p, true), indexName(p, false)} {
+		if at, ok := r.affirmed[name]; ok && x.now().Sub(at) < x.fresh {
+			return r.find(name)
+		}
+	}
+	return attrindex.Entry{}, false
 }
 
 // count is how many names directory dir has, as it is freshly listed; 0 where it

@@ -23,8 +23,8 @@ func (v *Volume) Attributes(ctx context.Context, p string) (Attr, error) {
 	return info.Attr, err
 }
 
-// indexed gives the attributes of a file of which a fresh listing says that it
-// is as the index has it. Not ok: the store has to be asked, or nobody.
+// indexed gives the attributes of an object of which a fresh listing says that
+// it is as the index has it. Not ok: the store has to be asked, or nobody.
 func (v *Volume) indexed(ctx context.Context, p string) (Attr, bool) {
 	if v.index == nil || v.fileAt(p) != nil || v.believed(p) != nil {
 		return Attr{}, false
@@ -50,7 +50,7 @@ func (v *Volume) thin(p string, e attrindex.Entry) (Attr, bool) {
 	switch {
 	case len(v.opt.Keys.KeyIDs(e.Epoch)) == 0: // not opened in this mount: nobody says that it would
 		return Attr{}, false
-	case sigil.BodySize(e.Length) != e.Size:
+	case !e.IsDir() && sigil.BodySize(e.Length) != e.Size, e.IsDir() && e.Size+e.Length != 0:
 		return Attr{}, false
 	}
 	v.mu.Lock()
@@ -61,6 +61,10 @@ func (v *Volume) thin(p string, e attrindex.Entry) (Attr, bool) {
 	}
 	a := Attr{
 		Mode: e.Mode, UID: e.UID, GID: e.GID, Mtime: e.Mtime, Ctime: e.Ctime, Size: e.Length, Nlink: 1, FileID: validID(e.FileID),
+	}
+	if e.IsDir() {
+		a.Nlink, a.Incarnation = 2, 1
+		return v.shownDir(p, Info{Attr: a}).Attr, true
 	}
 	a.Incarnation = v.index.tell(parent(p), e, func() uint64 {
 		if d != nil && d.obj.isBody(e) {
@@ -76,7 +80,7 @@ func (v *Volume) thin(p string, e attrindex.Entry) (Attr, bool) {
 // freshness a lower version is an older state, and so is another seal with the
 // same one.
 func (d *dentry) agrees(e attrindex.Entry) bool {
-	if d.dir || d.link != nil || d.obj == nil || d.obj.err != nil {
+	if d.dir != e.IsDir() || d.link != nil || d.obj == nil || d.obj.err != nil {
 		return false
 	}
 	f, sealed := d.obj.form.(*sealedForm)

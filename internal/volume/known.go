@@ -84,11 +84,13 @@ func (v *Volume) forget(p string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.known, p)
+	v.index.doubt(p)
 }
 
 // suspect has p asked again before it is believed.
 func (v *Volume) suspect(p string) {
 	v.dirs.doubt(p)
+	v.index.doubt(p)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if d := v.known[p]; d != nil {
@@ -104,6 +106,7 @@ func (v *Volume) distrust(obj *object) {
 	if isInodeKey(obj.id.Key) {
 		p = inodePath(obj.id.Key)
 	}
+	v.index.doubt(p)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if d := v.known[p]; d != nil && d.obj != nil && d.obj.sameID(obj) {
@@ -194,6 +197,7 @@ func (v *Volume) vanished(p string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.known, p)
+	v.index.doubt(p)
 	v.dirs.drop(p, asFile|asDir)
 	if f := v.files[p]; f != nil && !f.dirty() {
 		delete(v.files, p)
@@ -306,6 +310,12 @@ func (v *Volume) dirInfo(p string, d *dentry) Info {
 	if root := v.root; p == "" && d.obj == nil && root != nil {
 		info.Attr = *root
 	}
+	return v.shownDir(p, info)
+}
+
+// shownDir gives info of directory p with what this host knows better. It needs
+// v.mu.
+func (v *Volume) shownDir(p string, info Info) Info {
 	if t, ok := v.touched[p]; ok {
 		info.Mtime, info.Ctime = max(info.Mtime, t), max(info.Ctime, t)
 	}

@@ -243,6 +243,7 @@ func (v *Volume) rmdir(ctx context.Context, p string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.known, p)
+	v.index.doubt(p)
 	delete(v.touched, p)
 	delete(v.dirDue, p)
 	delete(v.ghosts, p)
