@@ -83,6 +83,10 @@ type indexRecord struct {
 // walkedIndex is what is known of who looks at one entry after the other.
 type walkedIndex struct {
 	name     string // the last
+	before   string // the one before
+	tree     string // behind which the tree was listed
+	treed    time.Time
+	vain     int // trees that were listed for nothing
 	at       time.Time
 	row      int           // of them
 	expected bool          // it began in the middle of a walk through directories

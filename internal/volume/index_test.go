@@ -582,3 +582,46 @@ func TestIndexShowsWhatThisHostDoes(t *testing.T) {
 		})
 	}
 }
+
+// TestIndexOfDirectories: a tree of small directories costs a request for each,
+// their markers none.
+func TestIndexOfDirectories(t *testing.T) {
+	const dirs = 30
+	c := newClock()
+	m := memAt(c)
+	f := mount(t, m, indexing(c))
+	for d := range dirs {
+		dir := fmt.Sprintf("d/dir-%02d", d)
+		f.must(errOf(f.Mkdir(f.ctx, dir, Attr{Mode: 0o750, UID: uint32(d)})))
+		for i := range 4 {
+			f.put(fmt.Sprint(dir, "/", i), "x")
+		}
+	}
+	c.pass(3 * time.Second)
+	f.end()
+	c.pass(time.Hour)
+	f = mount(t, m, indexing(c))
+	f.agrees("d")
+	c.pass(time.Hour)
+	f.end()
+	f = mount(t, m, indexing(c))
+	seen := f.looks("d")
+	for name := range seen {
+		f.looks(join("d", name))
+	}
+	if n := len(f.s.Ops()); n > dirs+12 {
+		t.Errorf("%d requests for %d directories", n, dirs)
+	}
+	f.agrees("d")
+	for i := range 4 {
+		f.must(f.Remove(f.ctx, fmt.Sprint("d/dir-00/", i)))
+	}
+	f.looks("d")
+	f.must(f.Rmdir(f.ctx, "d/dir-00"))
+	_, err := f.Attributes(f.ctx, "d/dir-00")
+	wants(t, err, ErrNotExist)
+	f.must(errOf(f.SetAttr(f.ctx, "d/dir-01", mode(0o700))))
+	if a := f.looks("d")["dir-01"]; a.Mode&0o777 != 0o700 {
+		t.Errorf("mode %o", a.Mode)
+	}
+}

@@ -15,8 +15,8 @@ import (
 // affirmAny is affirm by the listing of the directory that is fresh, or by one
 // that is made for it.
 func (v *Volume) affirmAny(ctx context.Context, p string) bool {
-	if f, at, ok := v.trees.marker(p); ok {
-		return v.affirmMarker(ctx, p, f, at)
+	if v.affirmDir(ctx, p) {
+		return true
 	}
 	l, at, known := v.dirs.find(p)
 	if !known && v.listAhead(ctx, p) {
@@ -32,6 +32,35 @@ func (v *Volume) affirmAny(ctx context.Context, p string) bool {
 // that time and shows it so is fresh. False: that says nothing of it.
 func (v *Volume) affirm(p string, l listed, at time.Time) bool {
 	return l.kind == asFile && l.fact.etag != "" && v.index.affirm(parent(p), indexName(p, false), l.fact, at)
+}
+
+// affirmDir is affirm of a directory that the index knows, by a listing of the
+// tree that is made for who looks at one after the other.
+func (v *Volume) affirmDir(ctx context.Context, p string) bool {
+	if v.index == nil {
+		return false
+	}
+	if f, at, ok := v.trees.marker(p); ok {
+		return v.affirmMarker(ctx, p, f, at)
+	}
+	dir := parent(p)
+	if v.index.walked(dir) {
+		v.loadIndex(ctx, dir)
+	}
+	if !v.index.claimsTree(p) {
+		return false
+	}
+	t, ok := v.trees.get(ctx, p, false)
+	if !ok {
+		if behind, begin := v.index.claimTree(p); begin {
+			v.trees.looked(ctx, dir, join(dir, behind))
+		}
+		t, ok = v.trees.get(ctx, p, false)
+	}
+	if !ok {
+		v.index.treeless(dir)
+	}
+	return ok && v.affirmMarker(ctx, p, t.marker(), t.at)
 }
 
 // affirmMarker is affirm of the directory p, of whose marker a listing shows f.
@@ -123,10 +152,11 @@ func (x *attrIndex) step(p string) {
 	w, now := &x.record(parent(p)).walk, x.now()
 	if now.Sub(w.at) > walkPause {
 		// Who goes through directories does so in the next.
-		w.row, w.expected = 0, now.Sub(x.walking) < walkPause
+		w.row, w.expected, w.vain = 0, now.Sub(x.walking) < walkPause, 0
 	}
 	if w.name != base(p) {
 		w.row++
+		w.before = w.name
 	}
 	if w.name, w.at = base(p), now; w.row >= walkRow {
 		x.walking = now
@@ -167,6 +197,43 @@ func (x *attrIndex) claimAhead(p string) (after string, small bool, end func(), 
 		r.walk.listing = nil
 		close(listing)
 	}, nil
+}
+
+// mostVain is how often a walk has a tree listed for nothing.
+const mostVain = 3
+
+// claimsTree tells whether a listing of the tree is worth it for who is at the
+// directory p.
+func (x *attrIndex) claimsTree(p string) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r := x.record(parent(p))
+	return r.walk.going() && r.walk.vain < mostVain && r.settled(indexName(p, true))
+}
+
+// claimTree tells behind which directory to list the tree then. Not begin: one is
+// under way, or was a moment ago.
+func (x *attrIndex) claimTree(p string) (behind string, begin bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r, name := x.record(parent(p)), indexName(p, true)
+	w := &r.walk
+	behind = w.before
+	if behind == "" || behind+"/" >= name {
+		behind = strings.TrimSuffix(r.table.Before(name), "/")
+	}
+	if now := x.now(); behind != "" && (w.tree != behind || now.Sub(w.treed) >= x.fresh) {
+		w.tree, w.treed = behind, now
+		return behind, true
+	}
+	return "", false
+}
+
+// treeless notes that a tree was listed for nothing.
+func (x *attrIndex) treeless(dir string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.record(dir).walk.vain++
 }
 
 // settled tells whether something is known of a name that a listing may affirm.

@@ -186,6 +186,9 @@ func (v *Volume) askLine(ctx context.Context, p string, l line, at time.Time, wh
 		d, _ := v.askObject(ctx, p, o)
 		return d
 	case asDir:
+		if v.affirmDir(ctx, p) {
+			return nil
+		}
 		if t, ok := v.trees.get(ctx, p, false); ok {
 			if d := v.reaffirmDir(p, t.marker(), t.at); d != nil {
 				return d
