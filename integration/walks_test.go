@@ -41,6 +41,10 @@ func readers(src string) []walked {
 		{"grep", func(_ *testing.T, dir string) []string { return []string{"grep", "-rc", "", dir} }, 1.15},
 		// It looks at all files before it reads the first.
 		{"rsync", func(t *testing.T, dir string) []string { return []string{"rsync", "-a", dir + "/", t.TempDir()} }, 2.2},
+		{"find", func(_ *testing.T, dir string) []string { return []string{"find", dir, "-printf", `%s %m %T@\n`} }, 1.15},
+		{"restic", func(t *testing.T, dir string) []string {
+			return []string{"sh", "-c", `export RESTIC_PASSWORD=x; restic -q init -r "$1" && restic -q backup -r "$1" "$2"`, "sh", t.TempDir(), dir}
+		}, 1.15},
 		{"diff", func(_ *testing.T, dir string) []string { return []string{"diff", "-r", src, dir} }, 1.15},
 	}
 }
@@ -85,5 +89,47 @@ func TestReadersOfSmallFiles(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Who goes through a tree of small directories waits for about one answer in
+// each.
+func TestReadersOfTrees(t *testing.T) {
+	const dirs, files = 40, 6
+	src := filepath.Join(t.TempDir(), "source")
+	for d := range dirs {
+		sub := filepath.Join(src, fmt.Sprintf("dir%02d", d))
+		must(t, os.MkdirAll(sub, 0o755))
+		for i := range files {
+			writeFile(t, filepath.Join(sub, fmt.Sprintf("file%d", i)), content(uint64(d*files+i), int64(5000+100*i)))
+		}
+	}
+	mnt := newMount(t, mountOptions{Proxy: true, YAML: func(bucket string) string {
+		return newKeys(t, nil).yaml(bucket, []string{"mode: none"})
+	}})
+	dst := mnt.Path("tree")
+	newTool(t, src, "cp").run("cp", "-a", src, dst)
+	for _, w := range readers(src) {
+		if w.tool == "rsync" || w.tool == "find" {
+			continue
+		}
+		t.Run(w.tool, func(t *testing.T) {
+			mnt.Remount(t)
+			meter, crowd := faultproxy.NewMeter(ofVolume(mnt.bucket)), &crowd{}
+			mnt.proxy.Set(faultproxy.Chain(meter.Fault, crowd.fault, faultproxy.Jitter(30*time.Millisecond)))
+			tool, argv := newTool(t, src, w.tool), w.argv(t, dst)
+			began := time.Now()
+			tool.run(argv...)
+			took := time.Since(began)
+			tally := meter.Take()
+			mnt.proxy.Set(faultproxy.Pass)
+			t.Logf("%v, %d at a time: %v", took.Round(time.Millisecond), crowd.most.Load(), tally)
+			if most := int(1.2*dirs*(files+2)) + int(asideRate*took.Seconds()); tally.Requests() > most {
+				t.Errorf("%d requests, want at most %d", tally.Requests(), most)
+			}
+			if crowd.most.Load() < files {
+				t.Errorf("%d requests at a time", crowd.most.Load())
+			}
+		})
 	}
 }

@@ -39,6 +39,9 @@ func (v *Volume) List(ctx context.Context, p, after string) iter.Seq2[Entry, err
 				m.fail(err)
 				break
 			}
+			if e.Key != "" && e.Key == prefix {
+				v.reaffirmDir(p, factOf(e.Info), at)
+			}
 			entry := v.entry(p, prefix, e)
 			names.entry(entry, e)
 			if !m.next(entry) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -364,12 +365,9 @@ func TestWalkFails(t *testing.T) {
 			return faulty.Fault{}
 		})
 		for _, p := range names {
-			for {
-				if _, err := f.Stat(f.ctx, p); err == nil {
-					break
-				} else {
-					wants(t, err, ErrThrottled)
-				}
+			_, err := f.Stat(f.ctx, p)
+			for ; err != nil; _, err = f.Stat(f.ctx, p) {
+				wants(t, err, ErrThrottled)
 			}
 		}
 		f.end()
@@ -561,6 +559,51 @@ func TestWalkOfOwn(t *testing.T) {
 		f.distant()
 		f.list("d")
 		if took := f.goes(names, true); took > 2*n*far/8 {
+			t.Errorf("took %v", took)
+		}
+		f.end()
+	})
+}
+
+// TestLongListing: the next page of a long directory is asked for while one is
+// given, no page twice, and no entry is looked at.
+func TestLongListing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 20_500
+		m := bucket()
+		for i := range n {
+			m.Plant(fmt.Sprintf("d/f%06d", i), mem.Object{})
+		}
+		f := mount(t, m, believer)
+		f.distant()
+		began, got := time.Now(), 0
+		for _, err := range f.List(f.ctx, "d", "") {
+			f.must(err)
+			if got++; got%listPage == 0 {
+				pass(far) // as long as a page takes
+			}
+		}
+		if took := time.Since(began); got != n || took > (n/listPage+2)*far {
+			t.Errorf("%d entries in %v", got, took)
+		}
+		f.requests(strings.Repeat("list ", n/listPage+1))
+		if len(f.dirs.dirs["d"].names) > maxDirNames {
+			t.Error("all is remembered")
+		}
+		f.end()
+	})
+}
+
+// TestLongDirectoryIsWalked: a directory that is too long to be remembered is
+// asked ahead of too, page by page.
+func TestLongDirectoryIsWalked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, names := strewn(t, 400, 10)
+		f := mount(t, m, believer)
+		f.dirs.most = 100
+		f.distant()
+		f.list("d")
+		if took := f.goes(names, false); took > 400*far/8 {
 			t.Errorf("took %v", took)
 		}
 		f.end()

@@ -58,8 +58,9 @@ const racy = 2 * time.Second
 
 // witnessed tells whether what a listing says proves that o still is what it was
 // when it was read. By the store's clock on both sides: this host's may be off.
+// Of an instruction file beside it the line of o says nothing.
 func (o *object) witnessed(f fact) bool {
-	return o != nil && o.err == nil && f.etag != "" &&
+	return o != nil && o.err == nil && f.etag != "" && !o.instruction() &&
 		o.id.ETag == f.etag && o.length == f.size && o.class == f.class && o.seen.Unix() == f.modified &&
 		!o.seen.IsZero() && !o.answered.Before(o.seen.Add(racy))
 }
