@@ -46,7 +46,8 @@ func newHTTP(cfg aws.Config, connections int) *http.Client {
 	t.IdleConnTimeout = 60 * time.Second
 	t.ResponseHeaderTimeout = 0 // the watchdog of each attempt does it
 	t.ExpectContinueTimeout = time.Second
-	t.ReadBufferSize, t.WriteBufferSize = 64<<10, 64<<10
+	t.WriteBufferSize = 64 << 10
+	t.ReadBufferSize = 16 << 10 // a TLS record: longer reads of a body go past the buffer, and are copied once less
 	t.DisableCompression = true // an object stored as gzip stays gzip
 	return awsclient.Client(t, maxAnswer, isDocument)
 }
