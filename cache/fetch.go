@@ -230,7 +230,9 @@ func (c *Cache) deliver(b *block, p []byte, anew bool) {
 	c.mu.Unlock()
 	c.opt.Disk.Put(b.of, b.index, p)
 	c.mu.Lock()
-	if c.let(b); b.gone { // dropped meanwhile: perhaps before it was there
+	dropped := b.gone // nothing else takes a block that is used
+	if c.let(b); dropped {
+		// Perhaps before the Disk had it.
 		c.mu.Unlock()
 		c.opt.Disk.Drop(b.of)
 		c.mu.Lock()
