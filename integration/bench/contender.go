@@ -20,7 +20,7 @@ type contender struct {
 	local      string     // directory for what it keeps
 	fs         filesystem // nil for the raw client
 	fixture    string     // what is in the bucket and as it was made; "" for nothing, or nobody knows
-	used       bool       // something may be in the bucket
+	used       bool       // there is a bucket, and local
 }
 
 // A filesystem can be mounted.
@@ -80,9 +80,6 @@ func (b *bed) contenders() ([]*contender, error) {
 		}
 		c.bucket = "bench-" + strings.ReplaceAll(c.name, " ", "-")
 		c.local = b.local(c.bucket)
-		if err := os.Mkdir(c.local, 0o700); err != nil {
-			return nil, err
-		}
 		all = append(all, c)
 	}
 	return all, os.Mkdir(b.mnt(), 0o750)
@@ -102,26 +99,33 @@ func (c *contender) lacks() string {
 	return ""
 }
 
-// reset empties the bucket, past the meter, and forgets all that was kept.
+// reset gives a contender an empty bucket, past the meter, and forgets all that
+// was kept.
 func (b *bed) reset(ctx context.Context, c *contender) error {
-	if c.kind == report.Null {
-		return nil
+	if err := b.clear(ctx, c); err != nil {
+		return err
 	}
-	if c.used {
-		err := b.owner.RemoveBucketWithOptions(ctx, c.bucket, minio.RemoveBucketOptions{ForceDelete: true})
-		if err := errors.Join(err, os.RemoveAll(c.local), os.Mkdir(c.local, 0o700)); err != nil {
-			return err
-		}
-	}
-	c.used, c.fixture = true, ""
-	return b.s3.MakeBucket(ctx, c.bucket)
+	c.used = true
+	return errors.Join(os.Mkdir(c.local, 0o700), b.s3.MakeBucket(ctx, c.bucket))
 }
 
-// release empties the buckets of all whose content the next work has no use for.
+// clear takes away its bucket and all that it kept: memory, where the server's
+// files are there.
+func (b *bed) clear(ctx context.Context, c *contender) error {
+	c.fixture = ""
+	if !c.used {
+		return nil
+	}
+	err := b.owner.RemoveBucketWithOptions(ctx, c.bucket, minio.RemoveBucketOptions{ForceDelete: true})
+	c.used = err != nil
+	return errors.Join(err, os.RemoveAll(c.local))
+}
+
+// release clears all whose content the next work has no use for.
 func (b *bed) release(ctx context.Context, next string) error {
 	for _, c := range b.contending {
-		if c.used && (c.fixture == "" || c.fixture != next) {
-			if err := b.reset(ctx, c); err != nil {
+		if c.fixture == "" || c.fixture != next {
+			if err := b.clear(ctx, c); err != nil {
 				return err
 			}
 		}

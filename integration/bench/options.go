@@ -78,7 +78,7 @@ func parse(args []string) (options, error) {
 	who := f.String("who", "", "only programs that match this `expression`")
 	links := f.String("links", strings.Join([]string{report.Near, report.Far, report.Capped}, ","), "`distances and rates` of the server, like 15ms or 1Gbit or 15ms/1Gbit")
 	f.DurationVar(&o.limit, "limit", 15*time.Minute, "the most `time` that one round may take")
-	f.StringVar(&o.results, "results", "../.cache/bench.json", "`file` of all results; what is measured anew is replaced in it")
+	f.StringVar(&o.results, "results", "../.cache/bench.json", "`file` of all results, in which what is measured anew is replaced; none if empty")
 	f.StringVar(&o.publish, "publish", "", "`directory` in which to bring PERFORMANCE.md and its plot up to date")
 	f.BoolVar(&o.publishOnly, "publish-only", false, "measure nothing")
 	f.StringVar(&o.profile, "profile", "", "build sigilfs to write CPU and heap profiles of each round into this `directory`")

@@ -102,15 +102,15 @@ func (b *bed) row(ctx context.Context, w work, l link) ([]report.Row, error) {
 
 // round is one program once. What fails is said in the sample.
 func (b *bed) round(ctx context.Context, c *contender, w work, l link) report.Sample {
-	ctx, cancel := context.WithTimeout(ctx, b.opt.limit)
+	limited, cancel := context.WithTimeout(ctx, b.opt.limit)
 	defer cancel()
-	s, err := b.try(ctx, c, w, l)
+	s, err := b.try(limited, c, w, l)
 	b.place(link{})
+	if err != nil || w.changes {
+		err = errors.Join(err, b.clear(ctx, c))
+	}
 	if err != nil {
 		s = report.Sample{Failed: cut(err.Error(), 300)}
-	}
-	if err != nil || w.changes {
-		c.fixture = ""
 	}
 	return s
 }
@@ -145,14 +145,14 @@ func (b *bed) try(ctx context.Context, c *contender, w work, l link) (report.Sam
 
 // furnish puts into the bucket what a work needs, unless it is there.
 func (b *bed) furnish(ctx context.Context, c *contender, fixture string) error {
-	if c.fixture == fixture && fixture != "" || c.kind == report.Null {
+	if c.fixture == fixture && fixture != "" {
 		return nil
 	}
 	if err := b.reset(ctx, c); err != nil {
 		return err
 	}
 	f, ok := fixtures[fixture]
-	if !ok {
+	if !ok || c.kind == report.Null {
 		return nil
 	}
 	if c.fs == nil {

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// Load reads a report; where there is no file it is empty.
+// Load reads a report; where there is no file, or name is "", it is empty.
 func Load(name string) (*Report, error) {
 	text, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -25,8 +25,11 @@ func Load(name string) (*Report, error) {
 	return r, nil
 }
 
-// Save writes the report.
+// Save writes the report; not where name is "".
 func (r *Report) Save(name string) error {
+	if name == "" {
+		return nil
+	}
 	text, err := json.MarshalIndent(r, "", " ")
 	if err != nil {
 		return err
