@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sigilfs/sigilfs/internal/volume/attrindex"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
 )
 
@@ -43,8 +44,8 @@ const (
 // goes. A nil one knows nothing. Safe for concurrent use; its mutex is a leaf.
 type attrIndex struct {
 	now   func() time.Time
-	fresh time.Duration // how long a listing is believed
-	gate  chan struct{} // one for each that is being read: a large one takes 60 MiB for a moment
+	fresh time.Duration       // how long a listing is believed
+	gate  *semaphore.Weighted // bytes of what is being read
 
 	mu      sync.Mutex // guards what follows, and the records
 	dirs    map[string]*indexRecord
@@ -101,7 +102,7 @@ type incarnated struct {
 }
 
 func newAttrIndex(now func() time.Time, fresh time.Duration) *attrIndex {
-	return &attrIndex{now: now, fresh: fresh, gate: make(chan struct{}, parallelLoads), dirs: map[string]*indexRecord{}}
+	return &attrIndex{now: now, fresh: fresh, gate: semaphore.NewWeighted(max(maxIndexBytes, 2*maxSealedIndex)), dirs: map[string]*indexRecord{}}
 }
 
 // indexName is the name of p in the index of its directory.

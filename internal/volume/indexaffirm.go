@@ -163,6 +163,16 @@ func (x *attrIndex) step(p string) {
 	}
 }
 
+// going tells whether somebody looks at one entry after the other, anywhere.
+func (x *attrIndex) going() bool {
+	if x == nil {
+		return false
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.now().Sub(x.walking) < walkPause
+}
+
 // going tells whether somebody looks at one entry after the other, or is about
 // to.
 func (w *walkedIndex) going() bool { return w.expected || w.row >= walkRow }

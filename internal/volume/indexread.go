@@ -6,10 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"strings"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/volume/attrindex"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
+	"golang.org/x/sync/errgroup"
 )
 
 // Attributes tells what Stat does of the attributes, and may do so by what a
@@ -125,9 +128,7 @@ func (v *Volume) loadIndex(ctx context.Context, dir string) bool {
 	case r == nil:
 		return false
 	}
-	v.index.gate <- struct{}{}
 	table, etag, err := v.readIndex(ctx, dir)
-	<-v.index.gate
 	v.index.loaded(r, table, etag, ctx.Err() == nil)
 	if errors.Is(err, ErrAccess) {
 		v.index.giveUp()
@@ -185,59 +186,96 @@ func (x *attrIndex) replace(r *indexRecord, table *attrindex.Table, etag string)
 	x.grow(r, table.Bytes()-freed)
 }
 
-// maxSealedIndex is the longest body of an index, in bytes.
-var maxSealedIndex = sigil.BodySize(attrindex.MaxSize)
+// maxSealedIndex is the longest body of an index, in bytes: with a tag for each
+// chunk, and a tail.
+const maxSealedIndex = attrindex.MaxSize + attrindex.MaxSize/sigil.ChunkSize*sigil.TagSize + 1<<10
 
 // readIndex reads the index of directory dir by one request. ErrNotExist: there
 // is none. What is not an index is ErrCorrupt, one of another version ErrVersion.
-func (v *Volume) readIndex(ctx context.Context, dir string) (*attrindex.Table, string, error) {
-	o, body, err := v.fetchWhole(ctx, v.indexKey(dir), maxSealedIndex)
+func (v *Volume) readIndex(ctx context.Context, dir string) (table *attrindex.Table, etag string, err error) {
+	key := v.indexKey(dir)
+	err = v.unlocked(ctx, key, func(enc *objstore.Encryption) error {
+		table, etag, err = v.readIndexAt(ctx, objstore.ID{Key: key, Encryption: enc})
+		return err
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w", key, err)
+	}
+	return table, etag, nil
+}
+
+func (v *Volume) readIndexAt(ctx context.Context, id objstore.ID) (*attrindex.Table, string, error) {
+	info, _, from, err := v.opt.Store.Get(ctx, id, objstore.Range{})
 	if err != nil {
 		return nil, "", err
 	}
+	defer from.Close()
+	if info.Size > maxSealedIndex {
+		return nil, "", fmt.Errorf("%d bytes where at most %d are expected: %w", info.Size, maxSealedIndex, ErrCorrupt)
+	}
+	if err := v.index.gate.Acquire(ctx, 2*info.Size); err != nil {
+		return nil, "", err
+	}
+	defer v.index.gate.Release(2 * info.Size)
+	body := make([]byte, info.Size)
+	if _, err := io.ReadFull(from, body); err != nil {
+		return nil, "", err
+	}
+	o, err := v.decode(ctx, info, body[max(0, len(body)-sigil.TailReadSize):])
+	if err == nil {
+		err = o.err
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	table, err := openIndex(ctx, o, body)
+	return table, o.id.ETag, err
+}
+
+// openIndex opens the index o, of whose body as stored it is given all.
+func openIndex(ctx context.Context, o *object, body []byte) (*attrindex.Table, error) {
 	f, sealed := o.form.(*sealedForm)
 	if !sealed {
-		return nil, "", fmt.Errorf("%s: %w", o.id.Key, ErrDowngrade)
+		return nil, ErrDowngrade
 	}
 	plain := make([]byte, o.attr.Size)
 	r, err := sigil.NewReader(f.rec, f.header, sigil.Bytes(body), o.length)
 	if err == nil && len(plain) > 0 {
 		_, err = r.ReadAt(ctx, plain, 0)
 	}
-	if err == nil {
+	if err == nil || errors.Is(err, io.EOF) {
 		err = r.Verify(ctx)
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", o.id.Key, err)
+		return nil, err
 	}
 	table, err := attrindex.Parse(plain)
 	switch {
 	case errors.Is(err, attrindex.ErrVersion):
-		return nil, "", fmt.Errorf("%s: %w: %w", o.id.Key, ErrVersion, err)
+		return nil, fmt.Errorf("%w: %w", ErrVersion, err)
 	case err != nil:
-		return nil, "", fmt.Errorf("%s: %w: %w", o.id.Key, ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	return table, o.id.ETag, nil
+	return table, nil
 }
 
-// fetchWhole gets an object and its body as stored, of at most that many bytes,
-// by one request. One that does not open is its error.
-func (v *Volume) fetchWhole(ctx context.Context, key string, most int64) (*object, []byte, error) {
-	var info objstore.Info
-	var body []byte
-	err := v.unlocked(ctx, key, func(enc *objstore.Encryption) (err error) {
-		info, body, err = v.endsOf(ctx, objstore.ID{Key: key, Encryption: enc}, most)
-		return err
-	})
-	if err != nil {
-		return nil, nil, err
+// loadIndexes loads those of directories that were listed ahead, where somebody
+// looks at one entry after the other. What is under way when ctx ends goes on:
+// the walk does.
+func (v *Volume) loadIndexes(ctx context.Context, g *errgroup.Group, dirs []*treeDir) {
+	if !v.index.going() {
+		return
 	}
-	if info.Size > most {
-		return nil, nil, fmt.Errorf("%s: %d bytes where at most %d are expected: %w", key, info.Size, most, ErrCorrupt)
+	for _, d := range dirs {
+		dir := strings.TrimSuffix(strings.TrimPrefix(d.prefix, v.opt.Prefix), "/")
+		if ctx.Err() != nil || len(d.entries) < 3 || checkPath(dir) != nil { // the marker is one of them
+			continue
+		}
+		g.Go(func() error {
+			ctx, end := v.work.begin(context.WithoutCancel(ctx))
+			defer end()
+			v.loadIndex(ctx, dir)
+			return nil
+		})
 	}
-	o, err := v.decode(ctx, info, body[max(0, len(body)-sigil.TailReadSize):])
-	if err == nil {
-		err = o.err
-	}
-	return o, body, err
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
+	"golang.org/x/sync/errgroup"
 )
 
 // Who walks a tree (find, du, rsync, a backup) lists one directory after the
@@ -277,6 +278,9 @@ func (k *trees) close() {
 // so long that it does not pay.
 func (t *treeList) run(ctx context.Context) bool {
 	b := treeBuild{prefix: t.prefix, start: t.start}
+	var loads errgroup.Group
+	loads.SetLimit(parallelAhead)
+	defer func() { _ = loads.Wait() }() // its functions give no error
 	for after, more := t.start+lastName, true; more; {
 		var err error
 		if after, more, err = t.page(ctx, &b, after); err != nil {
@@ -286,7 +290,12 @@ func (t *treeList) run(ctx context.Context) bool {
 			b.pop("")
 		}
 		more = more && !b.long
-		if !t.publish(&b, after, more) || more && !t.room(ctx) {
+		done := b.done
+		if !t.publish(&b, after, more) {
+			return true
+		}
+		t.k.v.loadIndexes(ctx, &loads, done)
+		if more && !t.room(ctx) {
 			return true
 		}
 	}
