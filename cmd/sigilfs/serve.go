@@ -198,6 +198,9 @@ func (m *mounting) commit(ctx, stopping context.Context) error {
 	closing, cancel := context.WithDeadline(ctx, deadline.Add(closeGrace))
 	defer cancel()
 	err := m.volume.Close(closing)
+	if m.recheck != nil {
+		m.recheck() // which may tell the volume of a key
+	}
 	m.volume = nil
 	return err
 }
