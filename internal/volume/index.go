@@ -1,6 +1,9 @@
 package volume
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,12 +32,9 @@ const (
 	maxIndexBytes = 32 << 20
 	// entryOverhead is what an entry takes beside its name, about.
 	entryOverhead = 320
-	// mostAffirmed bounds the entries that are believed just now, mostTold those
-	// of one directory that somebody was told of.
-	mostAffirmed, mostTold = 2 * maxDirNames, 1 << 16
-	// mostDoubted bounds the names of one directory that no listing from before
-	// affirms.
-	mostDoubted = 4 * listPage
+	// Bounds of the entries that are believed just now, of those that somebody
+	// was told of, and of the names that no listing from before affirms.
+	mostAffirmed, mostTold, mostDoubted = 2 * maxDirNames, 1 << 16, 4 * listPage
 	// indexAge is for how long an index is not asked for again.
 	indexAge = time.Minute
 )
@@ -54,6 +54,11 @@ type attrIndex struct {
 	walking time.Time // when somebody was last looking at one entry after the other
 	forgot  time.Time // when something was forgotten that a fresh listing may lack
 	off     bool      // this host may read none, or write none
+
+	due map[*indexRecord]struct{} // to be written some time
+
+	// How many there are in all records, at the most.
+	affirmations, tolds, doubts int
 }
 
 // indexRecord is what is known of the entries of one directory.
@@ -102,7 +107,7 @@ type incarnated struct {
 }
 
 func newAttrIndex(now func() time.Time, fresh time.Duration) *attrIndex {
-	return &attrIndex{now: now, fresh: fresh, gate: semaphore.NewWeighted(max(maxIndexBytes, 2*maxSealedIndex)), dirs: map[string]*indexRecord{}}
+	return &attrIndex{now: now, fresh: fresh, gate: semaphore.NewWeighted(max(maxIndexBytes, 2*maxSealedIndex)), dirs: map[string]*indexRecord{}, due: map[*indexRecord]struct{}{}}
 }
 
 // indexName is the name of p in the index of its directory.
@@ -161,8 +166,11 @@ func (x *attrIndex) doubt(p string) {
 	r, now := x.record(parent(p)), x.now()
 	delete(r.affirmed, indexName(p, true))
 	delete(r.affirmed, indexName(p, false))
-	if len(r.doubted) >= mostDoubted {
-		r.doubted, x.forgot = nil, now
+	if x.doubts++; x.doubts > mostDoubted {
+		for _, other := range x.dirs {
+			other.doubted = nil
+		}
+		x.doubts, x.forgot = 1, now
 	}
 	if r.doubted == nil {
 		r.doubted = map[string]time.Time{}
@@ -198,7 +206,11 @@ func (x *attrIndex) learn(dir string, e attrindex.Entry) (worth bool) {
 	delete(r.affirmed, e.Name)
 	r.changes, r.changed = r.changes+1, x.now()
 	x.grow(r, cost)
-	return !was && r.worth()
+	if was || !r.worth() {
+		return false
+	}
+	x.due[r] = struct{}{}
+	return true
 }
 
 // same tells whether b says nothing that a does not say as well.
@@ -237,27 +249,34 @@ func (x *attrIndex) record(dir string) *indexRecord {
 	return r
 }
 
-// grow needs x.mu. What was used longest ago makes way for r.
+// grow needs x.mu. What was used longest ago makes way for r: an eighth of all,
+// lest each newcomer look for it.
 func (x *attrIndex) grow(r *indexRecord, n int) {
 	r.bytes += n
 	x.bytes += n
-	for x.bytes > maxIndexBytes && len(x.dirs) > 1 {
-		var oldest *indexRecord
-		for _, other := range x.dirs {
-			if other != r && (oldest == nil || other.older(oldest)) {
-				oldest = other
-			}
+	if x.bytes <= maxIndexBytes || len(x.dirs) == 1 {
+		return
+	}
+	all := slices.SortedFunc(maps.Values(x.dirs), (*indexRecord).order)
+	for _, other := range all {
+		if x.bytes <= maxIndexBytes/8*7 {
+			return
 		}
-		x.remove(oldest)
+		if other != r {
+			x.remove(other)
+		}
 	}
 }
 
-// older tells whether r goes before other: what is not written yet stays longer.
-func (r *indexRecord) older(other *indexRecord) bool {
+// order is that in which records go: what is not written yet stays longer.
+func (r *indexRecord) order(other *indexRecord) int {
 	if r.worth() != other.worth() {
-		return other.worth()
+		if other.worth() {
+			return -1
+		}
+		return 1
 	}
-	return r.used < other.used
+	return cmp.Compare(r.used, other.used)
 }
 
 // remove needs x.mu.
@@ -265,6 +284,7 @@ func (x *attrIndex) remove(r *indexRecord) {
 	x.lose(r)
 	x.bytes -= r.bytes
 	delete(x.dirs, r.dir)
+	delete(x.due, r)
 }
 
 // lose notes that something of r is forgotten. A listing that began before this
@@ -351,7 +371,13 @@ func (x *attrIndex) tell(dir string, e attrindex.Entry, next func() uint64) uint
 	if t.incarnation != 0 && t.file == e.FileID && t.body == e.Body {
 		return t.incarnation
 	}
-	if r.told == nil || len(r.told) >= mostTold {
+	if x.tolds++; x.tolds > mostTold {
+		for _, other := range x.dirs {
+			other.told = nil
+		}
+		x.tolds = 1
+	}
+	if r.told == nil {
 		r.told = map[string]incarnated{}
 	}
 	t = incarnated{e.FileID, e.Body, next()}

@@ -86,10 +86,12 @@ func (x *attrIndex) affirm(dir, name string, f fact, at time.Time) bool {
 	if !ok || !e.Of(f.etag, f.size, f.modified) || !at.After(r.doubted[strings.TrimSuffix(name, "/")]) {
 		return false
 	}
+	x.spare(r, 1)
 	if r.affirmed == nil {
 		r.affirmed = map[string]time.Time{}
 	}
 	r.affirmed[name] = at
+	x.affirmations++
 	return true
 }
 
@@ -135,7 +137,7 @@ func (v *Volume) affirmPage(ctx context.Context, dir string, page linesPage) boo
 		v.loadIndex(ctx, dir)
 	}
 	all := v.index != nil
-	v.index.spare(dir, len(page.lines))
+	v.index.expect(dir, len(page.lines))
 	for _, l := range page.lines {
 		all = v.affirm(join(dir, l.name), l.listed, page.at) && all
 	}
@@ -270,19 +272,10 @@ func (n *dirNames) ahead(dir string, small bool) *dirListing {
 	return l
 }
 
-// spare makes room for so many affirmations in dir: what is known of the walks
-// of others, or of an earlier part of this one, makes way.
-func (x *attrIndex) spare(dir string, n int) {
-	if x == nil {
-		return
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	r, held := x.record(dir), 0
-	for _, other := range x.dirs {
-		held += len(other.affirmed)
-	}
-	if held+n <= mostAffirmed {
+// spare makes room for n affirmations in r: what is known of other walks, or of
+// an earlier part of this one, makes way. It needs x.mu.
+func (x *attrIndex) spare(r *indexRecord, n int) {
+	if x.affirmations+n <= mostAffirmed {
 		return
 	}
 	for _, other := range x.dirs {
@@ -293,6 +286,17 @@ func (x *attrIndex) spare(dir string, n int) {
 	if len(r.affirmed)+n > mostAffirmed {
 		r.affirmed = nil
 	}
+	x.affirmations = len(r.affirmed)
+}
+
+// expect is spare for a directory of which so many entries are listed.
+func (x *attrIndex) expect(dir string, n int) {
+	if x == nil {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.spare(x.record(dir), n)
 }
 
 // affirms tells whether what is known of p may be believed still.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -35,13 +36,10 @@ func (x *attrIndex) dueIndexes() []*indexRecord {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	var due []*indexRecord
-	for _, r := range x.dirs {
-		if !x.off && r.worth() {
-			due = append(due, r)
-		}
+	if x.off {
+		return nil
 	}
-	return due
+	return slices.Collect(maps.Keys(x.due))
 }
 
 // claimWrite is claim of the write of an index.
@@ -144,6 +142,7 @@ func (x *attrIndex) tried(r *indexRecord) (changes int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	changes, r.changes = r.changes, 0
+	delete(x.due, r)
 	return changes
 }
 
@@ -151,7 +150,9 @@ func (x *attrIndex) tried(r *indexRecord) (changes int) {
 func (x *attrIndex) again(r *indexRecord, changes int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	r.changes += changes
+	if r.changes += changes; x.dirs[r.dir] == r && r.worth() {
+		x.due[r] = struct{}{}
+	}
 }
 
 // giveUp has no index asked for or written any more: this host may not.
