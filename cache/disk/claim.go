@@ -73,8 +73,8 @@ func Claim(ctx context.Context, path, holder string, wait time.Duration) (*Dir, 
 // Path is the directory, absolute and without symbolic links.
 func (d *Dir) Path() string { return d.path }
 
-// Close gives the directory back.
-func (d *Dir) Close() error { return d.lock.Close() }
+// Close gives the directory back. Nobody is its holder then.
+func (d *Dir) Close() error { return errors.Join(d.lock.Truncate(0), d.lock.Close()) }
 
 // ours makes path and holds it to be a directory of this user that nobody else
 // may write to. It may be a symbolic link, as systemd makes one under

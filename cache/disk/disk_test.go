@@ -432,6 +432,9 @@ func TestLocked(t *testing.T) {
 	if err := <-got; err != nil {
 		t.Errorf("a lock that came free: %v", err)
 	}
+	if text, err := os.ReadFile(filepath.Join(path, "sigilfs.lock")); len(text) != 0 || err != nil {
+		t.Errorf("nobody holds it, and it says %q (%v)", text, err)
+	}
 }
 
 func TestUnsafe(t *testing.T) {
