@@ -179,7 +179,8 @@ func TestCloseWhileFetching(t *testing.T) {
 func TestInterruptedReader(t *testing.T) {
 	s := setupOf("s3ec")
 	f := mount(t, s.store(), s.on)
-	f.put("a", "text")
+	text := noise(300<<10, 1) // a small one is read when it is looked up
+	f.put("a", text)
 	file := f.open("a")
 	defer file.Release()
 	began, hold := make(chan struct{}), make(chan struct{})
@@ -200,7 +201,7 @@ func TestInterruptedReader(t *testing.T) {
 	cancel()
 	wants(t, <-read, context.Canceled)
 	close(hold)
-	f.reads(file, "text")
+	f.reads(file, text)
 }
 
 // TestScratchFailure: a store that fails says so, and the next read tries again.
