@@ -32,9 +32,10 @@ import (
 )
 
 func main() {
-	// SIGPIPE too: whoever read the output has gone, and mounts are to be ended.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// Somebody who reads our output no more is no reason to leave mounts behind.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	err := start(ctx, os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
