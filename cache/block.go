@@ -98,7 +98,7 @@ func (c *Cache) settle(b *block) {
 func (c *Cache) enlist(b *block, in *queue) {
 	b.in, b.elem, b.round = in, in.PushBack(b), c.round
 	in.bytes += cost(b.size)
-	for c.mem.lent > 0 && c.evict(&c.spent) || c.kept.bytes > c.mem.own && c.evict(&c.kept) {
+	for c.mem.lent > 0 && c.evictSpent() || c.kept.bytes > c.mem.own && c.evict(&c.kept) {
 	}
 	c.mem.wake()
 	c.sweepLater()

@@ -131,7 +131,7 @@ func (m *memory) empty() {
 // uses, what was read ahead last.
 func (c *Cache) room(n int64) bool {
 	for !c.mem.take(n, 0) {
-		if !c.spare() && !c.mem.borrow(n) && !c.evict(&c.kept) && !c.evict(&c.ahead) {
+		if !c.spare() && !c.mem.borrow(n) && !c.evict(&c.spent) && !c.evict(&c.kept) && !c.evict(&c.ahead) {
 			return false
 		}
 	}
@@ -154,5 +154,11 @@ func (c *Cache) roomAhead(n int64) bool {
 // spare evicts what is missed least. What was read out of order has a quarter
 // of the memory that streams do not take.
 func (c *Cache) spare() bool {
-	return c.evict(&c.spent) || c.kept.bytes > c.mem.own/4 && c.evict(&c.kept)
+	return c.evictSpent() || c.kept.bytes > c.mem.own/4 && c.evict(&c.kept)
+}
+
+// evictSpent leaves the last that were passed: a read that comes late may want
+// the beginning of a block.
+func (c *Cache) evictSpent() bool {
+	return c.spent.bytes > c.mem.own/8 && c.evict(&c.spent)
 }

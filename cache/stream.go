@@ -1,9 +1,6 @@
 package cache
 
-import (
-	"context"
-	"slices"
-)
+import "context"
 
 // A stream is one who reads a body in order. Reads do not say whose they are,
 // several handles and threads share a Reader, and the kernel's own reading
@@ -27,8 +24,8 @@ const (
 	firstWindow = 16 // blocks, 1 MiB
 
 	// What is read out of order within a stream: as far as the kernel reads
-	// ahead by itself, in bytes. Never more than the window.
-	maxSlack = 4 << 20
+	// ahead by itself, twice 4 MiB, in bytes. Never more than the window.
+	maxSlack = 8 << 20
 
 	// elsewhere is how many reads of others end a stream: it was left by a seek.
 	elsewhere = 16
@@ -39,12 +36,9 @@ func (r *Reader) follow(off, n int64) *stream {
 	r.cache.mu.Lock()
 	defer r.cache.mu.Unlock()
 	r.reads++
-	k := slices.IndexFunc(r.streams[:], func(s *stream) bool { return s == nil || s.reaches(off, n, r.body.Block) })
-	if k < 0 || r.streams[k] == nil {
-		if k < 0 {
-			k = maxStreams - 1
-			r.cache.end(r.streams[k])
-		}
+	k := r.match(off, n)
+	if r.streams[k] == nil || !r.streams[k].reaches(off, n, r.body.Block) {
+		r.cache.end(r.streams[k])
 		r.streams[k] = &stream{start: off, end: off}
 	}
 	s := r.streams[k]
@@ -57,6 +51,26 @@ func (r *Reader) follow(off, n int64) *stream {
 		}
 	}
 	return s
+}
+
+// match gives the place of the stream that a read goes on with: of several the
+// one with the longest window, as some reads come late. Else it is the place for
+// a new one.
+func (r *Reader) match(off, n int64) int {
+	k, found := 0, false
+	for i, s := range r.streams {
+		switch {
+		case s == nil && !found:
+			return i
+		case s == nil:
+			return k
+		case s.reaches(off, n, r.body.Block) && (!found || s.window > r.streams[k].window):
+			k, found = i, true
+		case !found:
+			k = i
+		}
+	}
+	return k
 }
 
 // reaches tells whether a read goes on with s.
@@ -159,7 +173,7 @@ func costs(blocks []*block) (n int64) {
 // end ends reading ahead of s: what was fetched for it may go, and what nobody
 // waits for does not come. It begins anew if s goes on. c.mu is held.
 func (c *Cache) end(s *stream) {
-	if s.window == 0 {
+	if s == nil || s.window == 0 {
 		return
 	}
 	s.window = 0

@@ -179,6 +179,30 @@ func TestDisorder(t *testing.T) {
 	})
 }
 
+// TestBelatedReads: some that come long after their neighbours, and in order,
+// do not take over, or end, the stream that they are of.
+func TestBelatedReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := sized(1<<20, 100)
+		b.pass = func(int64) error { <-time.After(time.Millisecond); return nil }
+		c := New(Options{Ahead: 30_000, Bytes: 200 * MaxBlock})
+		r := c.Reader(b.as("a"), b.fetch)
+		const n, back = 1000, 50_000
+		p := make([]byte, n)
+		for off := int64(0); off < 1<<20; off += n {
+			mustRead(t, r, p, off)
+			if off > 2*back && off%(40*n) < 5*n {
+				mustRead(t, r, p, off-back)
+			}
+		}
+		f := b.took()
+		if covered(f) > 1<<20 || len(f) > 120 {
+			t.Errorf("%d fetches of %d bytes", len(f), covered(f))
+		}
+		_ = c.Close()
+	})
+}
+
 // TestTwoReadersShare: two who read the same body in order, one behind the
 // other, fetch it once.
 func TestTwoReadersShare(t *testing.T) {
