@@ -9,7 +9,6 @@ import (
 
 	"github.com/sigilfs/sigilfs/internal/volume/attrindex"
 	"golang.org/x/sync/semaphore"
-	"golang.org/x/sys/unix"
 )
 
 // The attribute index. Who lists a directory and looks at each entry pays a
@@ -383,22 +382,4 @@ func (x *attrIndex) tell(dir string, e attrindex.Entry, next func() uint64) uint
 	t = incarnated{e.FileID, e.Body, next()}
 	r.told[e.Name] = t
 	return t.incarnation
-}
-
-// typeOf gives the type of a file of which a listing says f, if it is known.
-func (x *attrIndex) typeOf(p string, f fact) uint32 {
-	if x == nil {
-		return 0
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	r := x.dirs[parent(p)]
-	if r == nil {
-		return 0
-	}
-	e, ok := r.find(base(p))
-	if !ok || !e.Of(f.etag, f.size, f.modified) {
-		return 0
-	}
-	return e.Mode & unix.S_IFMT
 }

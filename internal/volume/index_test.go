@@ -14,6 +14,7 @@ import (
 	"github.com/sigilfs/sigilfs/internal/objstore/mem"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"github.com/sirupsen/logrus/hooks/test"
+	"golang.org/x/sys/unix"
 )
 
 // indexing is a mount with an attribute index, by a clock.
@@ -289,6 +290,35 @@ func TestIndexIsNotNewerThanMemory(t *testing.T) {
 	f.looks("d")
 	if !slices.ContainsFunc(f.s.Ops(), func(op faulty.Op) bool { return op.Verb == faulty.Get && op.Key == nameOf(2) }) {
 		t.Error("the older state is shown by what an index says")
+	}
+}
+
+// TestIndexOfWhatDirectoriesHide: where another host has made a directory beside
+// a file of the same name, the directory shows, whatever is known of the file.
+func TestIndexOfWhatDirectoriesHide(t *testing.T) {
+	m, c := indexBed(t, 4)
+	m.Plant(nameOf(1)+"/", mem.Object{})
+	m.Plant(nameOf(2)+"/x", mem.Object{})
+	f := mount(t, m, indexing(c))
+	for e, err := range f.List(f.ctx, "d", "") {
+		f.must(err)
+		if hidden := e.Name == "file-00001" || e.Name == "file-00002"; hidden && e.Type != 0 && e.Type != unix.S_IFDIR {
+			t.Errorf("%s is listed as %o", e.Name, e.Type)
+		}
+	}
+	for range 2 {
+		for name, a := range f.looks("d") {
+			if dir, hidden := a.Mode&unix.S_IFMT == unix.S_IFDIR, name == "file-00001" || name == "file-00002"; dir != hidden {
+				t.Errorf("%s is shown as %o", name, a.Mode)
+			}
+		}
+		for e, err := range f.List(f.ctx, "d", "") {
+			f.must(err)
+			if hidden := e.Name == "file-00001" || e.Name == "file-00002"; hidden && e.Type != 0 && e.Type != unix.S_IFDIR {
+				t.Errorf("%s is listed as %o", e.Name, e.Type)
+			}
+		}
+		c.pass(time.Minute)
 	}
 }
 

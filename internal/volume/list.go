@@ -168,7 +168,7 @@ func (v *Volume) entry(dir, prefix string, e objstore.Entry) Entry {
 func (v *Volume) typeOf(p string, e objstore.Entry) uint32 {
 	d := v.recall(p)
 	if d == nil || d.obj == nil || d.obj.err != nil || d.named().id.ETag != e.ETag {
-		return v.index.typeOf(p, factOf(e.Info))
+		return 0
 	}
 	return d.obj.attr.Mode & unix.S_IFMT
 }
