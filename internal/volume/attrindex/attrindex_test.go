@@ -2,6 +2,7 @@ package attrindex
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -255,4 +256,19 @@ func FuzzParse(f *testing.F) {
 			t.Fatal("another encoding")
 		}
 	})
+}
+
+// TestLayout: the bytes are those of docs/FORMAT.md.
+func TestLayout(t *testing.T) {
+	e := sample("a")
+	want := "736967696c697801" + "00000001" + // magic, count
+		"000161" + "00" + e.ETag + // name, ETag
+		"00000000000003f8" + "000000006b49d200" + "000000006b49d202" + // length as stored, LastModified, read
+		"000081a0" + "000003e8" + "00000064" + // mode, uid, gid
+		"ffffffffffffffff" + "18fae2769b0fcd15" + "00000000000003e8" + "8000000000000000" + // mtime, ctime, size, file id
+		"01020300000000000000000000000000" + "04000000000000000000000000000000" + // generation, epoch
+		"4000000000000000" + "00000000000000000000000000000009" // version, seal
+	if got := hex.EncodeToString(build(t, e)); got != want {
+		t.Errorf("\n%s, want\n%s", got, want)
+	}
 }
