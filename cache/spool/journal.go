@@ -60,14 +60,20 @@ func (f *File) compact(final bool) error {
 		err = syncFiles(f.slots.f, file)
 	}
 	if err == nil {
-		err = f.spool.dir.rename(temp, name)
+		err = f.spool.dir.move(temp, name)
 	}
 	if err != nil {
 		return errors.Join(err, file.Close(), f.spool.dir.remove(temp))
 	}
+	// From here on the new log is the one that is found. The next sync makes
+	// its name durable where this one fails.
 	j.limit = 2 * j.records
 	old := f.log.f
-	f.log = j
+	f.log, f.named = j, false
+	if err := f.spool.dir.sync(); err != nil {
+		return errors.Join(err, old.Close())
+	}
+	f.named = true
 	return old.Close()
 }
 
