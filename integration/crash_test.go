@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/sigilfs/sigilfs/integration/daemon"
 	"github.com/sigilfs/sigilfs/integration/faultproxy"
 )
 
@@ -232,14 +231,11 @@ func killAt(t *testing.T, m *mount, tt crashCase, gate *faultproxy.Gate) {
 	var err error
 	select {
 	case <-gate.Arrived():
-		m.daemon.Kill()
-		must(t, daemon.Detach(m.dir))
+		m.Crash(t)
 		err = <-ended
 	case err = <-ended: // it needed fewer requests this time
-		m.daemon.Kill()
-		must(t, daemon.Detach(m.dir))
+		m.Crash(t)
 	}
-	m.daemon = nil
 	gate.Drop()
 	m.proxy.Set(faultproxy.Pass)
 	m.Start(t)

@@ -111,11 +111,7 @@ func (b *bed) unmount(ctx context.Context) error {
 	}
 	m := b.mount
 	b.mount = nil
-	if err := m.Unmount(ctx); err != nil {
-		m.Kill()
-		return errors.Join(err, daemon.Detach(b.path("")))
-	}
-	return nil
+	return m.End(ctx)
 }
 
 // close unmounts and stops everything, also when the run was interrupted.
