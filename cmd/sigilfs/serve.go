@@ -188,13 +188,15 @@ func (m *mounting) detach(ctx context.Context) {
 }
 
 // commit closes the volume: within stopping, and a little more for what was
-// closed last. What is left then stays in the spool.
+// closed last. What is left then stays in the spool. Rechecks go on until then,
+// and no longer: they tell the volume what was revoked.
 func (m *mounting) commit(ctx, stopping context.Context) error {
 	deadline, _ := stopping.Deadline()
 	closing, cancel := context.WithDeadline(ctx, deadline.Add(closeGrace))
 	defer cancel()
 	err := m.volume.Close(closing)
-	m.volume = nil
+	m.recheck()
+	m.recheck, m.volume = nil, nil
 	return err
 }
 
@@ -242,9 +244,6 @@ func (m *mounting) abandon(ctx context.Context) {
 // release closes all below the volume. What fails loses nothing any more.
 func (m *mounting) release() {
 	var errs []error
-	if m.recheck != nil {
-		m.recheck()
-	}
 	if m.endLife != nil {
 		m.endLife()
 	}
