@@ -28,7 +28,7 @@ func (e *exam) write(ctx context.Context) Finding {
 	e.caps = caps
 	switch {
 	case !caps.Read:
-		return Finding{Status: Warning, Text: "these credentials may write and not read: nothing in a mount can be looked up or opened", Remedy: "grant s3:GetObject, unless this host is only to write"}
+		return Finding{Status: Warning, Text: "these credentials may write and not read: nothing in a mount can be looked up or opened", Remedy: "grant s3:GetObject, and s3:GetObjectVersion where the bucket keeps versions, unless this host is only to write"}
 	case !caps.Delete:
 		return Finding{
 			Status: Warning, Text: "these credentials may not delete: files can be written, not removed or renamed, and what was tried just now stays under " + e.scratch(),
