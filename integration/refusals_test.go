@@ -3,7 +3,7 @@ package integration
 import (
 	"context"
 	"errors"
-	"net"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/sigilfs/sigilfs/integration/daemon"
+	"golang.org/x/sys/unix"
 )
 
 // A refusal is a command line that must not mount. change starts from one that
@@ -142,13 +143,18 @@ func TestWhatMountRefuses(t *testing.T) {
 	}
 }
 
-// closedPort is a loopback address where nobody listens.
+// closedPort is a loopback address where nobody listens: it is taken all the
+// same, so that nobody else comes to.
 func closedPort(t *testing.T) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+	must(t, err)
+	at, err := unix.Getsockname(fd)
+	must(t, err)
+	return fmt.Sprintf("127.0.0.1:%d", at.(*unix.SockaddrInet4).Port)
 }
 
 // otherCA is a certificate that did not sign the server's.
