@@ -186,7 +186,12 @@ func TestKillAtEveryRequest(t *testing.T) {
 // killEverywhere kills one case at each of its requests, in a mount of its own.
 func killEverywhere(t *testing.T, tt crashCase) {
 	t.Helper()
-	m := newMount(t, mountOptions{Proxy: true})
+	killAtEach(t, newMount(t, mountOptions{Proxy: true}), tt)
+}
+
+// killAtEach kills one case at each of its requests.
+func killAtEach(t *testing.T, m *mount, tt crashCase) {
+	t.Helper()
 	n := requestsOf(t, m, tt)
 	if n == 0 {
 		t.Fatal("it sends no request: nothing was tested")
