@@ -35,7 +35,7 @@ func (e *exam) write(ctx context.Context) Finding {
 			Remedy: "grant s3:DeleteObject, unless this host is only to add files",
 		}
 	case caps.Simple:
-		return ok("what is written can be read again and deleted; the server does not take the checksums of S3, so bodies are protected by their signature alone")
+		return ok("what is written can be read again and deleted; the server does not take all checksums of S3, and what goes up without one is protected by its signature alone")
 	}
 	return ok("what is written can be read again and deleted")
 }
