@@ -83,29 +83,31 @@ func (f *File) describe(j *journal, final bool) error {
 		e.size, e.baseEnd = f.size, f.baseEnd
 		return j.append(f.seal.event(e, f.next()))
 	}
-	begin := event{op: opBegin, a: f.table.present()}
+	begin := event{op: opBegin}
+	for range f.table.rows {
+		begin.a++
+	}
 	if final {
 		begin.b = 1
 	}
 	if err := put(begin); err != nil {
 		return err
 	}
-	for _, s := range f.table.spans {
-		for i, e := range s.page.entries {
-			block := s.index*pageLen + int64(i)
-			var err error
-			switch slot, data := e.slot(); {
-			case data:
-				err = put(event{op: opKeep, a: block, c: f.slots.seqs[slot]})
-			case e == isZero:
-				err = put(event{op: opZero, a: block, b: block + 1})
-			case e == isSent:
-				err = put(event{op: opSent, a: block, b: block + 1, c: f.lastSent})
-			}
-			if err != nil {
-				return err
-			}
+	for r := range f.table.rows {
+		if err := put(f.describeRow(r)); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (f *File) describeRow(r row) event {
+	switch slot, data := r.entry.slot(); {
+	case data:
+		return event{op: opKeep, a: r.from, c: f.slots.seqs[slot]}
+	case r.entry == isZero:
+		return event{op: opZero, a: r.from, b: r.to}
+	default:
+		return event{op: opSent, a: r.from, b: r.to, c: f.lastSent}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -114,5 +115,30 @@ func TestFileThatCannotBeRead(t *testing.T) {
 	must(t, unread.scan())
 	if len(unread.Damage()) != 2 || !unread.badSlots {
 		t.Errorf("damage: %v", unread.Damage())
+	}
+}
+
+// The list that Close leaves of a file says of a hole where it is, and not of
+// each block.
+func TestLogOfALargeHole(t *testing.T) {
+	const size = 16 << 30
+	dir, key := t.TempDir()+"/s", newKey()
+	s := mustOpen(t, dir, key, 1<<30)
+	f := mustFile(t, s, size)
+	must(t, f.Zero(0, size, nil))
+	must(t, f.WriteAt(bytes.Repeat([]byte{7}, BlockSize), size/2, nil))
+	must(t, s.Close())
+	if st, err := os.Stat(dir + "/" + f.ID() + logExt); err != nil || st.Size() > 16*eventSize {
+		t.Errorf("%d bytes, %v", st.Size(), err)
+	}
+	l := openLeft(t, dir, key, f.ID())
+	defer l.Close()
+	var kinds []Kind
+	for off := int64(0); off < size; {
+		kind, end := l.Extent(off)
+		kinds, off = append(kinds, kind), end
+	}
+	if err := l.Intact(); err != nil || !slices.Equal(kinds, []Kind{Zero, Data, Zero}) || l.Here() != BlockSize {
+		t.Errorf("%v, %v", kinds, err)
 	}
 }
