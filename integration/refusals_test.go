@@ -109,38 +109,45 @@ func TestWhatMountRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := good
 			tt.change(t, &cfg)
-			ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
-			defer cancel()
-			d, err := daemon.Start(ctx, cfg)
-			if err == nil {
-				d.Kill()
-				_ = daemon.Detach(cfg.Dir)
-				t.Fatal("it mounted")
-			}
-			var exit *exec.ExitError
-			if !errors.As(err, &exit) {
-				t.Fatalf("it did not end by itself: %v", err)
-			}
-			if exit.ExitCode() != tt.code {
-				t.Errorf("exit code %d, want %d", exit.ExitCode(), tt.code)
-			}
-			text := err.Error()
-			t.Log(text)
+			text := mountRefused(t, cfg, tt.code)
 			for _, word := range tt.says {
 				if !strings.Contains(strings.ToLower(text), strings.ToLower(word)) {
 					t.Errorf("it does not say %q:\n%s", word, text)
 				}
 			}
-			for _, word := range []string{"panic", "goroutine ", "%!", good.Env[len(good.Env)-1]} {
+			for _, word := range []string{"panic", "goroutine ", "%!", m.s3.SecretKey} {
 				if strings.Contains(text, word) {
 					t.Errorf("it says %q:\n%s", word, text)
 				}
 			}
-			if daemon.Mounted(cfg.Dir) {
-				t.Error("it left a mount")
-			}
 		})
 	}
+}
+
+// mountRefused starts a mount that must not come about, and gives what it says.
+func mountRefused(t *testing.T, cfg daemon.Config, code int) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
+	defer cancel()
+	d, err := daemon.Start(ctx, cfg)
+	if err == nil {
+		d.Kill()
+		_ = daemon.Detach(cfg.Dir)
+		t.Fatalf("it mounted:\n%s", d.Log())
+	}
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		t.Fatalf("it did not end by itself: %v", err)
+	}
+	if exit.ExitCode() != code {
+		t.Errorf("exit code %d, want %d", exit.ExitCode(), code)
+	}
+	if daemon.Mounted(cfg.Dir) {
+		t.Error("it left a mount")
+	}
+	_, text, _ := strings.Cut(err.Error(), exit.Error()+": ")
+	t.Log(text)
+	return text
 }
 
 // closedPort is a loopback address where nobody listens: it is taken all the

@@ -70,8 +70,8 @@ func prepare(upstream string, roots []byte) (*Proxy, error) {
 	if !pool.AppendCertsFromPEM(roots) {
 		return nil, errors.New("no CA certificate for " + upstream)
 	}
-	quiet := log.New(io.Discard, "", 0) // killed clients are the point
-	life, end := context.WithCancel(context.Background())
+	quiet := log.New(io.Discard, "", 0)                   // killed clients are the point
+	life, end := context.WithCancel(context.Background()) //nolint:forbidigo // the proxy lives until Close
 	p := &Proxy{fault: Pass, end: end}
 	p.next = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
