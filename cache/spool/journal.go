@@ -27,17 +27,20 @@ func (j *journal) append(b []byte) error {
 	return nil
 }
 
-// record appends an event, and sees to it that the log stays in proportion to
-// what there is to say.
-func (f *File) record(e event) error {
+// tidy sees to it that the log stays in proportion to what there is to say. The
+// hot block may not be hot any more afterwards.
+func (f *File) tidy() {
 	// Never below a snapshot: a Settle of it tells by sequence what it held.
-	if len(f.snaps) == 0 && f.log.records > max(f.log.limit, journalMin) {
-		if err := f.compact(false); err != nil {
-			f.log.limit = 2 * f.log.records // an optimisation: try again later
-		}
+	if len(f.snaps) > 0 || f.log.records <= max(f.log.limit, journalMin) {
+		return
 	}
-	return f.log.append(f.seal.event(e, f.next()))
+	if err := f.compact(false); err != nil {
+		f.log.limit = 2 * f.log.records // an optimisation: try again later
+	}
 }
+
+// record appends an event.
+func (f *File) record(e event) error { return f.log.append(f.seal.event(e, f.next())) }
 
 // compact writes the log anew: a beginning, then what is there. A final one
 // is the last thing that happens to the file.

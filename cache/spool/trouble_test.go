@@ -144,3 +144,25 @@ func TestLogOfALargeHole(t *testing.T) {
 		t.Errorf("%v, %v", kinds, err)
 	}
 }
+
+// A truncation within a block whose log is due to be written anew.
+func TestTruncateOfAFileWithALongLog(t *testing.T) {
+	dir, key := t.TempDir()+"/s", newKey()
+	s := mustOpen(t, dir, key, 1<<30)
+	f := mustFile(t, s, 0)
+	text := bytes.Repeat([]byte{7}, 3*BlockSize)
+	must(t, f.WriteAt(text, 0, nil))
+	const cuts = 5 * journalMin
+	for i := range cuts {
+		must(t, f.Truncate(int64(len(text)-1-i)))
+	}
+	if f.log.records > 2*journalMin {
+		t.Errorf("%d records", f.log.records)
+	}
+	kill(t, s)
+	l := openLeft(t, dir, key, f.ID())
+	defer l.Close()
+	if got, err := readAll(l, nil); err != nil || !bytes.Equal(got, text[:len(text)-cuts]) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
