@@ -18,11 +18,12 @@
 //
 // A read of file data ends when its process gets a signal (EINTR); of reads the
 // kernel lets go only past the page cache (O_DIRECT): what waits for a page waits
-// for it, or is killed. A write that waits for room, close, and fsync end so too,
-// if the signal is one by which somebody wants that (interrupt.go): nothing was
-// taken of the write, and the commit goes on behind. Nothing else ends: programs
-// do not expect EINTR of stat(2) or readdir(3), nor a rename that goes on. All
-// requests end in the time that the volume allows itself.
+// for it, or is killed. A write that waits for room, copy_file_range, close, and
+// fsync end so too, if the signal is one by which somebody wants that
+// (interrupt.go): the count says what was taken of the write or the copy, and the
+// commit goes on behind. Nothing else ends: programs do not expect EINTR of
+// stat(2) or readdir(3), nor a rename that goes on. All requests end in the time
+// that the volume allows itself.
 //
 // # Locks
 //

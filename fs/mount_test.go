@@ -85,11 +85,13 @@ func TestMountOptions(t *testing.T) {
 	dir, _ := mount(t, v, Options{Source: "s3://bucket/pre,fix", ReadOnly: true, Suid: true, NoExec: true})
 	table, err := os.ReadFile("/proc/self/mounts")
 	check(t, err)
+	found := false
 	for line := range strings.Lines(string(table)) {
 		f := strings.Fields(line)
 		if f[1] != dir {
 			continue
 		}
+		found = true
 		opts := "," + f[3] + ","
 		for _, o := range []string{"ro", "nodev", "noexec", "default_permissions"} {
 			if !strings.Contains(opts, ","+o+",") {
@@ -99,6 +101,9 @@ func TestMountOptions(t *testing.T) {
 		if strings.Contains(opts, "nosuid") || f[0] != "s3://bucket/pre,fix" || f[2] != "fuse.sigilfs" {
 			t.Errorf("got %s", line)
 		}
+	}
+	if !found {
+		t.Errorf("%s is not in\n%s", dir, table)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "f"), nil, 0o644); err == nil || !strings.HasSuffix(err.Error(), unix.EROFS.Error()) {
 		t.Errorf("write: %v", err)

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/sigilfs/sigilfs/integration/daemon"
 	"github.com/sigilfs/sigilfs/integration/faultproxy"
 )
 
@@ -187,7 +186,12 @@ func TestKillAtEveryRequest(t *testing.T) {
 // killEverywhere kills one case at each of its requests, in a mount of its own.
 func killEverywhere(t *testing.T, tt crashCase) {
 	t.Helper()
-	m := newMount(t, mountOptions{Proxy: true})
+	killAtEach(t, newMount(t, mountOptions{Proxy: true}), tt)
+}
+
+// killAtEach kills one case at each of its requests.
+func killAtEach(t *testing.T, m *mount, tt crashCase) {
+	t.Helper()
 	n := requestsOf(t, m, tt)
 	if n == 0 {
 		t.Fatal("it sends no request: nothing was tested")
@@ -232,14 +236,11 @@ func killAt(t *testing.T, m *mount, tt crashCase, gate *faultproxy.Gate) {
 	var err error
 	select {
 	case <-gate.Arrived():
-		m.daemon.Kill()
-		must(t, daemon.Detach(m.dir))
+		m.Crash(t)
 		err = <-ended
 	case err = <-ended: // it needed fewer requests this time
-		m.daemon.Kill()
-		must(t, daemon.Detach(m.dir))
+		m.Crash(t)
 	}
-	m.daemon = nil
 	gate.Drop()
 	m.proxy.Set(faultproxy.Pass)
 	m.Start(t)

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sigilfs/sigilfs/integration/faultproxy"
 	"github.com/sigilfs/sigilfs/integration/server"
@@ -90,18 +89,14 @@ func TestDoctor(t *testing.T) {
 	}
 
 	part := faultproxy.NewGate(func(r *http.Request) bool { return r.URL.Query().Has("partNumber") }, 0, faultproxy.Before)
-	t.Cleanup(part.Drop)
 	m.proxy.Set(part.Fault)
 	f, err := os.Create(m.Path("large"))
 	must(t, err)
 	t.Cleanup(func() { _ = f.Close() })
+	t.Cleanup(part.Drop) // before the close, which would wait for it
 	_, err = f.Write(content(1, 48<<20))
 	must(t, err)
-	select {
-	case <-part.Arrived():
-	case <-time.After(daemonTime):
-		t.Fatal("the file is not sent")
-	}
+	arrives(t, part)
 	m.Crash(t)
 	part.Drop()
 	m.proxy.Set(faultproxy.Pass)

@@ -137,7 +137,7 @@ func TestKMSRevoked(t *testing.T) {
 	moto := server.Moto(t)
 	arn, err := moto.Key(t.Context(), "")
 	must(t, err)
-	client := kmsClient(t, moto, kms.Config{RetryTimeout: 300 * time.Millisecond, AttemptTimeout: 200 * time.Millisecond})
+	client := kmsClient(t, moto, kms.Config{RetryTimeout: 3 * time.Second, AttemptTimeout: 2 * time.Second}) // moto takes its time
 	for name, tt := range map[string]struct {
 		do   func() error
 		want error // nil: it stays open, and the recheck fails

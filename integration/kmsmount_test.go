@@ -154,7 +154,7 @@ func TestKMSMountRevoked(t *testing.T) {
 // wait polls until what it waits for is so.
 func wait(t *testing.T, so func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()

@@ -32,15 +32,12 @@ func TestTheKernelsTableReadsWell(t *testing.T) {
 func TestInterruptEndsTheMount(t *testing.T) {
 	m := newMount(t, mountOptions{})
 	writeFile(t, m.Path("file"), []byte("kept"))
-	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
-	defer cancel()
-	if err := m.daemon.Interrupt(ctx); err != nil {
-		t.Errorf("Ctrl-C: %v\n%s", err, m.daemon.Log())
+	if log, err := m.Interrupt(t); err != nil {
+		t.Errorf("Ctrl-C: %v\n%s", err, log)
 	}
 	if daemon.Mounted(m.Dir()) {
 		t.Error("it is still mounted")
 	}
-	m.daemon = nil
 	m.Start(t)
 	wantFile(t, m.Path("file"), []byte("kept"))
 }
@@ -106,10 +103,10 @@ func TestMountAsAnOrdinaryUser(t *testing.T) {
 	cfg.Env = append(cfg.Env, "HOME="+base)
 	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
 	defer cancel()
+	t.Cleanup(func() { m.cleanup(t) })
 	d, err := daemon.Start(ctx, cfg)
 	must(t, err)
 	m.daemon = d
-	t.Cleanup(func() { m.cleanup(t) })
 
 	he := newTool(t, base, "setpriv")
 	script := `set -e; cd "$0"; echo text >file; ln -s file link; mkdir dir; mv file dir/; cat dir/file; stat -c %u:%a dir/file`

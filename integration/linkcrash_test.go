@@ -160,7 +160,7 @@ func TestKillWithALinkedFileDirty(t *testing.T) {
 	m.proxy.Set(gate.Fault)
 	ended := make(chan error, 1)
 	go func() { ended <- os.WriteFile(m.Path("closed/sub/other"), newContent, 0o644) }()
-	<-gate.Arrived()
+	arrives(t, gate)
 	m.Crash(t)
 	gate.Drop()
 	if err := <-ended; err == nil {

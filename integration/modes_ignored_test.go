@@ -1,11 +1,9 @@
 package integration
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,32 +13,6 @@ import (
 	"github.com/sigilfs/sigilfs/integration/server"
 	"golang.org/x/sys/unix"
 )
-
-// mountRefused starts a mount that must not come about, and gives what it says.
-func mountRefused(t *testing.T, cfg daemon.Config, code int) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
-	defer cancel()
-	d, err := daemon.Start(ctx, cfg)
-	if err == nil {
-		d.Kill()
-		_ = daemon.Detach(cfg.Dir)
-		t.Fatalf("it mounted:\n%s", d.Log())
-	}
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		t.Fatalf("it did not end by itself: %v", err)
-	}
-	if exit.ExitCode() != code {
-		t.Errorf("exit code %d, want %d", exit.ExitCode(), code)
-	}
-	if daemon.Mounted(cfg.Dir) {
-		t.Error("it left a mount")
-	}
-	_, text, _ := strings.Cut(err.Error(), exit.Error()+": ")
-	t.Log(text)
-	return text
-}
 
 // wants fails the test unless text is one line that has each of the words.
 func wants(t *testing.T, text string, words ...string) {

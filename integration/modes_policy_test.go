@@ -3,7 +3,6 @@ package integration
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"net/http"
 	"os"
 	"strings"
@@ -179,14 +178,7 @@ func TestKillAcrossRules(t *testing.T) {
 					}
 				},
 			}
-			n := requestsOf(t, m, tt)
-			for i := range n {
-				for _, side := range []faultproxy.Side{faultproxy.Before, faultproxy.After} {
-					t.Run(fmt.Sprintf("%s request %d of %d", side, i+1, n), func(t *testing.T) {
-						killAt(t, m, tt, faultproxy.NewGate(faultproxy.Mutating, i, side))
-					})
-				}
-			}
+			killAtEach(t, m, tt)
 		})
 	}
 }

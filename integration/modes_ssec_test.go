@@ -58,13 +58,13 @@ func TestSSECGenerations(t *testing.T) {
 		}
 	}
 	var asked atomic.Int64
-	m.proxy.Set(faultproxy.Count(failed, &asked))
+	m.proxy.Set(faultproxy.Count(asksForTags, &asked))
 	m.Remount(t)
 	for name, want := range files {
 		wantFile(t, m.Path(name), want)
 	}
 	if n := asked.Load(); n != 0 {
-		t.Errorf("after a remount %d keys were tried in vain: it does not remember", n)
+		t.Errorf("after a remount %d objects were asked for their key: it does not remember", n)
 	}
 	m.proxy.Set(faultproxy.Pass)
 	cp := newTool(t, m.Dir(), "cp")
@@ -93,9 +93,9 @@ func TestSSECGenerations(t *testing.T) {
 	m.noCustomerKeys(t, k)
 }
 
-// failed finds requests for objects that answer nothing but no; it counts those
-// that come again for the same object.
-func failed(r *http.Request) bool {
+// asksForTags chooses what asks an object that today's key does not open for its
+// tags, of which one says which key does.
+func asksForTags(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.URL.Query().Has("tagging")
 }
 

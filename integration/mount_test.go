@@ -158,12 +158,21 @@ func (m *mount) Start(t *testing.T) {
 	m.daemon = d
 }
 
-// WantLog fails the test unless the daemon's log soon holds every text.
+// running is the daemon of a mount that there has to be.
+func (m *mount) running(t *testing.T) *daemon.Daemon {
+	t.Helper()
+	if m.daemon == nil {
+		t.Fatal("it is not mounted: an earlier mount failed")
+	}
+	return m.daemon
+}
+
+// WantLog fails the test unless the daemon's log comes to hold every text.
 func (m *mount) WantLog(t *testing.T, texts ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
 	defer cancel()
-	if err := m.daemon.AwaitLog(ctx, texts...); err != nil {
+	if err := m.running(t).AwaitLog(ctx, texts...); err != nil {
 		t.Error(err)
 	}
 }
@@ -174,10 +183,26 @@ func (m *mount) Unmount(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
 	defer cancel()
-	if err := m.daemon.Unmount(ctx); err != nil {
+	if err := m.running(t).Unmount(ctx); err != nil {
 		t.Fatal(err)
 	}
 	m.daemon = nil
+}
+
+// Interrupt is Ctrl-C. It gives the daemon's log and how it ended, nil for well.
+func (m *mount) Interrupt(t *testing.T) (log string, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
+	defer cancel()
+	d := m.running(t)
+	err = d.Interrupt(ctx)
+	select {
+	case <-d.Exited():
+	default:
+		t.Fatalf("the daemon still runs: %v", err)
+	}
+	m.daemon = nil
+	return d.Log(), err
 }
 
 // Remount implements disk.
@@ -190,7 +215,7 @@ func (m *mount) Remount(t *testing.T) {
 // Crash is kill -9 and `umount -l`. Start mounts again.
 func (m *mount) Crash(t *testing.T) {
 	t.Helper()
-	m.daemon.Kill()
+	m.running(t).Kill()
 	must(t, daemon.Detach(m.dir))
 	m.daemon = nil
 }
@@ -211,9 +236,7 @@ func (m *mount) cleanup(t *testing.T) {
 	// The test's own context has ended.
 	ctx, cancel := context.WithTimeout(context.Background(), daemonTime)
 	defer cancel()
-	if err := m.daemon.Unmount(ctx); err != nil {
+	if err := m.daemon.End(ctx); err != nil {
 		t.Error(err)
-		m.daemon.Kill()
-		_ = daemon.Detach(m.dir)
 	}
 }

@@ -77,6 +77,16 @@ func closing(t *testing.T, m *mount, name string, text []byte) (*faultproxy.Gate
 	return gate, ended
 }
 
+// arrives fails the test unless a request comes to the gate.
+func arrives(t *testing.T, gate *faultproxy.Gate) {
+	t.Helper()
+	select {
+	case <-gate.Arrived():
+	case <-time.After(daemonTime):
+		t.Fatal("nothing is sent")
+	}
+}
+
 // half writes a file and leaves it open.
 func half(t *testing.T, m *mount, name string, text []byte) {
 	t.Helper()
@@ -242,12 +252,9 @@ func crash(t *testing.T, m *mount) { m.Crash(t) }
 
 func interrupt(t *testing.T, m *mount) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
-	defer cancel()
-	if err := m.daemon.Interrupt(ctx); err == nil {
+	if _, err := m.Interrupt(t); err == nil {
 		t.Error("the daemon says that all is well")
 	}
-	m.daemon = nil
 	_ = daemon.Detach(m.dir)
 }
 
@@ -269,15 +276,10 @@ func TestMountWithoutTheBucket(t *testing.T) {
 	m.Start(t)
 	m.WantLog(t, "will be tried again")
 	m.proxy.Set(faultproxy.Pass)
-	deadline := time.Now().Add(daemonTime)
-	for tick := time.NewTicker(100 * time.Millisecond); ; <-tick.C {
-		if got, err := os.ReadFile(m.Path("file")); err == nil && bytes.Equal(got, newContent) {
-			tick.Stop()
-			return
-		} else if time.Now().After(deadline) {
-			t.Fatalf("%d bytes, %v", len(got), err)
-		}
-	}
+	wait(t, func() bool {
+		got, err := os.ReadFile(m.Path("file"))
+		return err == nil && bytes.Equal(got, newContent)
+	})
 }
 
 // A full disk at the moment of the kill loses nothing that was accepted.
@@ -338,7 +340,7 @@ func TestWriteOnlyHostReplaysItsOwn(t *testing.T) {
 				gate := faultproxy.NewGate(faultproxy.Writing("/"+m.Key(name)), 0, side)
 				m.proxy.Set(gate.Fault)
 				go func() { _ = os.WriteFile(blind.Path(name), secret, 0o600) }()
-				<-gate.Arrived()
+				arrives(t, gate)
 				blind.Crash(t)
 				gate.Drop()
 				m.proxy.Set(faultproxy.Pass)

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -25,14 +24,16 @@ func TestStopWithAnOpenFile(t *testing.T) {
 	secret := []byte(strings.Repeat("half a file. ", 100))
 	_, err = f.Write(secret)
 	must(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
-	defer cancel()
-	if err := m.daemon.Interrupt(ctx); err == nil {
+	log, err := m.Interrupt(t)
+	if err == nil {
 		t.Error("the daemon says that all is well")
 	}
-	m.WantLog(t, "open")
+	for _, want := range []string{"programs still had files open", "is kept, sealed, in " + m.state} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log does not say %q:\n%s", want, log)
+		}
+	}
 	_ = f.Close()
-	m.daemon = nil
 	c := newClient(t, m.bucket)
 	if keys := c.keys(m.Key("open")); len(keys) != 0 {
 		t.Errorf("the open file is in the bucket: %q", keys)
@@ -101,8 +102,8 @@ func TestUmountWaitsForWhatWasClosed(t *testing.T) {
 	}
 	select {
 	case <-m.daemon.Exited(): // a parent sees it a moment after others
-	case <-time.After(10 * time.Second):
-		t.Error("the daemon still runs")
+	case <-time.After(daemonTime):
+		t.Fatal("the daemon still runs")
 	}
 	m.daemon = nil
 	m.Start(t)
@@ -114,7 +115,7 @@ func TestUmountWaitsForWhatWasClosed(t *testing.T) {
 func TestUmountSaysThatTheDaemonDied(t *testing.T) {
 	want := []byte("closed, and not committed yet")
 	m, gate, ended := umountHeld(t, want)
-	m.daemon.Kill()
+	m.running(t).Kill()
 	o := <-ended
 	var exit *exec.ExitError
 	if !errors.As(o.err, &exit) || exit.ExitCode() != daemon.ExitMount || !strings.Contains(o.out, "not committed") {

@@ -224,7 +224,7 @@ func TestDiskFull(t *testing.T) {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k,mode=0700"); err != nil {
 		t.Skipf("mounting a tmpfs needs root: %v", err)
 	}
-	defer func() { must(t, unix.Unmount(dir, 0)) }()
+	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) }) // also of a test that failed with a file open
 	b := NewBudget(1 << 30)
 	f, err := New(dir, b)
 	must(t, err)

@@ -19,6 +19,7 @@ func (f *File) Truncate(size int64) error {
 	if err := f.create(); err != nil {
 		return err
 	}
+	f.tidy()
 	last, in := size/BlockSize, size%BlockSize
 	tail := false
 	if in != 0 && size < f.size {
@@ -114,6 +115,7 @@ func (f *File) zeroBlocks(from, to int64) error {
 	if err := f.create(); err != nil {
 		return err
 	}
+	f.tidy()
 	if err := f.record(event{op: opZero, a: from, b: to, size: f.size, baseEnd: f.baseEnd}); err != nil {
 		return err
 	}

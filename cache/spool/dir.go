@@ -144,14 +144,6 @@ func (d *dir) replace(name string, b []byte, sync func(*os.File) error) error {
 	return nil
 }
 
-// rename is durable when it returns.
-func (d *dir) rename(from, to string) error {
-	if err := d.move(from, to); err != nil {
-		return err
-	}
-	return d.sync()
-}
-
 func (d *dir) move(from, to string) error {
 	fd := int(d.f.Fd())
 	if err := unix.Renameat(fd, from, fd, to); err != nil {

@@ -108,14 +108,19 @@ func (f *File) sync() error {
 		err = f.spool.dir.sync()
 	}
 	f.mu.Lock()
+	// A compaction may have closed the log meanwhile, for another one.
+	replaced := f.log.f != log
 	if err != nil {
 		f.slots.held = append(f.slots.held, held...)
+		if replaced && !f.closed {
+			return f.sync()
+		}
 		if !f.closed {
 			f.broken = fmt.Errorf("sync spool file: %w", err)
 		}
 		return fmt.Errorf("sync spool file: %w", err)
 	}
-	f.named = true
+	f.named = f.named || !replaced
 	if f.closed {
 		return nil // Remove came meanwhile and accounted for them
 	}

@@ -27,17 +27,20 @@ func (j *journal) append(b []byte) error {
 	return nil
 }
 
-// record appends an event, and sees to it that the log stays in proportion to
-// what there is to say.
-func (f *File) record(e event) error {
+// tidy sees to it that the log stays in proportion to what there is to say. The
+// hot block may not be hot any more afterwards.
+func (f *File) tidy() {
 	// Never below a snapshot: a Settle of it tells by sequence what it held.
-	if len(f.snaps) == 0 && f.log.records > max(f.log.limit, journalMin) {
-		if err := f.compact(false); err != nil {
-			f.log.limit = 2 * f.log.records // an optimisation: try again later
-		}
+	if len(f.snaps) > 0 || f.log.records <= max(f.log.limit, journalMin) {
+		return
 	}
-	return f.log.append(f.seal.event(e, f.next()))
+	if err := f.compact(false); err != nil {
+		f.log.limit = 2 * f.log.records // an optimisation: try again later
+	}
 }
+
+// record appends an event.
+func (f *File) record(e event) error { return f.log.append(f.seal.event(e, f.next())) }
 
 // compact writes the log anew: a beginning, then what is there. A final one
 // is the last thing that happens to the file.
@@ -60,14 +63,20 @@ func (f *File) compact(final bool) error {
 		err = syncFiles(f.slots.f, file)
 	}
 	if err == nil {
-		err = f.spool.dir.rename(temp, name)
+		err = f.spool.dir.move(temp, name)
 	}
 	if err != nil {
 		return errors.Join(err, file.Close(), f.spool.dir.remove(temp))
 	}
+	// From here on the new log is the one that is found. The next sync makes
+	// its name durable where this one fails.
 	j.limit = 2 * j.records
 	old := f.log.f
-	f.log = j
+	f.log, f.named = j, false
+	if err := f.spool.dir.sync(); err != nil {
+		return errors.Join(err, old.Close())
+	}
+	f.named = true
 	return old.Close()
 }
 
@@ -77,29 +86,31 @@ func (f *File) describe(j *journal, final bool) error {
 		e.size, e.baseEnd = f.size, f.baseEnd
 		return j.append(f.seal.event(e, f.next()))
 	}
-	begin := event{op: opBegin, a: f.table.present()}
+	begin := event{op: opBegin}
+	for range f.table.rows {
+		begin.a++
+	}
 	if final {
 		begin.b = 1
 	}
 	if err := put(begin); err != nil {
 		return err
 	}
-	for _, s := range f.table.spans {
-		for i, e := range s.page.entries {
-			block := s.index*pageLen + int64(i)
-			var err error
-			switch slot, data := e.slot(); {
-			case data:
-				err = put(event{op: opKeep, a: block, c: f.slots.seqs[slot]})
-			case e == isZero:
-				err = put(event{op: opZero, a: block, b: block + 1})
-			case e == isSent:
-				err = put(event{op: opSent, a: block, b: block + 1, c: f.lastSent})
-			}
-			if err != nil {
-				return err
-			}
+	for r := range f.table.rows {
+		if err := put(f.describeRow(r)); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (f *File) describeRow(r row) event {
+	switch slot, data := r.entry.slot(); {
+	case data:
+		return event{op: opKeep, a: r.from, c: f.slots.seqs[slot]}
+	case r.entry == isZero:
+		return event{op: opZero, a: r.from, b: r.to}
+	default:
+		return event{op: opSent, a: r.from, b: r.to, c: f.lastSent}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 
@@ -166,10 +167,11 @@ func (l *Left) scan() error {
 	}
 	b := l.buffer()
 	for slot := range (st.Size() + slotSize - 1) / slotSize {
-		clear(b[:])
-		n, err := l.data.ReadAt(b[:slotUsed], slot*slotSize)
-		if err != nil && n == 0 && !isEOF(err) {
-			return fmt.Errorf("scan %s: %w", l.data.Name(), err)
+		if err := readSlot(l.data, slot, b); err != nil {
+			// It may have been any block, and not written or written.
+			l.badSlots = true
+			l.damaged(-1, fmt.Errorf("slot %d: %w", slot, err))
+			continue
 		}
 		if [headSize]byte(b[BlockSize+tagSize:]) == ([headSize]byte{}) {
 			continue
@@ -191,6 +193,17 @@ func (l *Left) scan() error {
 		l.versions = append(l.versions, v)
 	}
 	slices.SortStableFunc(l.versions, func(a, b version) int { return cmp.Compare(a.seq, b.seq) })
+	return nil
+}
+
+// readSlot reads a slot, zeros where the file ends within it: a kill cuts a write
+// short. What the disk does not give back is ErrDamaged, since of a part of a
+// slot it could not be told from that.
+func readSlot(data io.ReaderAt, slot int64, b *[slotSize]byte) error {
+	clear(b[:])
+	if _, err := data.ReadAt(b[:slotUsed], slot*slotSize); err != nil && !isEOF(err) {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
 	return nil
 }
 

@@ -25,6 +25,7 @@ func (f *File) Refer(off, n int64) (bool, error) {
 	if err := f.create(); err != nil {
 		return false, err
 	}
+	f.tidy()
 	if err := f.cool(); err != nil {
 		return false, err
 	}

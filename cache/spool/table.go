@@ -249,14 +249,33 @@ func settlePage(t *table, i int, then *page, sent, zero bool, r slotRefs) {
 	}
 }
 
-// present counts the blocks that are not in the base.
-func (t *table) present() (n int64) {
+// row is the blocks [from, to) of one state; of those in slots each is one by
+// itself.
+type row struct {
+	from, to int64
+	entry    entry
+}
+
+// rows gives the blocks that are not in the base, in order.
+func (t *table) rows(yield func(row) bool) {
+	var last row
 	for _, s := range t.spans {
-		for _, e := range s.page.entries {
-			if e != inBase {
-				n++
+		for i, e := range s.page.entries {
+			if e == inBase {
+				continue
 			}
+			block := s.index*pageLen + int64(i)
+			if e < slot0 && e == last.entry && block == last.to {
+				last.to++
+				continue
+			}
+			if last.entry != inBase && !yield(last) {
+				return
+			}
+			last = row{block, block + 1, e}
 		}
 	}
-	return n
+	if last.entry != inBase {
+		yield(last)
+	}
 }

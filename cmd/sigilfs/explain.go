@@ -64,6 +64,8 @@ func explainState(err error) error {
 	switch {
 	case errors.As(err, &locked) && locked.Owner.Mountpoint != "":
 		return mountError("%w; unmount it first (sigilfs umount %s), or give this mount a state of its own with --state-dir", err, locked.Owner.Mountpoint)
+	case errors.As(err, &locked) && locked.Owner.PID != 0:
+		return mountError("%w; wait until it has ended", err)
 	case errors.As(err, &locked):
 		return mountError("%w; unmount that mount first, or give this one a state of its own with --state-dir", err)
 	case errors.Is(err, state.ErrUnsafe), errors.Is(err, context.Canceled):

@@ -39,6 +39,7 @@ func TestExitCodes(t *testing.T) {
 		{explainDir(mountpoint.ErrMounted), exitMount, "sigilfs umount"},
 		{explainDir(mountpoint.ErrDead), exitMount, "umount -l"},
 		{explainState(&state.LockedError{Owner: state.Owner{PID: 7, Mountpoint: "/mnt/x"}}), exitMount, "sigilfs umount /mnt/x"},
+		{explainState(&state.LockedError{Owner: state.Owner{PID: 7, Spec: "s3://acme"}}), exitMount, "process 7 works on s3://acme; wait"},
 		{explainState(&state.LockedError{Path: "lock"}), exitMount, "--state-dir"},
 		{explainState(state.ErrUnsafe), exitSystem, ""},
 		{explainState(unix.EROFS), exitSystem, "--state-dir"},

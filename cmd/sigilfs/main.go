@@ -6,6 +6,7 @@
 //	option      what a person types: -o lists, sizes, modes, targets
 //	state       the state directory of a volume, its lock, the host's id
 //	diskkey     keys of what a mount keeps on disk, and their records
+//	keymemory   which SSE-C key objects have, from one mount to the next
 //	mountpoint  the kernel's table of mounts
 //	control     how umount finds the process that serves a mount
 //

@@ -174,7 +174,7 @@ func (m *mounting) warn(context.Context) error {
 		m.log.Warn(races)
 	}
 	if !m.caps.Read {
-		m.log.Warn("these credentials may write and not read (s3:GetObject): nothing in the mount can be looked up or opened, not even what was written")
+		m.log.Warn("these credentials may write and not read (s3:GetObject, and s3:GetObjectVersion where the bucket keeps versions): nothing in the mount can be looked up or opened, not even what was written")
 	}
 	if !m.caps.Delete {
 		m.log.Warn("these credentials may not delete (s3:DeleteObject): files can be written, not removed or renamed")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -173,6 +174,25 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s: root %q, %v", tt.name, s.volumeRoot, err)
 		case tt.says != "" && (err == nil || exitCode(err) != exitUsage || !strings.Contains(err.Error(), tt.says)):
 			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+// What is there is not said to come later.
+func TestLater(t *testing.T) {
+	root := newRoot(io.Discard, io.Discard)
+	mount, _, err := root.Find([]string{"mount"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range laterFlags() {
+		if mount.Flags().Lookup(name) != nil {
+			t.Errorf("there is a flag --%s", name)
+		}
+	}
+	for _, name := range laterCommands() {
+		if c, _, err := root.Find([]string{name}); err == nil && c != root {
+			t.Errorf("there is a command %s", name)
 		}
 	}
 }

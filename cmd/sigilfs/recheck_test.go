@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/control"
 	"github.com/sigilfs/sigilfs/internal/keyring"
+	"github.com/sigilfs/sigilfs/internal/objstore/mem"
+	"github.com/sigilfs/sigilfs/internal/volume"
 	"github.com/sirupsen/logrus"
 )
 
@@ -70,6 +73,39 @@ func TestRecheckStops(t *testing.T) {
 		t.Errorf("logged %s", out)
 	}
 	startRecheck(t.Context(), ring, 0, log)()
+}
+
+// revoking finds out at its very end that an epoch was revoked.
+type revoking struct {
+	m     *mounting
+	began chan struct{}
+	ended atomic.Bool
+}
+
+func (r *revoking) Recheck(ctx context.Context) error {
+	close(r.began)
+	<-ctx.Done()
+	r.m.revoke(keyring.EpochID{1}, nil)
+	r.ended.Store(true)
+	return ctx.Err()
+}
+
+// A recheck tells the volume what was revoked, and none goes on behind it.
+func TestRecheckEndsWithTheVolume(t *testing.T) {
+	log, _ := testLog()
+	m := &mounting{set: defaultSettings(), log: log}
+	m.volume = volume.New(volume.Options{Store: mem.New(mem.Options{}), Rules: []volume.Rule{{Mode: "none"}}, Log: log, ReadOnly: true})
+	ring := &revoking{m: m, began: make(chan struct{})}
+	m.recheck = startRecheck(t.Context(), ring, time.Millisecond, log)
+	<-ring.began
+	stopping, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := m.commit(t.Context(), stopping); err != nil {
+		t.Error(err)
+	}
+	if !ring.ended.Load() {
+		t.Error("a recheck goes on, and there is no volume to tell")
+	}
 }
 
 func TestReporterSaysOnce(t *testing.T) {

@@ -19,7 +19,7 @@ import (
 // without a target.
 type localJSON struct {
 	State string `json:"state"`           // its directory
-	Last  string `json:"last,omitempty"`  // what was mounted there last, as given
+	Last  string `json:"last,omitempty"`  // what was mounted, or worked on, there last, as given
 	Where string `json:"where,omitempty"` // its mountpoint
 	leftDocument
 }
@@ -92,8 +92,11 @@ func (d localDocument) print(c *cobra.Command) error {
 	}
 	for _, v := range d.Volumes {
 		where := ""
-		if v.Last != "" {
+		switch {
+		case v.Last != "" && v.Where != "":
 			where = fmt.Sprintf(" (%q on %q)", v.Last, v.Where)
+		case v.Last != "": // of a command that mounts nothing
+			where = fmt.Sprintf(" (%q)", v.Last)
 		}
 		if _, err := fmt.Fprintf(out, "%s%s\n", v.State, where); err != nil {
 			return err

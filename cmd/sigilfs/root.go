@@ -65,7 +65,7 @@ func laterCommands() []string {
 func laterFlags() []string {
 	return []string{
 		"compress", "names", "signers", "sign", "accept-volume", "rollback",
-		"strict-excl", "upload-limit", "download-limit", "at",
+		"upload-limit", "download-limit", "at",
 		"allow-root", "log-directory", "prefix",
 		"ensure-diskfree", "iam-role", "passwd-file", "mp-umask", // s3fs's
 	}

@@ -192,7 +192,8 @@ func (m *mounting) detach(ctx context.Context) {
 }
 
 // commit closes the volume: within stopping, and a little more for what was
-// closed last. What is left then stays in the spool.
+// closed last. What is left then stays in the spool. Rechecks go on until then,
+// and no longer: they tell the volume what was revoked.
 func (m *mounting) commit(ctx, stopping context.Context) error {
 	deadline, _ := stopping.Deadline()
 	closing, cancel := context.WithDeadline(ctx, deadline.Add(closeGrace))
@@ -201,7 +202,7 @@ func (m *mounting) commit(ctx, stopping context.Context) error {
 	if m.recheck != nil {
 		m.recheck() // which may tell the volume of a key
 	}
-	m.volume = nil
+	m.recheck, m.volume = nil, nil
 	return err
 }
 
@@ -249,9 +250,6 @@ func (m *mounting) abandon(ctx context.Context) {
 // release closes all below the volume. What fails loses nothing any more.
 func (m *mounting) release() {
 	var errs []error
-	if m.recheck != nil {
-		m.recheck()
-	}
 	if m.endLife != nil {
 		m.endLife()
 	}

@@ -19,7 +19,7 @@ type stateWait struct {
 const patience = 10
 
 // worth: a process that no longer serves its mountpoint commits what is left,
-// and ends.
+// and ends; so does one that mounts nothing.
 func (w *stateWait) worth(locked *state.LockedError) bool {
 	if locked.Record != nil {
 		if w.unnamed++; w.unnamed == patience {
@@ -35,7 +35,11 @@ func (w *stateWait) worth(locked *state.LockedError) bool {
 	}
 	if !w.told {
 		w.told = true
-		w.log.WithField("pid", o.PID).Info("waiting for the process of an earlier mount, which still commits what was written")
+		what := "the process of an earlier mount, which still commits what was written"
+		if o.Mountpoint == "" {
+			what = "another command that works on this volume, such as sigilfs recover"
+		}
+		w.log.WithField("pid", o.PID).Info("waiting for " + what)
 	}
 	return true
 }

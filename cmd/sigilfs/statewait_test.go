@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/state"
@@ -16,10 +17,12 @@ func TestStateWait(t *testing.T) {
 		locked state.LockedError
 		tries  int
 		lines  int
+		says   string
 	}{
-		{"ending process", state.LockedError{Owner: state.Owner{PID: 7, Mountpoint: t.TempDir()}}, 30, 1},
-		{"half written", state.LockedError{Record: errors.New("damaged")}, patience - 1, 0},
-		{"damaged", state.LockedError{Record: errors.New("damaged")}, 30, 1},
+		{"ending process", state.LockedError{Owner: state.Owner{PID: 7, Mountpoint: t.TempDir()}}, 30, 1, "an earlier mount"},
+		{"recover", state.LockedError{Owner: state.Owner{PID: 7}}, 30, 1, "another command"},
+		{"half written", state.LockedError{Record: errors.New("damaged")}, patience - 1, 0, ""},
+		{"damaged", state.LockedError{Record: errors.New("damaged")}, 30, 1, "does not tell"},
 	} {
 		log, lines := test.NewNullLogger()
 		w := &stateWait{log: log}
@@ -30,6 +33,8 @@ func TestStateWait(t *testing.T) {
 		}
 		if n := len(lines.AllEntries()); n != tt.lines {
 			t.Errorf("%s: %d lines", tt.name, n)
+		} else if n > 0 && !strings.Contains(lines.LastEntry().Message, tt.says) {
+			t.Errorf("%s: %s", tt.name, lines.LastEntry().Message)
 		}
 	}
 }

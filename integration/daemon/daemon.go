@@ -3,9 +3,9 @@
 // unmounts, kills, and reads what /proc tells of it. It knows command lines and
 // exit codes, nothing of what is inside.
 //
-// Lifecycle: Start → (Unmount | Kill → Detach). A Daemon owns its process and
-// the goroutine that copies its output; both have ended when Unmount or Kill
-// returns.
+// Lifecycle: Start → (End | Unmount | Kill → Detach). A Daemon owns its process
+// and the goroutine that copies its output; both have ended when End or Kill
+// returns, or Unmount without an error.
 package daemon
 
 import (

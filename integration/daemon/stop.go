@@ -33,6 +33,16 @@ func (d *Daemon) Unmount(ctx context.Context) error {
 	return nil
 }
 
+// End is Unmount. Of a daemon that does not end well nothing is left either: it
+// is killed, and its mount taken away.
+func (d *Daemon) End(ctx context.Context) error {
+	if err := d.Unmount(ctx); err != nil {
+		d.Kill()
+		return errors.Join(err, Detach(d.cfg.Dir))
+	}
+	return nil
+}
+
 // Interrupt sends SIGINT, as Ctrl-C does, and waits for a clean end.
 func (d *Daemon) Interrupt(ctx context.Context) error {
 	if err := d.cmd.Process.Signal(os.Interrupt); err != nil {

@@ -114,9 +114,5 @@ func (d *demo) unmount(ctx context.Context) error {
 		return nil
 	default:
 	}
-	if err := m.Unmount(ctx); err != nil {
-		m.Kill()
-		return errors.Join(err, daemon.Detach(d.mnt))
-	}
-	return nil
+	return m.End(ctx)
 }

@@ -148,11 +148,15 @@ func (g *Gate) Fault(w http.ResponseWriter, r *http.Request, next http.Handler) 
 		}
 		close(g.arrived)
 	}
-	<-g.ended
-	if !g.open || done {
-		panic(http.ErrAbortHandler)
+	select {
+	case <-g.ended:
+		if g.open && !done {
+			next.ServeHTTP(w, r)
+			return
+		}
+	case <-r.Context().Done(): // the client is gone, or the proxy closes
 	}
-	next.ServeHTTP(w, r)
+	panic(http.ErrAbortHandler)
 }
 
 // Strip takes headers that begin with prefix, in lower case, from matching

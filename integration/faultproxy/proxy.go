@@ -13,6 +13,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -32,6 +33,7 @@ func Pass(w http.ResponseWriter, r *http.Request, next http.Handler) { next.Serv
 type Proxy struct {
 	server *httptest.Server
 	next   http.Handler
+	end    context.CancelFunc // of all requests
 
 	mu       sync.Mutex // guards what follows
 	fault    Fault
@@ -83,8 +85,9 @@ func prepare(upstream string, roots []byte) (*Proxy, error) {
 	if target.Scheme == "https" && !pool.AppendCertsFromPEM(roots) {
 		return nil, errors.New("no CA certificate for " + upstream)
 	}
-	quiet := log.New(io.Discard, "", 0) // killed clients are the point
-	p := &Proxy{fault: Pass}
+	quiet := log.New(io.Discard, "", 0)                   // killed clients are the point
+	life, end := context.WithCancel(context.Background()) //nolint:forbidigo // the proxy lives until Close
+	p := &Proxy{fault: Pass, end: end}
 	p.next = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
@@ -100,6 +103,7 @@ func prepare(upstream string, roots []byte) (*Proxy, error) {
 	}
 	p.server = httptest.NewUnstartedServer(p)
 	p.server.Config.ErrorLog = quiet
+	p.server.Config.BaseContext = func(net.Listener) context.Context { return life }
 	return p, nil
 }
 
@@ -162,9 +166,10 @@ func hold(ctx context.Context, d time.Duration) {
 	}
 }
 
-// Close ends the listener and waits for the requests under way. A Gate that
-// holds one must be dropped first.
+// Close ends the listener, cuts the requests under way, also those that a Gate
+// holds, and waits for them.
 func (p *Proxy) Close() {
+	p.end()
 	p.server.CloseClientConnections()
 	p.server.Close()
 }

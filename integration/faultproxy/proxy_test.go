@@ -135,6 +135,24 @@ func TestOpenGateLetsGoOn(t *testing.T) {
 	}
 }
 
+// A test that fails with a request at the gate ends all the same.
+func TestCloseCutsWhatAGateHolds(t *testing.T) {
+	var done atomic.Int64
+	p := origin(t, &done)
+	g := NewGate(Mutating, 0, Before)
+	p.Set(g.Fault)
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := send(t, p, http.MethodPut)
+		ended <- err
+	}()
+	<-g.Arrived()
+	p.Close()
+	if err := <-ended; err == nil || done.Load() != 0 {
+		t.Errorf("the request at the gate: %v; %d carried out", err, done.Load())
+	}
+}
+
 func TestFarHoldsEveryRequest(t *testing.T) {
 	const roundTrip = 30 * time.Millisecond
 	var done atomic.Int64

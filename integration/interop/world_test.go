@@ -95,7 +95,11 @@ func runAll(ctx context.Context, m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	defer func() { err = errors.Join(err, volume.Unmount(context.WithoutCancel(ctx))) }()
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		err = errors.Join(err, volume.End(ctx))
+	}()
 	world.mount = mountOf(volume)
 	env := append(append(minio.Env(), keys.Env()...), "INTEROP_BUCKET="+bucket)
 	ended, err := startClients(ctx, dir, env)

@@ -101,7 +101,7 @@ func minioEnv(s *Server) []string {
 // terminate asks first and kills then.
 func terminate(cmd *exec.Cmd, ended <-chan error) error {
 	_ = cmd.Process.Signal(syscall.SIGTERM)
-	timer := time.NewTimer(10 * time.Second)
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case err := <-ended:
@@ -112,6 +112,6 @@ func terminate(cmd *exec.Cmd, ended <-chan error) error {
 		return err
 	case <-timer.C:
 		_ = cmd.Process.Kill()
-		return errors.Join(errors.New("the server did not end within 10 s and was killed"), <-ended)
+		return errors.Join(fmt.Errorf("the server did not end within %v and was killed", patience), <-ended)
 	}
 }

@@ -7,12 +7,13 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
+	crand "crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -82,18 +83,24 @@ func makeDirs(dirs ...string) error {
 
 func random(n int) string {
 	b := make([]byte, n)
-	_, _ = rand.Read(b) // it never fails (crypto/rand)
+	_, _ = crand.Read(b) // it never fails (crypto/rand)
 	return hex.EncodeToString(b)
 }
 
-// freePort finds one by taking it for a moment.
+// freePort finds one by taking it for a moment. It is none of those that Linux
+// gives to clients and to who listens on any (ip_local_port_range, from 32768
+// on): one of them could have it before the server does.
 func freePort(ctx context.Context) (string, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	for tries := 0; ; tries++ {
+		address := fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(20_000)) //nolint:gosec // any will do
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+		if err == nil {
+			return address, l.Close()
+		}
+		if tries == 100 {
+			return "", fmt.Errorf("no free port: %w", err)
+		}
 	}
-	address := l.Addr().String()
-	return address, l.Close()
 }
 
 func trusting(caFile string) (*http.Client, error) {

@@ -127,6 +127,12 @@ func TestFindings(t *testing.T) {
 		{"beside the volume", patient{begin: []string{"web2/a"}, mem: mem.Options{Now: old}}, Uploads, OK, []string{"none is open"}},
 		{"of a probe", patient{begin: []string{"web1/.sigil/doctor/x"}, mem: mem.Options{Now: old}}, Uploads, OK, []string{"none is open"}},
 		{"sealed for others", patient{change: records(Record{Host: "there"})}, Uploads, OK, []string{"1 records", "cannot be read"}},
+		{"told by key only, read-only", patient{begin: []string{"web1/a"}, mem: mem.Options{Now: old, PendingByKey: true}, change: func(t *Target) {
+			t.ReadOnly = true
+			records(Record{"here", "web1/a", "u1"})(t)
+		}}, Uploads, OK, []string{"1 upload of sigilfs", "could not be tried"}},
+		{"nothing told of, read-only", patient{begin: []string{"web1/a"}, mem: mem.Options{Now: old, PendingByKey: true}, change: func(t *Target) { t.ReadOnly = true }}, Uploads, OK, []string{"none is told of", "could not be tried"}},
+		{"uploads may not be begun", patient{script: fault(faulty.Upload, objstore.ErrAccess)}, Uploads, OK, []string{"none is told of"}},
 		{"told by key only", patient{begin: []string{"web1/a"}, mem: mem.Options{Now: old, PendingByKey: true}, change: records(Record{"here", "web1/a", "u1"})}, Uploads, OK, []string{"1 upload of sigilfs", "by its key"}},
 		{"may not be asked", patient{script: fault(faulty.Pending, objstore.ErrAccess)}, Uploads, Skipped, []string{"s3:ListBucketMultipartUploads"}},
 		{"records that fail", patient{change: func(t *Target) {

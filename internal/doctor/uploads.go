@@ -27,6 +27,7 @@ type pendings struct {
 	unread  int  // records that the keys at hand do not open
 	unsure  bool // there may be records for the foreign ones
 	blind   bool // the server tells of no uploads but by their whole key
+	untried bool // or it is not known whether it does
 	more    bool // than were looked at
 }
 
@@ -82,7 +83,7 @@ func (e *exam) pending(ctx context.Context, b objstore.Bucket, records []Record)
 	if n > 0 {
 		return found, nil
 	}
-	if found.blind, err = e.blind(ctx, b); err != nil || !found.blind {
+	if err := e.look(ctx, b, &found); err != nil || !found.blind && !found.untried {
 		return found, err
 	}
 	return found, e.byKey(ctx, b, records, &found)
@@ -96,36 +97,37 @@ func (f *pendings) add(p objstore.Pending, noted bool) {
 	f.foreign = append(f.foreign, p)
 }
 
-// blind begins an upload and looks whether the server tells of it: what is not
-// told of is not proof that there is nothing.
-func (e *exam) blind(ctx context.Context, b objstore.Bucket) (bool, error) {
-	if e.ReadOnly {
-		return false, nil
+// look begins an upload and sees whether the server tells of it: what is not told
+// of is not proof that there is nothing.
+func (e *exam) look(ctx context.Context, b objstore.Bucket, found *pendings) error {
+	if found.untried = e.ReadOnly; found.untried {
+		return nil
 	}
 	name := make([]byte, 16)
 	if _, err := rand.Read(name); err != nil {
-		return false, err
+		return err
 	}
 	up, err := e.Store.Upload(ctx, e.scratch()+hex.EncodeToString(name), objstore.PutOptions{Encryption: e.Encryption})
-	if errors.Is(err, objstore.ErrAccess) {
-		return false, nil // the check of writing says so
+	if found.untried = errors.Is(err, objstore.ErrAccess); found.untried {
+		return nil // the check of writing says so
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer e.drop(ctx, up)
 	for p, err := range b.Pending(ctx, e.scratch()) {
 		if err != nil {
-			return false, err
+			return err
 		}
 		if p.UploadID == up.UploadID() {
-			return false, nil
+			return nil
 		}
 	}
-	return true, nil
+	found.blind = true
+	return nil
 }
 
-// drop aborts what blind began; it has no parts, so one that stays costs
+// drop aborts what look began; it has no parts, so one that stays costs
 // nothing.
 func (e *exam) drop(ctx context.Context, up objstore.Uploader) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
@@ -168,11 +170,18 @@ func (e *exam) judge(found pendings) Finding {
 	if found.more {
 		parts = append(parts, "and there are more")
 	}
-	if len(parts) == 0 {
+	switch {
+	case len(parts) > 0:
+	case found.untried:
+		parts = append(parts, "none is told of")
+	default:
 		parts = append(parts, "none is open")
 	}
 	if found.unread > 0 {
 		parts = append(parts, fmt.Sprintf("%d records of sigilfs's uploads cannot be read with these keys", found.unread))
+	}
+	if found.untried {
+		parts = append(parts, "whether this server tells of all of them could not be tried")
 	}
 	if found.blind {
 		parts = append(parts, "this server tells of no upload but by its key, so those of other programs are not seen")

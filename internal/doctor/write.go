@@ -28,14 +28,14 @@ func (e *exam) write(ctx context.Context) Finding {
 	e.caps = caps
 	switch {
 	case !caps.Read:
-		return Finding{Status: Warning, Text: "these credentials may write and not read: nothing in a mount can be looked up or opened", Remedy: "grant s3:GetObject, unless this host is only to write"}
+		return Finding{Status: Warning, Text: "these credentials may write and not read: nothing in a mount can be looked up or opened", Remedy: "grant s3:GetObject, and s3:GetObjectVersion where the bucket keeps versions, unless this host is only to write"}
 	case !caps.Delete:
 		return Finding{
 			Status: Warning, Text: "these credentials may not delete: files can be written, not removed or renamed, and what was tried just now stays under " + e.scratch(),
 			Remedy: "grant s3:DeleteObject, unless this host is only to add files",
 		}
 	case caps.Simple:
-		return ok("what is written can be read again and deleted; the server does not take the checksums of S3, so bodies are protected by their signature alone")
+		return ok("what is written can be read again and deleted; the server does not take all checksums of S3, and what goes up without one is protected by its signature alone")
 	}
 	return ok("what is written can be read again and deleted")
 }

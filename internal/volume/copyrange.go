@@ -62,8 +62,9 @@ func (f *File) copyThrough(ctx context.Context, from *File, in, off, n int64) (d
 		got, err = from.ReadAt(ctx, p[:min(n-done, copyPiece)], in+done)
 		if got > 0 {
 			var failed error
-			put, failed = f.WriteAt(ctx, p[:got], off+done)
-			err = errors.Join(failed, err)
+			if put, failed = f.WriteAt(ctx, p[:got], off+done); failed != nil {
+				err = failed // an end of from beside it would tell that all is copied
+			}
 		}
 		done += int64(put)
 	}

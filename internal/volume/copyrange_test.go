@@ -296,6 +296,24 @@ func TestCopyRangeRefusals(t *testing.T) {
 	f.reads(src, "0123401234")
 }
 
+// TestCopyRangeIntoAFullSpool: what could not be written is not taken for the end
+// of the source, though more was asked for than that has.
+func TestCopyRangeIntoAFullSpool(t *testing.T) {
+	f := mount(t, bucket(), func(o *Options) { o.Spool = smallSpool(t) })
+	f.put("a", noise(50<<10, 1))
+	full := f.create("full", "", false)
+	_, err := full.WriteAt(f.ctx, []byte(noise(1<<20, 2)), 0)
+	wants(t, err, ErrSpoolFull)
+	src, dst := f.open("a"), f.create("b", "", false)
+	n, err := dst.CopyRange(f.ctx, src, 0, 0, copyPiece)
+	if wants(t, err, ErrSpoolFull); n != 0 {
+		t.Errorf("%d bytes", n)
+	}
+	for _, file := range []*File{src, dst, full} {
+		file.Release()
+	}
+}
+
 // TestCopyBetweenRules: what another rule asks for is done, inside the store
 // where both sides are plaintext there.
 func TestCopyBetweenRules(t *testing.T) {

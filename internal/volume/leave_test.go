@@ -3,19 +3,21 @@ package volume
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
 )
 
-// held stops the first request of a verb until it is let go.
+// held stops the requests of a verb until they are let go.
 func (f *fixture) held(verb faulty.Verb) (entered <-chan struct{}, goOn chan struct{}) {
 	in, out := make(chan struct{}), make(chan struct{})
+	var once sync.Once
 	f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
-		if op.Verb == verb && op.OfAll == 1 {
-			close(in)
-			<-out
+		if op.Verb == verb {
+			once.Do(func() { close(in) })
+			x.Wait = out
 		}
 		return x
 	})

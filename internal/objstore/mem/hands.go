@@ -116,7 +116,7 @@ func (s *Store) Clone() *Store {
 		}
 	}
 	for id, up := range s.uploads {
-		c.uploads[id] = &upload{key: up.key, opt: up.opt, kept: up.kept, parts: maps.Clone(up.parts)}
+		c.uploads[id] = &upload{key: up.key, opt: up.opt, kept: up.kept, parts: maps.Clone(up.parts), began: up.began}
 	}
 	return c
 }

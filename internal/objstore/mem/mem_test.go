@@ -234,3 +234,23 @@ func TestRefusals(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A clone has the uploads that stand, as old as they are.
+func TestCloneKeepsUploads(t *testing.T) {
+	s := mem.New(mem.Options{})
+	if _, err := s.Upload(t.Context(), "k", objstore.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	pending := func(s *mem.Store) (all []objstore.Pending) {
+		for p, err := range s.Pending(t.Context(), "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, p)
+		}
+		return all
+	}
+	if was, is := pending(s), pending(s.Clone()); len(is) != 1 || is[0] != was[0] {
+		t.Errorf("%+v became %+v", was, is)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -183,10 +184,15 @@ func (d *Dir) Leftovers() ([]Leftover, error) {
 	return all, nil
 }
 
+// scrap is what is nothing without the data or the record of its file.
+var scrap = regexp.MustCompile(`^[0-9a-f]{32}\.(log|log\.tmp|meta\.tmp)$`)
+
 // countFiles counts the dirty files in a spool directory. Names in it are
-// ID.EXTENSION; the key record has no extension and is nothing without them.
-// What does not look so is not the spool's, or is damaged: it counts by itself,
-// since it is not for us to remove.
+// ID.EXTENSION, and a file has data or a record of what it is: a log without
+// them, or what was to replace one, is of a file that a kill left half removed.
+// The key record has no extension and is nothing without files. What does not
+// look so is not the spool's, or is damaged: it counts by itself, since it is
+// not for us to remove.
 func countFiles(path string) (int, error) {
 	entries, err := os.ReadDir(path)
 	if err != nil {
@@ -195,7 +201,7 @@ func countFiles(path string) (int, error) {
 	ids := map[string]bool{}
 	for _, e := range entries {
 		id, _, dotted := strings.Cut(e.Name(), ".")
-		if id == "key" {
+		if id == "key" || scrap.MatchString(e.Name()) {
 			continue
 		}
 		if !dotted {

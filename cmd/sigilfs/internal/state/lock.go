@@ -15,7 +15,7 @@ import (
 // Owner says in the lock file who holds it.
 type Owner struct {
 	PID        int    `json:"pid"`
-	Mountpoint string `json:"mountpoint"`
+	Mountpoint string `json:"mountpoint"` // "": it mounts nothing, as sigilfs recover
 	Spec       string `json:"spec"`
 }
 
@@ -32,6 +32,8 @@ func (e *LockedError) Error() string {
 		return fmt.Sprintf("%v: %s does not tell by whom (%v)", ErrLocked, e.Path, e.Record)
 	case e.Owner.PID == 0:
 		return fmt.Sprintf("%v: %s", ErrLocked, e.Path)
+	case e.Owner.Mountpoint == "": // no mount
+		return fmt.Sprintf("%v: process %d works on %s", ErrLocked, e.Owner.PID, e.Owner.Spec)
 	}
 	return fmt.Sprintf("%v: process %d serves %s on %s", ErrLocked, e.Owner.PID, e.Owner.Spec, e.Owner.Mountpoint)
 }

@@ -6,6 +6,8 @@
 //	    BUCKET-PREFIX-HASH/     one volume: endpoint, bucket and volume root
 //	        lock                held by flock while a mount lives; says who and where
 //	        epochs/             the key ring's memory (keyring.Dir)
+//	        moves/              directory renames between rules that this host has begun
+//	        customer-keys       which SSE-C key objects have (package keymemory)
 //	        spool/TIME-RANDOM/  dirty data, sealed; one directory for each mount
 //	        spool.key           only where nothing else could open the spool again
 //

@@ -155,7 +155,7 @@ func TestLeftovers(t *testing.T) {
 	if all, err := d.Leftovers(); err != nil || len(all) != 0 {
 		t.Fatalf("at first: %v, %v", all, err)
 	}
-	empty, full, strange := d.NewSpool(time.Now()), d.NewSpool(time.Now()), d.NewSpool(time.Now())
+	empty, full, strange, scraps := d.NewSpool(time.Now()), d.NewSpool(time.Now()), d.NewSpool(time.Now()), d.NewSpool(time.Now())
 	if empty == full {
 		t.Fatal("two mounts have one spool")
 	}
@@ -165,7 +165,12 @@ func TestLeftovers(t *testing.T) {
 		filepath.Join(full, "00112233445566778899aabbccddeeff.data"),
 		filepath.Join(full, "00112233445566778899aabbccddeeff.meta"),
 		filepath.Join(full, "ff112233445566778899aabbccddeeff.data"),
-		filepath.Join(strange, ".data"), // a name that was damaged
+		filepath.Join(full, "ee112233445566778899aabbccddeeff.log"), // of a file that is gone but for it
+		filepath.Join(strange, ".data"),                             // a name that was damaged
+		filepath.Join(strange, "a.log"),
+		filepath.Join(scraps, "00112233445566778899aabbccddeeff.log"),
+		filepath.Join(scraps, "00112233445566778899aabbccddeeff.log.tmp"),
+		filepath.Join(scraps, "00112233445566778899aabbccddeeff.meta.tmp"),
 	} {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
@@ -175,11 +180,13 @@ func TestLeftovers(t *testing.T) {
 		}
 	}
 	all, err := d.Leftovers()
-	if err != nil || len(all) != 2 || !slices.Contains(all, state.Leftover{Path: full, Files: 2}) || !slices.Contains(all, state.Leftover{Path: strange, Files: 1}) {
+	if err != nil || len(all) != 2 || !slices.Contains(all, state.Leftover{Path: full, Files: 2}) || !slices.Contains(all, state.Leftover{Path: strange, Files: 2}) {
 		t.Errorf("Leftovers: %v, %v", all, err)
 	}
-	if _, err := os.Stat(empty); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the empty spool: %v", err)
+	for _, path := range []string{empty, scraps} {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("an empty spool: %v", err)
+		}
 	}
 	if _, err := os.Stat(full); err != nil {
 		t.Errorf("the spool with data: %v", err)
