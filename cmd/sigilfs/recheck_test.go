@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sigilfs/sigilfs/cache"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/control"
 	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/sigilfs/sigilfs/internal/objstore/mem"
@@ -94,7 +95,11 @@ func (r *revoking) Recheck(ctx context.Context) error {
 func TestRecheckEndsWithTheVolume(t *testing.T) {
 	log, _ := testLog()
 	m := &mounting{set: defaultSettings(), log: log}
-	m.volume = volume.New(volume.Options{Store: mem.New(mem.Options{}), Rules: []volume.Rule{{Mode: "none"}}, Log: log, ReadOnly: true})
+	blocks := cache.New(cache.Options{})
+	defer blocks.Close() //nolint:errcheck // nothing is in it
+	m.volume = volume.New(volume.Options{
+		Store: mem.New(mem.Options{}), Rules: []volume.Rule{{Mode: "none"}}, Cache: blocks, Log: log, ReadOnly: true,
+	})
 	ring := &revoking{m: m, began: make(chan struct{})}
 	m.recheck = startRecheck(t.Context(), ring, time.Millisecond, log)
 	<-ring.began
