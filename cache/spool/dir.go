@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,6 +28,9 @@ const (
 type dir struct {
 	f    *os.File
 	path string
+
+	mu     sync.Mutex // guards failed; held while the disk works
+	failed error      // of the first sync that did
 }
 
 // makeDir takes hold of path, alone, and makes it, 0700, where it is missing.
@@ -47,7 +51,7 @@ func openDir(path string, lock int) (*dir, error) {
 	if err != nil {
 		return nil, pathError("open the spool directory", path, err)
 	}
-	d := &dir{os.NewFile(uintptr(fd), path), path}
+	d := &dir{f: os.NewFile(uintptr(fd), path), path: path}
 	if err := d.claim(lock); err != nil {
 		return nil, errors.Join(err, d.f.Close())
 	}
@@ -152,11 +156,18 @@ func (d *dir) move(from, to string) error {
 	return nil
 }
 
+// sync makes the names durable. A failure stands for all that come after: the kernel tells of what it could
+// not write once, and then says that all is well (fsync(2)).
 func (d *dir) sync() error {
-	if err := d.f.Sync(); err != nil {
-		return fmt.Errorf("sync the spool directory: %w", err)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.failed != nil {
+		return d.failed
 	}
-	return nil
+	if err := d.f.Sync(); err != nil {
+		d.failed = fmt.Errorf("sync the spool directory: %w", err)
+	}
+	return d.failed
 }
 
 // remove removes a name; one that is not there is no error.

@@ -103,7 +103,12 @@ func (f *File) sync() error {
 	f.slots.held, f.slots.synced = nil, f.seq
 	data, log, named := f.slots.f, f.log.f, f.named
 	f.mu.Unlock()
-	err := syncFiles(data, log)
+	err := syncFiles(data)
+	var logErr error
+	if err == nil {
+		logErr = syncFiles(log)
+		err = logErr
+	}
 	if err == nil && !named {
 		err = f.spool.dir.sync()
 	}
@@ -112,7 +117,7 @@ func (f *File) sync() error {
 	replaced := f.log.f != log
 	if err != nil {
 		f.slots.held = append(f.slots.held, held...)
-		if replaced && !f.closed {
+		if logErr != nil && replaced && !f.closed {
 			return f.sync()
 		}
 		if !f.closed {
@@ -208,6 +213,9 @@ func (f *File) finish() error {
 	}
 	if f.compact(true) == nil {
 		return nil
+	}
+	if err := f.usable(); err != nil {
+		return err
 	}
 	if err := syncFiles(f.slots.f, f.log.f); err != nil {
 		return fmt.Errorf("sync spool file: %w", err)

@@ -60,7 +60,12 @@ func (f *File) compact(final bool) error {
 	j := journal{f: file}
 	err = f.describe(&j, final)
 	if err == nil {
-		err = syncFiles(f.slots.f, file)
+		if err = syncFiles(f.slots.f); err != nil {
+			f.broken = fmt.Errorf("sync spool file: %w", err) // no later sync would tell (fsync(2))
+		}
+	}
+	if err == nil {
+		err = syncFiles(file)
 	}
 	if err == nil {
 		err = f.spool.dir.move(temp, name)

@@ -10,14 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// withoutSync has the directory's fsync fail, and nothing else: a descriptor of
-// O_PATH does all but that (open(2)).
-func withoutSync(t *testing.T, s *Spool) {
+// withoutSync has fsync of a file or directory fail until restore: a descriptor
+// of O_PATH does not do it (open(2)).
+func withoutSync(t *testing.T, of **os.File) (restore func()) {
 	t.Helper()
-	fd, err := unix.Open(s.dir.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	good := *of
+	fd, err := unix.Open(good.Name(), unix.O_PATH|unix.O_CLOEXEC, 0)
 	must(t, err)
-	must(t, s.dir.f.Close())
-	s.dir.f = os.NewFile(uintptr(fd), s.dir.path)
+	*of = os.NewFile(uintptr(fd), good.Name())
+	return func() {
+		must(t, (*of).Close())
+		*of = good
+	}
 }
 
 // A log that was written anew and whose name could not be made durable is the
@@ -28,12 +32,13 @@ func TestLogWhoseNameIsNotDurable(t *testing.T) {
 	f := mustFile(t, s, 0)
 	must(t, f.WriteAt(bytes.Repeat([]byte{7}, 2*BlockSize), 0, nil))
 	must(t, f.Sync())
-	withoutSync(t, s)
+	restore := withoutSync(t, &s.dir.f)
 	f.mu.Lock()
 	if err := f.compact(false); err == nil {
 		t.Error("the directory was synced")
 	}
 	f.mu.Unlock()
+	restore() // as the kernel: a failure is told once
 	must(t, f.Truncate(BlockSize))
 	if err := f.Sync(); err == nil {
 		t.Error("the name counts as durable")
@@ -44,6 +49,30 @@ func TestLogWhoseNameIsNotDurable(t *testing.T) {
 	defer l.Close()
 	if got, err := readAll(l, nil); err != nil || len(got) != BlockSize || len(l.Damage()) > 0 {
 		t.Errorf("%d bytes, %v, %v", len(got), err, l.Damage())
+	}
+}
+
+// Data that the disk did not take while the log was written anew is not taken
+// for durable by the next sync, to which the kernel says that all is well.
+func TestDataThatIsNotDurable(t *testing.T) {
+	dir, key := t.TempDir()+"/s", newKey()
+	s := mustOpen(t, dir, key, 1<<30)
+	defer s.Close()
+	f := mustFile(t, s, 0)
+	must(t, f.WriteAt(bytes.Repeat([]byte{7}, 2*BlockSize), 0, nil))
+	must(t, f.Sync())
+	restore := withoutSync(t, &f.slots.f)
+	f.mu.Lock()
+	f.log.limit = 0
+	f.log.records = journalMin + 1
+	f.tidy()
+	f.mu.Unlock()
+	restore()
+	if err := f.Sync(); err == nil {
+		t.Error("the data counts as durable")
+	}
+	if err := f.WriteAt([]byte{1}, 0, nil); err == nil {
+		t.Error("it takes more")
 	}
 }
 

@@ -71,6 +71,18 @@ func TestReplyAnswersInsteadOfTheServer(t *testing.T) {
 	}
 }
 
+// sendLater sends a request that a gate holds; its error comes when it has ended.
+func sendLater(t *testing.T, p *Proxy, g *Gate) <-chan error {
+	t.Helper()
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := send(t, p, http.MethodPut)
+		ended <- err
+	}()
+	<-g.Arrived()
+	return ended
+}
+
 func TestGateStopsTheWorldAtTheRequest(t *testing.T) {
 	for _, tt := range []struct {
 		side Side
@@ -84,12 +96,7 @@ func TestGateStopsTheWorldAtTheRequest(t *testing.T) {
 			if _, _, err := send(t, p, http.MethodPut); err != nil {
 				t.Fatal(err)
 			}
-			ended := make(chan error, 1)
-			go func() {
-				_, _, err := send(t, p, http.MethodPut)
-				ended <- err
-			}()
-			<-g.Arrived()
+			ended := sendLater(t, p, g)
 			g.Drop()
 			if err := <-ended; err == nil {
 				t.Error("the request at the gate was answered")
@@ -114,12 +121,7 @@ func TestOpenGateLetsGoOn(t *testing.T) {
 			p := origin(t, &done)
 			g := NewGate(Mutating, 0, tt.side)
 			p.Set(g.Fault)
-			ended := make(chan error, 1)
-			go func() {
-				_, _, err := send(t, p, http.MethodPut)
-				ended <- err
-			}()
-			<-g.Arrived()
+			ended := sendLater(t, p, g)
 			g.Open()
 			g.Drop() // too late
 			if err := <-ended; (err == nil) != tt.answered {
@@ -141,12 +143,7 @@ func TestCloseCutsWhatAGateHolds(t *testing.T) {
 	p := origin(t, &done)
 	g := NewGate(Mutating, 0, Before)
 	p.Set(g.Fault)
-	ended := make(chan error, 1)
-	go func() {
-		_, _, err := send(t, p, http.MethodPut)
-		ended <- err
-	}()
-	<-g.Arrived()
+	ended := sendLater(t, p, g)
 	p.Close()
 	if err := <-ended; err == nil || done.Load() != 0 {
 		t.Errorf("the request at the gate: %v; %d carried out", err, done.Load())
