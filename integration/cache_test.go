@@ -145,6 +145,57 @@ func TestCacheOfAHostWithoutEpoch(t *testing.T) {
 	}
 }
 
+// Two buckets hold the same under the same name, and one directory caches both
+// in turn: each is read from itself, even if one's key came to be the other's.
+func TestCacheOfTwoBuckets(t *testing.T) {
+	k, cache := newKeys(t, nil), filepath.Join(t.TempDir(), "cache")
+	text := content(1, 3<<20)
+	one := func() (*mount, func() int64) {
+		m := newMount(t, mountOptions{
+			Proxy: true, Args: []string{"--cache", cache, "--state-key", "file:" + k.file("main.key")},
+			YAML: func(bucket string) string { return k.yaml(bucket, []string{"mode: none"}) },
+		})
+		meter := faultproxy.NewMeter(ofVolume(m.bucket))
+		m.proxy.Set(meter.Fault)
+		writeFile(t, m.Path("file"), text)
+		m.Unmount(t)
+		return m, func() int64 {
+			m.Start(t)
+			defer m.Unmount(t)
+			meter.Take()
+			wantFile(t, m.Path("file"), text)
+			return meter.Take().Received
+		}
+	}
+	records := func() []string {
+		names, err := filepath.Glob(filepath.Join(cache, "sigilfs.key-*"))
+		must(t, err)
+		return names
+	}
+	_, readFirst := one()
+	key := records()
+	_, readSecond := one()
+	for _, name := range records() {
+		if len(key) != 1 {
+			t.Fatalf("%d keys of one volume", len(key))
+		}
+		if name != key[0] {
+			record, err := os.ReadFile(key[0])
+			must(t, err)
+			writeFile(t, name, record)
+		}
+	}
+	for _, tt := range []struct {
+		of    string
+		read  func() int64
+		known bool
+	}{{"first", readFirst, false}, {"first", readFirst, true}, {"second", readSecond, false}, {"first", readFirst, true}, {"second", readSecond, true}} {
+		if n := tt.read(); (n < 1<<20) != tt.known {
+			t.Errorf("%d bytes came of the %s bucket, read before: %v", n, tt.of, tt.known)
+		}
+	}
+}
+
 // --max-cache-size 0 leaves nothing, and a size is kept to.
 func TestCacheSize(t *testing.T) {
 	for _, size := range []string{"0", "8MiB"} {

@@ -145,6 +145,11 @@ func (m *mounting) stateID() state.ID {
 	return state.ID{Endpoint: m.store.Endpoint(), Bucket: m.set.target.Bucket, VolumeRoot: m.set.volumeRoot}
 }
 
+// bucketName tells the bucket from those of the same name on other servers.
+func (m *mounting) bucketName() string {
+	return fmt.Sprintf("%q %q", m.store.Endpoint(), m.set.target.Bucket)
+}
+
 func (m *mounting) probe(ctx context.Context) error {
 	enc, err := m.rootEncryption()
 	if err != nil {
@@ -186,7 +191,7 @@ func (m *mounting) warn(context.Context) error {
 func (m *mounting) newVolume() error {
 	s := m.set
 	opt := volume.Options{
-		Store: m.store, Keys: keys{m.ring}, Rules: m.policy, S3ECKeys: m.s3ecKeys(), Spool: m.spool, Left: m.left, LeftSealed: m.shut, Log: m.log,
+		Store: m.store, Bucket: m.bucketName(), Keys: keys{m.ring}, Rules: m.policy, S3ECKeys: m.s3ecKeys(), Spool: m.spool, Left: m.left, LeftSealed: m.shut, Log: m.log,
 		Prefix: s.target.Prefix, Root: s.volumeRoot, Host: m.host(), Boot: bootID(), ReadOnly: s.readOnly,
 		UID: s.uid, GID: s.gid, DirMode: s.dirMode, FileMode: s.fileMode, StorageClass: s.storageClass,
 		AttrTimeout: believed(s.attrTimeout), AheadBytes: s.cacheBytes() / 2, Index: true, OnConflict: conflictPolicy(s.onConflict),

@@ -32,7 +32,7 @@ func (v *Volume) contentOf(o *object) (*content, error) {
 	}
 	c := &content{v: v, obj: o}
 	c.id.Store(&o.id)
-	c.blob = v.opt.Cache.Reader(o.cached(), c.fetch)
+	c.blob = v.opt.Cache.Reader(v.cached(o), c.fetch)
 	r, err := c.reader()
 	if err != nil {
 		return nil, err
@@ -49,16 +49,17 @@ func (c *content) reader() (plaintext, error) {
 	return r, nil
 }
 
-// cached is the body as the cache knows it. Blocks of a sealed one are its
-// chunks.
-func (o *object) cached() cache.Body {
+// cached is the body of o as the cache knows it. Blocks of a sealed one are its
+// chunks, and its generation is found in no other bucket; any other body goes by
+// where it lies.
+func (v *Volume) cached(o *object) cache.Body {
 	b := cache.Body{ID: cache.ID{Body: o.body, KeyID: o.cacheKey()}, Size: o.length, Block: sigil.ChunkSize}
-	switch o.form.(type) {
-	case *sealedForm:
+	if _, sealed := o.form.(*sealedForm); sealed {
 		b.Block += sigil.TagSize
-	case *plainForm:
-		b.Clear = true
+		return b
 	}
+	_, b.Clear = o.form.(*plainForm)
+	b.ID.Body = v.opt.Bucket + "\x00" + o.body
 	return b
 }
 

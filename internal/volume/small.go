@@ -25,7 +25,7 @@ func (v *Volume) seed(o *object, end []byte) {
 	if len(end) == 0 || o.err != nil || o.isDir() || o.isName() {
 		return
 	}
-	v.opt.Cache.Reader(o.cached(), nil).Seed(o.length-int64(len(end)), end)
+	v.opt.Cache.Reader(v.cached(o), nil).Seed(o.length-int64(len(end)), end)
 }
 
 // warm has the content of o at hand, if it is a small file. Trouble is no

@@ -110,6 +110,10 @@ type Options struct {
 	Spool *spool.Spool
 	Cache *cache.Cache
 
+	// Bucket names the bucket and the server that has it. Bodies that nothing
+	// sealed names are cached under it, so that a Disk may serve several.
+	Bucket string
+
 	// Memory is what commits may hold of content, in bytes, and what the Cache
 	// has beyond its own: 16 MiB at least. Nil: four commits' worth.
 	Memory *semaphore.Weighted

@@ -1,0 +1,50 @@
+package volume
+
+import (
+	"testing"
+
+	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
+)
+
+// TestCacheOfTwoBuckets: two buckets that are mounted in turn on one cache, even
+// under one cache key, are read each from its own: what they call the same body
+// need not be the same.
+func TestCacheOfTwoBuckets(t *testing.T) {
+	for _, form := range []string{"none", "sse-s3", "s3ec"} {
+		t.Run(form, func(t *testing.T) {
+			s, dir := setupOf(form), t.TempDir()
+			text := noise(300<<10, 1)
+			first, second := awsBucket(), awsBucket()
+			reads := func(name string) (gets int) {
+				t.Helper()
+				with, end := onDisk(t, dir)
+				defer end()
+				m := first
+				if name == "second" {
+					m = second
+				}
+				f := mount(t, m, s.on, with, func(o *Options) { o.Bucket = name })
+				defer f.end()
+				if _, there := m.Object("a"); !there {
+					f.put("a", text)
+					if name == "second" { // as a copy of the bucket has it
+						o, _ := first.Object("a")
+						m.Plant("a", o)
+					}
+				}
+				f.stat("a")
+				f.s.Reset()
+				f.has("a", text)
+				return f.s.Counts().Requests[faulty.Get]
+			}
+			for _, tt := range []struct {
+				bucket string
+				known  bool
+			}{{"first", false}, {"first", true}, {"second", false}, {"first", true}, {"second", true}} {
+				if n := reads(tt.bucket); (n == 1) != tt.known { // the lookup
+					t.Errorf("the %s bucket is read by %d GETs, known before: %v", tt.bucket, n, tt.known)
+				}
+			}
+		})
+	}
+}
