@@ -114,11 +114,11 @@ func (c *Cache) leave(s *stream, b *block, off int64) {
 // one, and has those fetched that are missing. It waits while there is no
 // memory at all.
 func (r *Reader) claim(ctx context.Context, s *stream, off, end int64) ([]*block, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	c := r.cache
 	for again := false; ; again = true {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
 		c.mu.Lock()
 		if c.closed {
 			c.mu.Unlock()
@@ -143,16 +143,19 @@ func (r *Reader) claim(ctx context.Context, s *stream, off, end int64) ([]*block
 	}
 }
 
-// queue waits for a turn.
+// queue waits for a turn. Who gives it up lets the next one have it.
 func (c *Cache) queue(ctx context.Context, turn chan struct{}) error {
 	var err error
 	select {
 	case <-turn:
-		return nil
+		err = ctx.Err()
 	case <-ctx.Done():
 		err = ctx.Err()
 	case <-c.stop:
 		err = ErrClosed
+	}
+	if err == nil {
+		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
