@@ -10,14 +10,17 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 const (
 	recordPrefix = "sigilfs.key-"
-	maxRecord    = 64 << 10 // bytes
-	maxRecords   = 64       // of so many volumes; the oldest goes
+	newPrefix    = ".sigilfs.new-" // of one that is being written
+	maxRecord    = 64 << 10        // bytes
+	maxRecords   = 64              // of so many volumes; the oldest goes
 )
 
 // KeyRecord gives what SetKeyRecord was given for a volume; nil where there is
@@ -52,7 +55,7 @@ func (d *Dir) SetKeyRecord(volume string, record []byte) (err error) {
 	if len(record) > maxRecord {
 		return fmt.Errorf("%d bytes are too many", len(record))
 	}
-	tmp, err := os.CreateTemp(d.path, ".sigilfs.new-*") // 0600
+	tmp, err := os.CreateTemp(d.path, newPrefix+"*") // 0600
 	if err != nil {
 		return err
 	}
@@ -76,25 +79,28 @@ func (d *Dir) recordPath(volume string) string {
 // thinOut removes the oldest records above the number that is kept, and what a
 // crash left of new ones.
 func (d *Dir) thinOut() error {
-	records, err := filepath.Glob(filepath.Join(d.path, recordPrefix+"*"))
+	all, err := os.ReadDir(d.path)
 	if err != nil {
 		return err
 	}
-	left, err := filepath.Glob(filepath.Join(d.path, ".sigilfs.new-*"))
-	if err != nil {
-		return err
-	}
-	age := func(path string) int64 {
-		info, err := os.Lstat(path)
-		if err != nil {
-			return 0
+	var records, gone []string
+	ages := map[string]time.Time{}
+	for _, e := range all {
+		switch {
+		case strings.HasPrefix(e.Name(), newPrefix):
+			gone = append(gone, e.Name())
+		case strings.HasPrefix(e.Name(), recordPrefix):
+			records = append(records, e.Name())
+			if info, err := e.Info(); err == nil {
+				ages[e.Name()] = info.ModTime()
+			}
 		}
-		return info.ModTime().UnixNano()
 	}
-	slices.SortFunc(records, func(a, b string) int { return int(max(-1, min(1, age(a)-age(b)))) })
+	slices.SortFunc(records, func(a, b string) int { return ages[a].Compare(ages[b]) })
+	gone = append(gone, records[:max(0, len(records)-maxRecords)]...)
 	var errs []error
-	for _, path := range append(records[:max(0, len(records)-maxRecords)], left...) {
-		errs = append(errs, os.Remove(path))
+	for _, name := range gone {
+		errs = append(errs, os.Remove(filepath.Join(d.path, name)))
 	}
 	return errors.Join(errs...)
 }
