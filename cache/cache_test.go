@@ -176,6 +176,9 @@ func (c *Cache) sound(t rapid.TB) {
 	if q := c.spent.bytes + c.kept.bytes + c.ahead.bytes; q != queued {
 		t.Fatalf("%d bytes queued, %d counted", queued, q)
 	}
+	if m := &c.mem; m.out > m.used || int64(len(m.idle))*MaxBlock > max(0, m.own+m.lent-m.out) {
+		t.Fatalf("%d idle buffers, memory %+v", len(m.idle), m)
+	}
 	if m := &c.mem; used > m.used || used < m.used && len(c.running) == 0 || m.used > max(m.own+m.lent, MaxBlock) || m.lent > 0 && m.lent > m.used {
 		t.Fatalf("%d bytes found, memory %+v", used, m)
 	}

@@ -14,7 +14,8 @@ type memory struct {
 	budget *semaphore.Weighted
 	used   int64
 	lent   int64    // by the budget; used <= own + lent, but for one block
-	idle   [][]byte // buffers of MaxBlock; with them it is no more either
+	out    int64    // of used, what has come: the buffers that blocks have
+	idle   [][]byte // buffers of MaxBlock; out and they are no more either
 
 	waiting []chan struct{} // who can go no further without; closed to try again
 }
@@ -59,9 +60,10 @@ func (m *memory) release(n int64) {
 	m.wake()
 }
 
-// trim lets go of buffers that there is no room for.
+// trim lets go of buffers that there is no room for. What is on its way needs
+// none yet, and will take them.
 func (m *memory) trim() {
-	n := max(0, (m.own+m.lent-m.used)/MaxBlock)
+	n := max(0, (m.own+m.lent-m.out)/MaxBlock)
 	if int64(len(m.idle)) > n {
 		clear(m.idle[n:])
 		m.idle = m.idle[:n]
@@ -70,7 +72,9 @@ func (m *memory) trim() {
 
 // buffer gives room for a block that was counted.
 func (m *memory) buffer(size int64) []byte {
+	m.out += cost(size)
 	if cost(size) != MaxBlock {
+		m.trim()
 		return make([]byte, size)
 	}
 	if k := len(m.idle) - 1; k >= 0 {
@@ -82,8 +86,9 @@ func (m *memory) buffer(size int64) []byte {
 	return make([]byte, size, MaxBlock)
 }
 
-// recycle takes a buffer back, before it is released.
+// recycle takes a buffer back, if there is one, before it is released.
 func (m *memory) recycle(p []byte) {
+	m.out -= cost(int64(len(p)))
 	if cap(p) == MaxBlock {
 		m.idle = append(m.idle, p)
 	}
@@ -124,7 +129,7 @@ func (m *memory) empty() {
 	if m.lent > 0 {
 		m.budget.Release(m.lent)
 	}
-	m.used, m.lent = 0, 0
+	m.used, m.lent, m.out = 0, 0, 0
 }
 
 // room counts n bytes for somebody who waits: for that all goes that nobody

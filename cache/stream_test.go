@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -524,4 +525,24 @@ func TestDiskServes(t *testing.T) {
 		}
 		_ = c.Close()
 	})
+}
+
+// TestBuffersGoRound: who reads much in order takes no more memory from Go than
+// the cache has, also while that is all in use.
+func TestBuffersGoRound(t *testing.T) {
+	const own, size = 2 << 20, 16 << 20
+	b := sized(size, MaxBlock)
+	c := newCache(t, Options{Bytes: own, Ahead: own})
+	r := c.Reader(b.as("a"), b.fetch)
+	p := make([]byte, 1<<20)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for off := int64(0); off < size; off += int64(len(p)) {
+		mustRead(t, r, p, off)
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 2*own {
+		t.Errorf("%d MiB were allocated to read %d with %d", n>>20, size>>20, own>>20)
+	}
+	c.sound(t)
 }
