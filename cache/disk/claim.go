@@ -61,13 +61,28 @@ func Claim(ctx context.Context, path, holder string, wait time.Duration) (*Dir, 
 	if err != nil {
 		return nil, fmt.Errorf("cache directory: %w", err)
 	}
-	if err = waitLock(ctx, lock, path, wait); err == nil {
+	err = waitLock(ctx, lock, path, wait)
+	if err == nil && !named(lock) { // removed meanwhile: what has its name now is another's to lock
+		_ = lock.Close()
+		return Claim(ctx, path, holder, wait)
+	}
+	if err == nil {
 		err = say(lock, holder)
 	}
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return &Dir{path: path, lock: lock}, nil
+}
+
+// named tells whether f is still what is found under its name.
+func named(f *os.File) bool {
+	mine, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Lstat(f.Name())
+	return err == nil && os.SameFile(mine, there)
 }
 
 // Path is the directory, absolute and without symbolic links.

@@ -12,8 +12,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -434,6 +436,68 @@ func TestLocked(t *testing.T) {
 	}
 	if text, err := os.ReadFile(filepath.Join(path, "sigilfs.lock")); len(text) != 0 || err != nil {
 		t.Errorf("nobody holds it, and it says %q (%v)", text, err)
+	}
+}
+
+// A lock that was removed while somebody waited for it is nobody's: the
+// directory that was made anew has its own, and one holder.
+func TestLockRemoved(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cache")
+	first, err := disk.Claim(t.Context(), path, "the first", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan error, 1)
+	var released atomic.Bool
+	go func() {
+		second, err := disk.Claim(t.Context(), path, "the second", time.Hour)
+		if err == nil && !released.Load() {
+			err = errors.New("two hold the directory")
+		}
+		if err == nil {
+			err = second.Close()
+		}
+		got <- err
+	}()
+	opened(t, path, 2, got)
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	third, err := disk.Claim(t.Context(), path, "the third", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	opened(t, path, 2, got) // the second is at the new one
+	released.Store(true)
+	if err := errors.Join(third.Close(), <-got); err != nil {
+		t.Error(err)
+	}
+}
+
+// opened waits until this process has the lock of a directory open n times, or
+// who should have it open gives up.
+func opened(t *testing.T, dir string, n int, end <-chan error) {
+	t.Helper()
+	for count := 0; count != n; {
+		select {
+		case err := <-end:
+			t.Fatalf("ended early: %v", err)
+		default:
+		}
+		fds, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		count = 0
+		for _, fd := range fds {
+			if to, _ := os.Readlink("/proc/self/fd/" + fd.Name()); to == filepath.Join(dir, "sigilfs.lock") {
+				count++
+			}
+		}
+		runtime.Gosched()
 	}
 }
 
