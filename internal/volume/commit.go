@@ -152,6 +152,7 @@ func (f *File) commitHeld(ctx context.Context, closed bool) error {
 	if f.attrsOnly() {
 		return f.commitAttr(ctx)
 	}
+	defer f.v.room.begin()() // from before a stream is halted until the spool has its blocks back
 	if err := f.resumeStream(ctx); err != nil {
 		return err
 	}
@@ -180,7 +181,6 @@ func (f *File) commitHeld(ctx context.Context, closed bool) error {
 // commitSnapshot writes and publishes s, which is of data; the path of f is
 // held, and f frozen until then.
 func (f *File) commitSnapshot(ctx context.Context, s *snapshot, data *spool.Snapshot) error {
-	defer f.v.room.begin()()
 	defer f.thaw() // before who waits for room looks whether there is a way to it
 	src, unload, err := f.v.load(ctx, s)
 	if err != nil {
@@ -373,6 +373,9 @@ func (f *File) committed(ctx context.Context, s *snapshot, snap *spool.Snapshot,
 		f.v.opt.Log.WithField("path", s.path).WithError(err).Warn("committed, but a recovery may offer the data once more")
 	}
 	loan.end()
+	if s.base == nil {
+		f.v.trees.changedIn(parent(s.path)) // before who lists it takes what was listed without it
+	}
 	f.v.publish(s.path, o, f.incarnation)
 	if s.base != nil && s.base.instruction() && s.base.id.Key == o.id.Key {
 		f.v.dropInstruction(context.WithoutCancel(ctx), o.id.Key)
