@@ -109,9 +109,9 @@ func (s shape) holes(held uint16, punch func(off, n int64)) {
 
 // Bounds of the number of slots.
 const (
-	smallExtent = 64 << 10 // that extents have on average, at the least that is reckoned with
-	manySlots   = 1 << 18  // more only where all of them full are within the size
-	maxSlots    = 1 << 24  // 16 TiB, the longest file of ext4
+	smallExtent = 64 << 10          // that extents have on average, at the least that is reckoned with
+	manySlots   = 1 << 18           // more only where all of them full are within the size
+	maxSlots    = 16<<40/stride - 1 // with a page behind them, the longest file of ext4
 )
 
 // slotsFor is how many slots a cache of size bytes may have.

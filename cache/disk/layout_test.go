@@ -86,6 +86,9 @@ func TestSlotsFor(t *testing.T) {
 			t.Errorf("%d bytes: %d slots, not %d", tt.size, got, tt.want)
 		}
 	}
+	if longest := int64(maxSlots)*stride + page; longest > 1<<44-page {
+		t.Errorf("the blocks may take a file of %d bytes, and ext4 has none", longest)
+	}
 	if stride != 1_052_672 {
 		t.Error("the layout is another: raise its number")
 	}
