@@ -32,8 +32,8 @@ func (k keysInUse) Recheck(ctx context.Context) error {
 
 // startRecheck asks again for the keys in use at every interval: another host
 // may have retired or closed an epoch, or changed the keys that it is wrapped
-// for, and KMS may have been told to refuse one. 0 is never. stop ends it and waits for its end. Of errors that follow one
-// another only the first is logged.
+// for, and KMS may have been told to refuse one. 0 is never. stop ends it and
+// waits for its end. Of errors that follow one another only the first is logged.
 func startRecheck(ctx context.Context, keys checker, every time.Duration, log logrus.FieldLogger) (stop func()) {
 	if every <= 0 {
 		return func() {}
