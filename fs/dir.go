@@ -83,10 +83,11 @@ func (d *dirHandle) dot() *fuse.DirEntry {
 	return e
 }
 
-// entry completes what a listing tells by what this mount knows of the name.
+// entry completes what a listing tells by what this mount knows of the name. A
+// listing always tells a directory.
 func (d *dirHandle) entry(e volume.Entry) *fuse.DirEntry {
 	out := &fuse.DirEntry{Name: e.Name, Mode: e.Type, Off: d.pos}
-	if in := d.node.GetChild(e.Name); in != nil && (e.Type == 0 || e.Type == in.Mode()) {
+	if in := d.node.GetChild(e.Name); in != nil && (e.Type == in.Mode() || e.Type == 0 && !in.IsDir()) {
 		out.Ino, out.Mode = in.StableAttr().Ino, in.Mode()
 		return out
 	}

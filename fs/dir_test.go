@@ -152,6 +152,19 @@ func TestDirentsTellWhatIsKnown(t *testing.T) {
 	}
 }
 
+// What was a directory, and is listed as none, is told to be none.
+func TestDirentsOfWhatWasADirectory(t *testing.T) {
+	v := newFake()
+	dir, _ := mount(t, v, Options{})
+	check(t, os.Mkdir(filepath.Join(dir, "was"), 0o755))
+	v.replace("was", "")
+	for _, e := range dents(t, open(t, dir, os.O_RDONLY), 4096) {
+		if e.Name == "was" && e.Mode != unix.DT_UNKNOWN {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
 // A directory whose listing fails in the middle goes on where it was.
 func TestListingGoesOnAfterAnError(t *testing.T) {
 	broken := true
