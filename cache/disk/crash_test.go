@@ -268,6 +268,35 @@ func TestDamage(t *testing.T) {
 	})
 }
 
+// A record that has a sum, and says that the extent is shorter than the body has
+// it, does no harm: what is put there is kept, or not.
+func TestShortRecord(t *testing.T) {
+	for _, b := range []cache.Body{sealed("a", 16*cache.MaxBlock), inClear("b", 16*64<<10)} {
+		path := t.TempDir()
+		m := mount(t, path, options())
+		m.put(b, 0, 16)
+		m.end()
+		change(t, path, func(index, blocks []byte) ([]byte, []byte) {
+			p := index[disk.HeaderSize:][:disk.RecordSize]
+			copy(p[68:72], p[64:68]) // one block
+			p[72], p[73] = 1, 0
+			binary.LittleEndian.PutUint32(p[76:], crc32.Checksum(p[:76], crc32.MakeTable(crc32.Castagnoli)))
+			return index, blocks
+		})
+		for range 2 {
+			m = mount(t, path, options())
+			m.put(b, 0, 16)
+			m.has(b, 0, 16)
+			m.end()
+		}
+		m = mount(t, path, options())
+		if n := m.has(b, 0, 16); n != 16 {
+			t.Errorf("%s: %d of 16 blocks in the end", b.ID.Body, n)
+		}
+		m.end()
+	}
+}
+
 // change gives how the contents of the files, and writes what that gives.
 func change(t *testing.T, path string, how func(index, blocks []byte) ([]byte, []byte)) {
 	t.Helper()
