@@ -19,6 +19,7 @@ func TestCacheSizes(t *testing.T) {
 		{[]string{"--max-cache-size", "1TiB"}, 128 * mib, 0},
 		{[]string{"--max-cache-size", "1TiB", "--memory-limit", "200MiB"}, 50 * mib, 0},
 		{[]string{"--memory-limit", "200MiB"}, 50 * mib, 0},
+		{[]string{"--memory-limit", "128MiB"}, 32 * mib, 0},
 		{[]string{"--max-cache-size", "0"}, mib, 0},
 		{[]string{"--cache", "/x"}, 64 * mib, 200 * mib},
 		{[]string{"-o", "use_cache=/x,max_cache_size=20GiB"}, 64 * mib, 20 << 30},
@@ -37,6 +38,9 @@ func TestCacheSizes(t *testing.T) {
 		}
 		if s.sharedBytes() < 16*mib || s.sharedBytes() > s.memoryLimit/4 {
 			t.Errorf("%v: %d bytes are shared, of %d", tt.args, s.sharedBytes(), s.memoryLimit)
+		}
+		if sum := s.cacheBytes() + s.sharedBytes() + s.rememberedBytes(); sum > s.memoryLimit/2 {
+			t.Errorf("%v: %d bytes are given away, of %d", tt.args, sum, s.memoryLimit)
 		}
 	}
 }

@@ -214,7 +214,8 @@ func (m *mounting) newVolume() error {
 	if opt.ScratchDir, opt.ScratchSize, err = m.scratch(); err != nil {
 		return systemError("%w", err)
 	}
-	opt.Memory = semaphore.NewWeighted(s.sharedBytes())
+	opt.MemoryBytes, opt.Remembered = s.sharedBytes(), s.rememberedBytes()
+	opt.Memory = semaphore.NewWeighted(opt.MemoryBytes)
 	m.cache = m.newCache(opt.Memory)
 	opt.Cache = m.cache
 	m.volume = volume.New(opt)

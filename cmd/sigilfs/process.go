@@ -49,6 +49,9 @@ func (s *settings) cacheBytes() int64 {
 	return max(1<<20, min(size, s.memoryLimit/4))
 }
 
+// rememberedBytes is the memory for names, attributes and small bodies.
+func (s *settings) rememberedBytes() int64 { return s.memoryLimit / 8 }
+
 // sharedBytes is the memory for content under way, read and written: what is
-// left then is for the program itself, names and attributes, and the collector.
+// left then is for the program itself and the collector.
 func (s *settings) sharedBytes() int64 { return max(leastShared, s.memoryLimit/8) }

@@ -17,12 +17,14 @@ import (
 // listed anew, at most once in a freshness, when lookups since the last listing
 // missed often enough to make its pages worth it, and not for a single look.
 //
-// It is bounded in directories, names and bytes; the directory used longest ago
-// goes. Safe for concurrent use; its mutex is a leaf.
+// It is bounded in directories, names and bytes, those of listings under way
+// among them; the directory used longest ago goes. Safe for concurrent use; its
+// mutex is a leaf.
 type dirNames struct {
 	now   func() time.Time
 	fresh time.Duration // how long a listing is believed; not positive: never
 	most  int           // names of a directory that is listed
+	room  int           // bytes of all names
 
 	mu    sync.Mutex // guards what follows
 	dirs  map[string]*dirRecord
@@ -34,8 +36,7 @@ type dirNames struct {
 const (
 	maxDirRecords = 64
 	maxDirNames   = 10 * listPage // longer directories are not listed for a lookup
-	maxDirBytes   = 16 << 20
-	nameOverhead  = 192 // bytes of a name beside its letters, about
+	nameOverhead  = 192           // bytes of a name beside its letters, about
 )
 
 // listPage is how many entries one LIST request brings.
@@ -73,9 +74,13 @@ type dirRecord struct {
 	relist chan struct{}       // closed when the one that lookups wait for ends
 }
 
-func newDirNames(now func() time.Time, fresh time.Duration) *dirNames {
-	return &dirNames{now: now, fresh: fresh, most: maxDirNames, dirs: map[string]*dirRecord{}}
+// newDirNames remembers names of so many bytes together at the most.
+func newDirNames(now func() time.Time, fresh time.Duration, room int) *dirNames {
+	return &dirNames{now: now, fresh: fresh, most: maxDirNames, room: room, dirs: map[string]*dirRecord{}}
 }
+
+// nameCost is what a name takes, in bytes.
+func nameCost(name string) int { return len(name) + nameOverhead }
 
 // base is the last component of p.
 func base(p string) string { return p[strings.LastIndexByte(p, '/')+1:] }
@@ -193,7 +198,7 @@ func (n *dirNames) use(r *dirRecord) {
 
 // shrink lets go of what was used longest ago, but keep. It needs n.mu.
 func (n *dirNames) shrink(keep *dirRecord) {
-	for len(n.dirs) > maxDirRecords || n.bytes > maxDirBytes && len(n.dirs) > 1 {
+	for len(n.dirs) > maxDirRecords || n.bytes > n.room && len(n.dirs) > 1 {
 		var oldest *dirRecord
 		for _, r := range n.dirs {
 			if r != keep && (oldest == nil || r.used < oldest.used) {
@@ -214,8 +219,8 @@ func (n *dirNames) remove(r *dirRecord) {
 func (n *dirNames) set(r *dirRecord, name string, l listed) {
 	had, ok := r.names[name]
 	if !ok {
-		r.bytes += len(name) + nameOverhead
-		n.bytes += len(name) + nameOverhead
+		r.bytes += nameCost(name)
+		n.bytes += nameCost(name)
 	}
 	r.names[name] = had.and(l)
 }
@@ -229,8 +234,8 @@ func (n *dirNames) unset(r *dirRecord, name string, kind nameKind) {
 	had.kind &^= kind
 	if r.names[name] = had; had.kind == 0 {
 		delete(r.names, name)
-		r.bytes -= len(name) + nameOverhead
-		n.bytes -= len(name) + nameOverhead
+		r.bytes -= nameCost(name)
+		n.bytes -= nameCost(name)
 	}
 }
 
@@ -260,7 +265,9 @@ func (n *dirNames) limit(r *dirRecord) {
 	if len(r.names) > n.most {
 		n.tooLong(r)
 	}
-	n.shrink(r)
+	if n.shrink(r); n.bytes > n.room {
+		n.tooLong(r)
+	}
 }
 
 // tooLong needs n.mu.
@@ -369,7 +376,8 @@ type dirListing struct {
 	waited bool // lookups wait for it
 
 	// Guarded by n.mu.
-	names map[string]listed
+	names map[string]listed // nil: there are too many
+	bytes int
 	last  string // cookie of the entry given last
 	count int
 }
@@ -410,17 +418,40 @@ func (l *dirListing) give(e line, cookie string) bool {
 	n := l.n
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	l.count++
-	if l.count > n.most {
-		l.names = nil
+	if l.count++; l.count > n.most {
+		l.leave()
+	}
+	if l.names == nil {
 		return false
 	}
-	l.names[e.name], l.last = l.names[e.name].and(e.listed), cookie
+	e.name = strings.Clone(e.name) // out of a key, which is longer
+	l.note(e)
+	l.last = cookie
+	if n.shrink(l.r); n.bytes > n.room {
+		l.leave()
+		return false
+	}
 	if r := l.r; !l.waited && n.dirs[r.dir] == r && r.names != nil {
 		n.set(r, e.name, e.listed) // an application is about to be shown it
 		n.limit(r)
 	}
 	return true
+}
+
+// note needs n.mu.
+func (l *dirListing) note(e line) {
+	had, ok := l.names[e.name]
+	if !ok {
+		l.bytes += nameCost(e.name)
+		l.n.bytes += nameCost(e.name)
+	}
+	l.names[e.name] = had.and(e.listed)
+}
+
+// leave forgets the names. It needs n.mu.
+func (l *dirListing) leave() {
+	l.n.bytes -= l.bytes
+	l.names, l.bytes = nil, 0
 }
 
 // end takes the listing over, if it is whole.
@@ -431,7 +462,8 @@ func (l *dirListing) end(whole bool) {
 	n, r := l.n, l.r
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	own := r.own
+	own, names := r.own, l.names
+	l.leave()
 	if r.runs--; r.runs == 0 {
 		r.own = nil
 	}
@@ -444,18 +476,18 @@ func (l *dirListing) end(whole bool) {
 	}
 	switch {
 	case n.dirs[r.dir] != r:
-	case l.names == nil, whole && l.waited && n.now().Sub(l.at) >= n.fresh:
+	case names == nil, whole && l.waited && n.now().Sub(l.at) >= n.fresh:
 		n.tooLong(r)
 	case whole && !l.at.Before(r.at):
-		n.replace(r, l, own)
+		n.replace(r, l, names, own)
 	}
 }
 
 // replace needs n.mu.
-func (n *dirNames) replace(r *dirRecord, l *dirListing, own map[string]nameKind) {
+func (n *dirNames) replace(r *dirRecord, l *dirListing, names map[string]listed, own map[string]nameKind) {
 	n.bytes -= r.bytes
 	r.names, r.bytes, r.at, r.pages = map[string]listed{}, 0, l.at, l.count/listPage+1
-	for name, e := range l.names {
+	for name, e := range names {
 		n.set(r, name, e)
 	}
 	for name, kind := range own {

@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/sigilfs/sigilfs/internal/volume/attrindex"
-	"golang.org/x/sync/semaphore"
 )
 
 // The attribute index. Who lists a directory and looks at each entry pays a
@@ -27,13 +27,11 @@ import (
 // read tells them nothing of the attributes.
 
 const (
-	// maxIndexBytes bounds what is remembered of directories together.
-	maxIndexBytes = 32 << 20
 	// entryOverhead is what an entry takes beside its name, about.
 	entryOverhead = 320
-	// Bounds of the entries that are believed just now, of those that somebody
-	// was told of, and of the names that no listing from before affirms.
-	mostAffirmed, mostTold, mostDoubted = 2 * maxDirNames, 1 << 16, 4 * listPage
+	// noteCost is what it takes that one is believed just now, that somebody was
+	// told of one, or that no listing from before affirms one; about.
+	noteCost = 128
 	// indexAge is for how long an index is not asked for again.
 	indexAge = time.Minute
 )
@@ -43,8 +41,8 @@ const (
 // goes. A nil one knows nothing. Safe for concurrent use; its mutex is a leaf.
 type attrIndex struct {
 	now   func() time.Time
-	fresh time.Duration       // how long a listing is believed
-	gate  *semaphore.Weighted // bytes of what is being read
+	fresh time.Duration // how long a listing is believed
+	room  indexRoom
 
 	mu      sync.Mutex // guards what follows, and the records
 	dirs    map[string]*indexRecord
@@ -58,6 +56,17 @@ type attrIndex struct {
 
 	// How many there are in all records, at the most.
 	affirmations, tolds, doubts int
+}
+
+// indexRoom bounds an index in memory: entries in bytes, the rest in numbers.
+type indexRoom struct {
+	entries                 int
+	affirmed, told, doubted int
+}
+
+// indexRoomOf shares so many bytes out.
+func indexRoomOf(bytes int) indexRoom {
+	return indexRoom{entries: bytes / 4 * 3, affirmed: bytes / 16 / noteCost, told: bytes / 8 / noteCost, doubted: bytes / 64 / noteCost}
 }
 
 // indexRecord is what is known of the entries of one directory.
@@ -105,8 +114,9 @@ type incarnated struct {
 	incarnation uint64
 }
 
-func newAttrIndex(now func() time.Time, fresh time.Duration) *attrIndex {
-	return &attrIndex{now: now, fresh: fresh, gate: semaphore.NewWeighted(max(maxIndexBytes, 2*maxSealedIndex)), dirs: map[string]*indexRecord{}, due: map[*indexRecord]struct{}{}}
+// newAttrIndex remembers what takes so many bytes at the most.
+func newAttrIndex(now func() time.Time, fresh time.Duration, bytes int) *attrIndex {
+	return &attrIndex{now: now, fresh: fresh, room: indexRoomOf(bytes), dirs: map[string]*indexRecord{}, due: map[*indexRecord]struct{}{}}
 }
 
 // indexName is the name of p in the index of its directory.
@@ -165,7 +175,7 @@ func (x *attrIndex) doubt(p string) {
 	r, now := x.record(parent(p)), x.now()
 	delete(r.affirmed, indexName(p, true))
 	delete(r.affirmed, indexName(p, false))
-	if x.doubts++; x.doubts > mostDoubted {
+	if x.doubts++; x.doubts > x.room.doubted {
 		for _, other := range x.dirs {
 			other.doubted = nil
 		}
@@ -174,7 +184,7 @@ func (x *attrIndex) doubt(p string) {
 	if r.doubted == nil {
 		r.doubted = map[string]time.Time{}
 	}
-	r.doubted[base(p)], r.wrote = now, now
+	r.doubted[strings.Clone(base(p))], r.wrote = now, now
 }
 
 func (x *attrIndex) learn(dir string, e attrindex.Entry) (worth bool) {
@@ -192,7 +202,7 @@ func (x *attrIndex) learn(dir string, e attrindex.Entry) (worth bool) {
 	if _, replaces := r.learned[e.Name]; replaces {
 		cost = 0
 	}
-	if cost > 0 && r.bytes+cost > maxIndexBytes {
+	if cost > 0 && r.bytes+cost > x.room.entries {
 		x.lose(r)
 		delete(r.affirmed, e.Name)
 		return false
@@ -201,6 +211,7 @@ func (x *attrIndex) learn(dir string, e attrindex.Entry) (worth bool) {
 		r.learned = map[string]attrindex.Entry{}
 	}
 	was := r.worth()
+	e.Name = strings.Clone(e.Name) // out of a path, which is longer
 	r.learned[e.Name] = e
 	delete(r.affirmed, e.Name)
 	r.changes, r.changed = r.changes+1, x.now()
@@ -253,12 +264,12 @@ func (x *attrIndex) record(dir string) *indexRecord {
 func (x *attrIndex) grow(r *indexRecord, n int) {
 	r.bytes += n
 	x.bytes += n
-	if x.bytes <= maxIndexBytes || len(x.dirs) == 1 {
+	if x.bytes <= x.room.entries {
 		return
 	}
 	all := slices.SortedFunc(maps.Values(x.dirs), (*indexRecord).order)
 	for _, other := range all {
-		if x.bytes <= maxIndexBytes/8*7 {
+		if x.bytes <= x.room.entries/8*7 {
 			return
 		}
 		if other != r {
@@ -370,7 +381,7 @@ func (x *attrIndex) tell(dir string, e attrindex.Entry, next func() uint64) uint
 	if t.incarnation != 0 && t.file == e.FileID && t.body == e.Body {
 		return t.incarnation
 	}
-	if x.tolds++; x.tolds > mostTold {
+	if x.tolds++; x.tolds > x.room.told {
 		for _, other := range x.dirs {
 			other.told = nil
 		}

@@ -90,7 +90,7 @@ func (x *attrIndex) affirm(dir, name string, f fact, at time.Time) bool {
 	if r.affirmed == nil {
 		r.affirmed = map[string]time.Time{}
 	}
-	r.affirmed[name] = at
+	r.affirmed[e.Name] = at
 	x.affirmations++
 	return true
 }
@@ -275,7 +275,7 @@ func (n *dirNames) ahead(dir string, small bool) *dirListing {
 // spare makes room for n affirmations in r: what is known of other walks, or of
 // an earlier part of this one, makes way. It needs x.mu.
 func (x *attrIndex) spare(r *indexRecord, n int) {
-	if x.affirmations+n <= mostAffirmed {
+	if x.affirmations+n <= x.room.affirmed {
 		return
 	}
 	for _, other := range x.dirs {
@@ -283,7 +283,7 @@ func (x *attrIndex) spare(r *indexRecord, n int) {
 			other.affirmed = nil
 		}
 	}
-	if len(r.affirmed)+n > mostAffirmed {
+	if len(r.affirmed)+n > x.room.affirmed {
 		r.affirmed = nil
 	}
 	x.affirmations = len(r.affirmed)

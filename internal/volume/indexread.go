@@ -172,6 +172,9 @@ func (x *attrIndex) loaded(r *indexRecord, table *attrindex.Table, etag string, 
 // it. It needs x.mu.
 func (x *attrIndex) replace(r *indexRecord, table *attrindex.Table, etag string) {
 	freed := r.table.Bytes()
+	if table.Bytes()+r.bytes-freed > x.room.entries { // nothing is known by it
+		table = nil
+	}
 	r.table, r.etag = table, etag
 	for name, e := range r.learned {
 		if stored, ok := table.Find(name); ok && stored == e {
@@ -213,10 +216,11 @@ func (v *Volume) readIndexAt(ctx context.Context, id objstore.ID) (*attrindex.Ta
 	if info.Size > maxSealedIndex {
 		return nil, "", fmt.Errorf("%d bytes where at most %d are expected: %w", info.Size, maxSealedIndex, ErrCorrupt)
 	}
-	if err := v.index.gate.Acquire(ctx, 2*info.Size); err != nil {
+	back, err := v.borrow(ctx, 2*info.Size)
+	if err != nil {
 		return nil, "", err
 	}
-	defer v.index.gate.Release(2 * info.Size)
+	defer back()
 	body := make([]byte, info.Size)
 	if _, err := io.ReadFull(from, body); err != nil {
 		return nil, "", err

@@ -195,6 +195,11 @@ func (v *Volume) overwrites(ctx context.Context, r *indexRecord) error {
 // tryIndex lists the directory and writes what is known of the objects that are
 // there now. Conflicts are errors: another host was first.
 func (v *Volume) tryIndex(ctx context.Context, r *indexRecord) error {
+	back, err := v.borrow(ctx, 2*v.index.size(r))
+	if err != nil {
+		return err
+	}
+	defer back()
 	var b attrindex.Builder
 	prefix := v.dirKey(r.dir)
 	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: prefix, Delimiter: "/"}) {
@@ -227,6 +232,13 @@ func (v *Volume) tryIndex(ctx context.Context, r *indexRecord) error {
 	v.index.replace(r, table, o.id.ETag)
 	r.asked = v.index.now()
 	return nil
+}
+
+// size is at least what an index of r takes, in bytes.
+func (x *attrIndex) size(r *indexRecord) int64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return int64(r.bytes)
 }
 
 // known is the ETag of the index that is there, as far as is known.

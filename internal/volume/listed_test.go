@@ -236,7 +236,7 @@ func TestListingUnderWay(t *testing.T) {
 	f.s.Reset()
 	f.has("d/2", "x")
 	f.absent("d/3")
-	f.requests("get get") // of the lookup of d/2, and of its content
+	f.requests("get") // of the lookup of d/2, which brings its content
 }
 
 // TestListingFails: trouble with a listing is no news of a name.
@@ -293,7 +293,7 @@ func TestListingFollows(t *testing.T) {
 func TestDirNamesBounds(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		c := newClock()
-		n := newDirNames(c.now, time.Second)
+		n := newDirNames(c.now, time.Second, 30*nameOverhead)
 		n.most = 20
 		var runs []*dirListing
 		path := func() string {
@@ -312,7 +312,14 @@ func TestDirNamesBounds(t *testing.T) {
 					}
 					total += sum
 				}
-				if total != n.bytes || len(n.dirs) > maxDirRecords {
+				for _, l := range runs {
+					sum := 0
+					for name := range l.names {
+						sum += len(name) + nameOverhead
+					}
+					total += sum
+				}
+				if total != n.bytes || total > n.room || len(n.dirs) > maxDirRecords {
 					rt.Fatalf("%d bytes, counted %d, %d directories", total, n.bytes, len(n.dirs))
 				}
 			},
@@ -329,16 +336,21 @@ func TestDirNamesBounds(t *testing.T) {
 				}
 			},
 			"start": func(*rapid.T) { runs = append(runs, n.start(parent(path()), c.now())) },
+			"give": func(rt *rapid.T) {
+				if len(runs) == 0 {
+					return
+				}
+				l := rapid.SampledFrom(runs).Draw(rt, "listing")
+				for i := range rapid.IntRange(0, 30).Draw(rt, "names") {
+					l.give(line{name: fmt.Sprint(i), listed: listed{kind: asFile}}, fmt.Sprint(i))
+				}
+			},
 			"end": func(rt *rapid.T) {
 				if len(runs) == 0 {
 					return
 				}
-				l := runs[0]
+				runs[0].end(rapid.Bool().Draw(rt, "whole"))
 				runs = runs[1:]
-				for i := range rapid.IntRange(0, 30).Draw(rt, "names") {
-					l.give(line{name: fmt.Sprint(i), listed: listed{kind: asFile}}, fmt.Sprint(i))
-				}
-				l.end(rapid.Bool().Draw(rt, "whole"))
 			},
 		})
 	})

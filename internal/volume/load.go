@@ -43,17 +43,25 @@ func (v *Volume) hold(ctx context.Context, n int64) (done func(), err error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if v.opt.Memory == nil {
-		return func() { <-v.loads }, nil
-	}
-	if err := v.opt.Memory.Acquire(ctx, n); err != nil {
+	back, err := v.borrow(ctx, n)
+	if err != nil {
 		<-v.loads
 		return nil, err
 	}
 	return func() {
-		v.opt.Memory.Release(n)
+		back()
 		<-v.loads
 	}, nil
+}
+
+// borrow waits for n bytes of memory; what is longer than all that there is has
+// it alone. back gives them back.
+func (v *Volume) borrow(ctx context.Context, n int64) (back func(), err error) {
+	n = min(n, v.opt.MemoryBytes)
+	if err := v.opt.Memory.Acquire(ctx, n); err != nil {
+		return nil, err
+	}
+	return func() { v.opt.Memory.Release(n) }, nil
 }
 
 // needsBase tells whether any byte of the snapshot is in the base only.

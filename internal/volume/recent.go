@@ -15,22 +15,24 @@ import (
 // encrypted; else a small body, still at hand, is put under the new name: the
 // answer to that proves both.
 
-// Bounds of the bodies that are kept for it, in bytes.
-const (
-	maxRecentBody = 256 << 10
-	maxRecent     = 16 << 20
-)
+// maxRecentBody is the longest body that is kept for it, in bytes.
+const maxRecentBody = 256 << 10
 
 // recentBodies are small bodies as stored that this host wrote lately, by the
 // names that objects give them. The nil value keeps none. Safe for concurrent use.
 type recentBodies struct {
+	most int // bytes of all
+
 	mu    sync.Mutex // guards what follows
 	all   map[string][]byte
 	order []string // oldest first
 	bytes int
 }
 
-func newRecentBodies() *recentBodies { return &recentBodies{all: map[string][]byte{}} }
+// newRecentBodies keeps so many bytes at the most.
+func newRecentBodies(most int) *recentBodies {
+	return &recentBodies{most: most, all: map[string][]byte{}}
+}
 
 // get gives the body of o, which is not to be modified.
 func (r *recentBodies) get(o *object) ([]byte, bool) {
@@ -55,7 +57,7 @@ func (r *recentBodies) keep(o *object, p []byte) {
 		r.order = slices.DeleteFunc(r.order, func(name string) bool { return name == o.body })
 	}
 	r.all[o.body], r.bytes, r.order = p, r.bytes+len(p), append(r.order, o.body)
-	for r.bytes > maxRecent || len(r.order) > maxGathered {
+	for r.bytes > r.most || len(r.order) > maxGathered {
 		oldest := r.order[0]
 		r.bytes -= len(r.all[oldest])
 		delete(r.all, oldest)

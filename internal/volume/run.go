@@ -11,6 +11,7 @@ import (
 
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
 )
 
@@ -97,6 +98,13 @@ func New(opt Options) *Volume {
 	if opt.ScratchSize == 0 {
 		opt.ScratchSize = 1 << 30
 	}
+	if opt.Memory == nil {
+		opt.MemoryBytes = parallelLoads * onePut
+		opt.Memory = semaphore.NewWeighted(opt.MemoryBytes)
+	}
+	if opt.Remembered == 0 {
+		opt.Remembered = 64 << 20
+	}
 	v := &Volume{
 		opt:          opt,
 		started:      opt.Now().UnixNano(),
@@ -126,13 +134,13 @@ func New(opt Options) *Volume {
 		v.asked(m, false)
 	}
 	v.policy = v.newPolicy(opt.Rules)
-	v.dirs = newDirNames(opt.Now, opt.AttrTimeout)
+	v.dirs = newDirNames(opt.Now, opt.AttrTimeout, int(opt.Remembered/4))
 	v.walks, v.trees = newWalks(v), newTrees(v)
 	if opt.Index && opt.AttrTimeout > 0 && v.policy.internal.Keys != nil {
-		v.index = newAttrIndex(opt.Now, opt.AttrTimeout)
+		v.index = newAttrIndex(opt.Now, opt.AttrTimeout, int(opt.Remembered/2))
 	}
 	if opt.AttrDelay > 0 {
-		v.recent = newRecentBodies()
+		v.recent = newRecentBodies(int(opt.Remembered / 4))
 	}
 	v.copies = newCopies(v, opt.ScratchDir, opt.ScratchSize)
 	return v

@@ -114,10 +114,17 @@ type Options struct {
 	// sealed names are cached under it, so that a Disk may serve several.
 	Bucket string
 
-	// Memory is what commits may hold of content, in bytes, and what the Cache
-	// has beyond its own: 16 MiB at least. Nil: four commits' worth.
-	Memory *semaphore.Weighted
-	Log    logrus.FieldLogger
+	// Memory is what commits may hold of content and what indexes take while
+	// they are read, MemoryBytes in all, and what the Cache has beyond its own:
+	// 16 MiB at least. Nil: four commits' worth.
+	Memory      *semaphore.Weighted
+	MemoryBytes int64
+
+	// Remembered is the memory for what is remembered of directories and small
+	// files that it takes no request to tell again, in bytes. 0 is 64 MiB.
+	Remembered int64
+
+	Log logrus.FieldLogger
 
 	Prefix string // of every key of the mount: "" or ending in "/"
 	Root   string // volume root, where .sigil/ lies: a prefix of Prefix, "" or ending in "/"
