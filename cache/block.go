@@ -100,6 +100,7 @@ func (c *Cache) enlist(b *block, in *queue) {
 	in.bytes += cost(b.size)
 	for c.mem.lent > 0 && c.evictSpent() || c.kept.bytes > c.mem.own && c.evict(&c.kept) {
 	}
+	c.mem.repay()
 	c.mem.wake()
 	c.sweepLater()
 }

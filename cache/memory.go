@@ -52,12 +52,17 @@ func (m *memory) borrow(n int64) bool {
 // release counts n bytes less. What was lent goes back first.
 func (m *memory) release(n int64) {
 	m.used -= n
+	m.repay()
+	m.wake()
+}
+
+// repay gives back what is lent and not used.
+func (m *memory) repay() {
 	if over := m.lent - max(0, m.used-m.own); over > 0 {
 		m.lent -= over
 		m.budget.Release(over)
 	}
 	m.trim()
-	m.wake()
 }
 
 // trim lets go of buffers that there is no room for. What is on its way needs

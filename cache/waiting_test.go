@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // deaf is a context that ends in the very moment in which who waits is called.
@@ -53,6 +55,33 @@ func TestCalledTooLate(t *testing.T) {
 		cancel() // whoever still waits is not called any more
 		synctest.Wait()
 		c.sound(t)
+		_ = c.Close()
+	})
+}
+
+// TestReserveIsGivenBack: what was borrowed to leave room for others is not kept
+// by who needs none of it.
+func TestReserveIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newObject(1000)
+		budget := semaphore.NewWeighted(1000)
+		c := New(Options{Bytes: 800, Budget: budget, Ahead: -1})
+		r := c.Reader(b.as("a"), b.fetch)
+		read := make(chan struct{})
+		for i := range int64(7) {
+			go func() {
+				_ = r.View(context.Background(), i*100, 100, func([]byte) error { <-read; return nil })
+			}()
+		}
+		synctest.Wait()
+		r.Seed(700, b.data[700:800])
+		close(read)
+		synctest.Wait()
+		if n := c.Kept(); n != 800 || !budget.TryAcquire(1000) {
+			t.Errorf("%d bytes are kept, and something is lent", n)
+		} else {
+			budget.Release(1000)
+		}
 		_ = c.Close()
 	})
 }
