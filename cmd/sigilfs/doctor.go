@@ -82,17 +82,23 @@ func (e *examination) checks(ctx context.Context) []doctor.Check {
 		}
 	}
 	all = append(all, doctor.Bucket(t, []string{connectionCheck}, []string{keysCheck})...)
-	return append(all,
+	all = append(all,
 		doctor.Check{Name: epochsCheck, Needs: []string{keysCheck, doctor.Reach}, Ask: e.tryKeys},
 		doctor.Check{Name: encryptionCheck, Needs: []string{doctor.Write}, Ask: e.tryEncryption})
+	if e.set.cacheDir != "" && e.set.cacheSize != 0 {
+		all = append(all, doctor.Check{Name: cacheCheck, Ask: e.tryCache})
+	}
+	return all
 }
 
 func finding(err error, text string) doctor.Finding {
 	if err != nil {
-		return doctor.Finding{Status: doctor.Failure, Text: strings.Join(strings.Fields(err.Error()), " ")}
+		return doctor.Finding{Status: doctor.Failure, Text: oneLine(err)}
 	}
 	return doctor.Finding{Text: text}
 }
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
 // awsArguments are those by which aws(1) reaches what we reach.
 func (e *examination) awsArguments() (args []string) {
