@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Header is what requests and answers say of the encryption at rest: S3's
@@ -40,6 +41,11 @@ func (e *Encryption) Format(f fmt.State, _ rune) {
 // Receipt is what an answer tells of a body that was written.
 type Receipt struct {
 	ID
+
+	// Answered is as of Info: whatever is made of the key later has no earlier
+	// LastModified. The headers of Copy and Complete may come before the body
+	// is made (S3 API, "CompleteMultipartUpload").
+	Answered time.Time
 
 	// Encrypted is as of Info; servers leave it out of some answers, those of
 	// Copy and Complete above all.

@@ -93,7 +93,7 @@ func (s *Store) store(key string, body []byte, etag string, opt objstore.PutOpti
 	s.insert(key)
 	id := o.info.ID
 	id.Encryption = opt.Encryption
-	return objstore.Receipt{ID: id, Encrypted: told}
+	return objstore.Receipt{ID: id, Answered: o.info.Modified, Encrypted: told}
 }
 
 // system is what is kept of system metadata.

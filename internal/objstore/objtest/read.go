@@ -10,7 +10,9 @@ import (
 func (t suite) roundTrip() {
 	for _, size := range []int64{1, 4096, 100_001, 3 << 20} {
 		body := random(size)
-		id := t.mustPut("dir/k", body)
+		made, err := t.s.Put(t.Context(), "dir/k", bytes.NewReader(body), size, objstore.PutOptions{})
+		t.ok(err)
+		id := made.ID
 		if id.Key != "dir/k" || id.ETag == "" || id.ETag[0] == '"' {
 			t.Errorf("put gave %+v", id)
 		}
@@ -25,6 +27,9 @@ func (t suite) roundTrip() {
 		}
 		if age := info.Answered.Sub(info.Modified); age < -time.Second || age > time.Hour {
 			t.Errorf("answered %v, modified %v", info.Answered, info.Modified)
+		}
+		if age := made.Answered.Sub(info.Modified); age < -time.Second || age > time.Hour {
+			t.Errorf("put at %v, modified %v", made.Answered, info.Modified)
 		}
 	}
 }
