@@ -51,6 +51,11 @@ func (v *Volume) note(p string, obj *object, dir bool) *dentry {
 func (v *Volume) noteAt(p string, obj *object, dir bool, at time.Time) *dentry {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	return v.noted(p, obj, dir, at)
+}
+
+// noted is noteAt; it needs v.mu.
+func (v *Volume) noted(p string, obj *object, dir bool, at time.Time) *dentry {
 	d := &dentry{obj: obj, dir: dir, at: at, incarnation: 1}
 	if old := v.known[p]; old != nil && old.own {
 		d.own = old.dir == dir && (dir || old.obj.same(obj))

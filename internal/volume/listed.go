@@ -105,9 +105,12 @@ func (v *Volume) askFile(ctx context.Context, p string) (*dentry, error) {
 }
 
 // askOnlyDir is ask of what was listed as a directory at that time: so it has a
-// marker, or was there without one.
+// marker, or was there without one, unless this host has removed it since.
 func (v *Volume) askOnlyDir(ctx context.Context, p string, at time.Time) (*dentry, error) {
 	o, err := v.fetch(ctx, v.dirKey(p))
+	if errors.Is(err, ErrNotExist) && v.trees.outlived(p, at) {
+		return v.ask(ctx, p)
+	}
 	if errors.Is(err, ErrNotExist) {
 		return v.noteAt(p, nil, true, at), nil
 	}

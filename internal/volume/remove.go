@@ -240,6 +240,7 @@ func (v *Volume) rmdir(ctx context.Context, p string) error {
 			return err
 		}
 	}
+	v.trees.gone(p)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.known, p)

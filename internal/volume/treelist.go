@@ -21,6 +21,7 @@ const (
 	treeRows    = 2            // directories in one that are listed, before the others are
 	treeEntries = 2 * listPage // of a tree, that nobody has listed yet
 	maxTrees    = 16
+	maxRemoved  = listPage // directories that this host removed lately
 )
 
 // lastName sorts behind what a directory holds. What does not is passed over.
@@ -32,10 +33,14 @@ type trees struct {
 	v     *Volume
 	tasks sync.WaitGroup
 
-	mu   sync.Mutex // guards what follows, and trees
-	rows map[string]*row
-	all  []*treeList
-	end  bool // close has begun
+	loads works // of indexes
+
+	mu      sync.Mutex // guards what follows, and trees
+	rows    map[string]*row
+	all     []*treeList
+	removed map[string]time.Time // directories that this host has removed
+	moved   time.Time            // until then it may have removed any
+	end     bool                 // close has begun
 }
 
 // row is how many directories in one were listed without a pause.
@@ -70,7 +75,9 @@ type treeDir struct {
 	long    bool      // it is not kept
 }
 
-func newTrees(v *Volume) *trees { return &trees{v: v, rows: map[string]*row{}} }
+func newTrees(v *Volume) *trees {
+	return &trees{v: v, rows: map[string]*row{}, removed: map[string]time.Time{}}
+}
 
 // take gives the listing of dir, if it was made ahead; nobody else gets it.
 func (k *trees) take(ctx context.Context, dir string) (*treeDir, bool) {
@@ -256,10 +263,31 @@ func (k *trees) changedIn(dir string) {
 	}
 }
 
+// gone notes that this host has removed the directory dir.
+func (k *trees) gone(dir string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := k.v.opt.Now()
+	if len(k.removed) >= maxRemoved {
+		clear(k.removed)
+		k.moved = now
+	}
+	k.removed[dir] = now
+}
+
+// outlived tells whether this host may have removed the directory dir since a
+// listing that began at that time.
+func (k *trees) outlived(dir string, at time.Time) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return !at.After(k.moved) || !at.After(k.removed[dir])
+}
+
 // forget ends all listings: directories are elsewhere now.
 func (k *trees) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.moved = k.v.opt.Now()
 	for len(k.all) > 0 {
 		k.drop(k.all[0])
 	}
@@ -271,6 +299,7 @@ func (k *trees) close() {
 	k.end = true
 	k.mu.Unlock()
 	k.forget()
+	k.loads.tear()
 	k.tasks.Wait()
 }
 

@@ -193,6 +193,80 @@ func TestTreeFollows(t *testing.T) {
 	})
 }
 
+// TestTreeAndCommit: what was listed ahead between the open of a new file and its
+// close is given to nobody after that, also where nothing else is remembered.
+func TestTreeAndCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := forest(t, 5, 1, 2)
+		f := mount(t, m, believer)
+		file := f.create("d03/new", "text", false)
+		f.list("d00")
+		f.list("d01")
+		synctest.Wait() // the rest is here
+		f.must(file.Commit(f.ctx))
+		file.Release()
+		f.mu.Lock()
+		clear(f.known)
+		f.mu.Unlock()
+		f.lists("d03", "f0", "f1", "new")
+		f.end()
+	})
+}
+
+// TestRemovedWhileListed: a directory that this host removes while it is listed,
+// or listed ahead, is not there any more.
+func TestRemovedWhileListed(t *testing.T) {
+	c := newClock()
+	f := believing(t, c)
+	f.mkdir("d")
+	for i := range 4 {
+		f.mkdir(fmt.Sprint("d/", i))
+	}
+	c.pass(10 * time.Second)
+	for e, err := range f.List(f.ctx, "d", "") {
+		f.must(err)
+		c.pass(time.Millisecond)
+		f.must(f.Rmdir(f.ctx, "d/"+e.Name))
+	}
+	for i := range 4 {
+		f.absent(fmt.Sprint("d/", i))
+		f.mkdir(fmt.Sprint("d/", i))
+	}
+	at := c.now()
+	c.pass(time.Millisecond)
+	f.must(f.Rmdir(f.ctx, "d/0"))
+	f.askAhead(f.ctx, "d", line{"0", listed{kind: asDir}}, at, false)
+	f.absent("d/0")
+}
+
+// TestDirectoryIsNotSetBack: a listing that shows a directory as it was believes
+// nothing that was learned meanwhile less.
+func TestDirectoryIsNotSetBack(t *testing.T) {
+	c := newClock()
+	m := memAt(c)
+	mount(t, m, host("there"), func(o *Options) { o.Now = c.now }).mkdir("d")
+	c.pass(10 * time.Second)
+	f := mount(t, m, indexing(c))
+	f.stat("d")
+	o := f.recall("d").obj
+	info, err := m.Head(f.ctx, o.id)
+	f.must(err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 10_000 {
+			f.reaffirmDir("d", factOf(info), c.now())
+		}
+	}()
+	for range 10_000 {
+		next := *o
+		if f.note("d", &next, true); f.recall("d").obj != &next {
+			t.Fatal("what was known before is believed again")
+		}
+	}
+	<-done
+}
+
 // TestTreeOfNobody: nothing stays of what is listed ahead for who goes on no
 // more, and the mount ends at once.
 func TestTreeOfNobody(t *testing.T) {

@@ -88,12 +88,18 @@ func (v *Volume) reaffirm(p string, l listed, at time.Time) *dentry {
 // reaffirmDir is reaffirm of a directory, of whose marker a listing says f: none
 // where it has none.
 func (v *Volume) reaffirmDir(p string, f fact, at time.Time) *dentry {
-	d := v.recall(p)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	d := v.known[p]
 	switch {
-	case f.etag == "" && (d == nil || !d.own):
-		return v.noteAt(p, nil, true, at)
-	case f.etag == "" || d == nil || !d.dir || !d.obj.witnessed(f):
+	case f.etag == "" && (d != nil && d.own || v.trees.outlived(p, at)):
 		return nil
+	case f.etag == "":
+		return v.noted(p, nil, true, at)
+	case d == nil || !d.dir || !d.obj.witnessed(f):
+		return nil
+	case d.at.After(at):
+		return d
 	}
-	return v.noteAt(p, d.obj, true, at)
+	return v.noted(p, d.obj, true, at)
 }
