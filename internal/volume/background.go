@@ -49,10 +49,12 @@ func (v *Volume) background(ctx context.Context) {
 	var g errgroup.Group
 	g.SetLimit(parallelCommits)
 	defer func() { _ = g.Wait() }() // its functions give no error
+	spare, end := context.WithCancel(ctx)
+	defer end() // what Close does itself, within its time
 	for {
 		var due <-chan time.Time
 		stop := func() bool { return true }
-		if next := v.spawn(ctx, &g); !next.IsZero() {
+		if next := v.spawn(ctx, spare, &g); !next.IsZero() {
 			t := time.NewTimer(next.Sub(v.opt.Now()))
 			due, stop = t.C, t.Stop
 		}
@@ -72,7 +74,8 @@ func (v *Volume) background(ctx context.Context) {
 
 // spawn starts what is due, as far as there is room, and tells when the next
 // will be; zero is not before somebody says wakeUp, as each that ends does.
-func (v *Volume) spawn(ctx context.Context, g *errgroup.Group) (next time.Time) {
+// Indexes are written under spare.
+func (v *Volume) spawn(ctx, spare context.Context, g *errgroup.Group) (next time.Time) {
 	now := v.opt.Now()
 	try := func(claimed bool, at time.Time, work func(), unclaim func()) {
 		if !claimed {
@@ -99,7 +102,7 @@ func (v *Volume) spawn(ctx context.Context, g *errgroup.Group) (next time.Time) 
 	}
 	for _, r := range v.index.dueIndexes() {
 		claimed, at := v.index.claimWrite(r, now)
-		try(claimed, at, func() { v.writeIndex(ctx, r) }, func() { v.index.unclaimWrite(r) })
+		try(claimed, at, func() { v.writeIndex(spare, r) }, func() { v.index.unclaimWrite(r) })
 	}
 	for _, f := range v.allFiles() {
 		if v.abandoned(f) {

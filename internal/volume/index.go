@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sigilfs/sigilfs/internal/volume/attrindex"
@@ -43,6 +44,7 @@ type attrIndex struct {
 	now   func() time.Time
 	fresh time.Duration // how long a listing is believed
 	room  indexRoom
+	said  atomic.Bool // that some cannot be read
 
 	mu      sync.Mutex // guards what follows, and the records
 	dirs    map[string]*indexRecord
@@ -79,9 +81,11 @@ type indexRecord struct {
 	etag    string           // of that
 	asked   time.Time        // when; zero is never
 	loading chan struct{}    // closed when the asking that is under way ends
+	foreign bool             // it is for other hosts
 
 	// learned stands before the table: by name, directories with a slash. What
-	// this host has written has Read 0, until a listing tells when that was.
+	// this host has written has Read 0, and the latest that its LastModified can
+	// be, until a listing tells what that is.
 	learned map[string]attrindex.Entry
 	changes int       // of it since an index was last written, or tried
 	changed time.Time // the last one
@@ -140,8 +144,11 @@ func (v *Volume) indexEntry(p string, o *object) (e attrindex.Entry, ok bool) {
 		Body: f.rec.Generation, Epoch: f.header.Epoch, Version: f.rec.Version,
 	}
 	copy(e.Seal[:], seal[:])
-	if !o.answered.IsZero() {
+	switch {
+	case !o.answered.IsZero():
 		e.Modified, e.Read = o.seen.Unix(), o.answered.Unix()
+	case !o.wrote.IsZero():
+		e.Modified = o.wrote.Unix()
 	}
 	return e, e.Check() == nil
 }
@@ -225,10 +232,10 @@ func (x *attrIndex) learn(dir string, e attrindex.Entry) (worth bool) {
 
 // same tells whether b says nothing that a does not say as well.
 func same(a, b attrindex.Entry) bool {
-	if a.Settled() || !b.Settled() {
+	switch {
+	case !b.Settled():
 		b.Read, b.Modified = a.Read, a.Modified // an own write, or one read too soon, says no more
-	}
-	if a.Settled() && b.Settled() {
+	case a.Settled():
 		b.Read = a.Read
 	}
 	return a == b
@@ -236,7 +243,7 @@ func same(a, b attrindex.Entry) bool {
 
 // worth tells whether a later walk would gain more by a new index than that
 // costs: a listing and a PUT.
-func (r *indexRecord) worth() bool { return r.changes >= 2+r.table.Len()/100 }
+func (r *indexRecord) worth() bool { return !r.foreign && r.changes >= 2+r.table.Len()/100 }
 
 // find gives what is known of a name.
 func (r *indexRecord) find(name string) (attrindex.Entry, bool) {

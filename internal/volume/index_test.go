@@ -657,3 +657,129 @@ func TestIndexOfDirectories(t *testing.T) {
 		t.Errorf("mode %o", a.Mode)
 	}
 }
+
+// TestIndexOfOwnWrites: what this host wrote is not told of a state that another
+// has made of it before the index was written, though ETag and size are the same.
+func TestIndexOfOwnWrites(t *testing.T) {
+	c := newClock()
+	m := memAt(c)
+	f := mount(t, m, indexing(c))
+	f.mkdir("d")
+	f.mkdir("d/sub")
+	for i := range 5 {
+		f.put(nameOf(i), "x")
+	}
+	c.pass(10 * time.Second)
+	other := mount(t, m, func(o *Options) { o.Now = c.now }, host("other"))
+	for _, p := range []string{nameOf(2), "d/sub"} {
+		other.must(errOf(other.SetAttr(other.ctx, p, mode(0o700))))
+	}
+	c.pass(time.Minute)
+	f.end()
+	f = mount(t, m, indexing(c))
+	f.agrees("d")
+}
+
+// TestIndexOfCopiedBucket: where all objects are as they were, but copied by
+// another tool, the index is made anew.
+func TestIndexOfCopiedBucket(t *testing.T) {
+	m, c := indexBed(t, 10)
+	for _, key := range m.Keys() {
+		m.Tamper(key, func(o *mem.Object) { o.Info.Modified = c.now() })
+	}
+	c.pass(time.Hour)
+	f := mount(t, m, indexing(c))
+	f.agrees("d")
+	f.end()
+	f = mount(t, m, indexing(c))
+	f.looks("d")
+	f.requests("list get")
+}
+
+// TestIndexOfOthers: a host that has not the keys of an index leaves it to those
+// who have, and says so once.
+func TestIndexOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := mount(t, bucket(), believer, func(o *Options) { o.Index = true }, host("there"))
+		for d := range 3 {
+			for i := range 10 {
+				f.put(fmt.Sprintf("d%d/f%d", d, i), "x")
+			}
+		}
+		m := f.mem
+		f.end()
+		log, hook := test.NewNullLogger()
+		f = mount(t, m, believer, keys(&fakeKeys{epochs: []sigil.Epoch{epoch(2)}}), func(o *Options) { o.Index, o.Log = true, log })
+		for d := range 3 {
+			for i := range 10 {
+				f.put(fmt.Sprintf("d%d/new%d", d, i), "x")
+			}
+		}
+		pass(2 * indexQuiet)
+		synctest.Wait()
+		f.s.Reset()
+		pass(time.Hour)
+		synctest.Wait()
+		f.requests("")
+		if n := len(hook.AllEntries()); n != 1 {
+			t.Errorf("%d lines of the log: %v", n, hook.AllEntries())
+		}
+		f.end()
+	})
+}
+
+// TestIndexHoldsNoEnd: an index that is being written, or read ahead, when the
+// mount ends takes no longer than one that is written then.
+func TestIndexHoldsNoEnd(t *testing.T) {
+	indexed := func(o *Options) { o.Index = true }
+	hang := func(verb faulty.Verb) func(op faulty.Op) faulty.Fault {
+		return func(op faulty.Op) faulty.Fault {
+			if op.Verb == verb && strings.Contains(op.Key, "/index/") {
+				return faulty.Fault{Delay: time.Hour}
+			}
+			return faulty.Fault{}
+		}
+	}
+	t.Run("Written", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := mount(t, bucket(), believer, indexed)
+			for i := range 20 {
+				f.put(nameOf(i), "x")
+			}
+			f.s.SetScript(hang(faulty.Put))
+			pass(2 * indexQuiet)
+			began := time.Now()
+			f.must(f.Close(f.ctx))
+			if took := time.Since(began); took > indexLimit+indexRacy {
+				t.Errorf("the end took %v", took)
+			}
+			f.end()
+		})
+	})
+	t.Run("ReadAhead", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := mount(t, bucket(), believer, indexed, host("there"))
+			for d := range 10 {
+				for i := range 5 {
+					f.put(fmt.Sprintf("d%d/f%d", d, i), "x")
+				}
+			}
+			m := f.mem
+			f.end()
+			f = mount(t, m, believer, indexed)
+			f.looks("d0")
+			f.s.SetScript(hang(faulty.Get))
+			f.list("d1")
+			synctest.Wait()
+			if !slices.ContainsFunc(f.s.Ops(), func(op faulty.Op) bool { return op.Verb == faulty.Get && op.Key == f.indexKey("d5") }) {
+				t.Error("none is read ahead")
+			}
+			began := time.Now()
+			f.must(f.Close(f.ctx))
+			if took := time.Since(began); took > 0 {
+				t.Errorf("the end took %v", took)
+			}
+			f.end()
+		})
+	})
+}

@@ -130,13 +130,36 @@ func (v *Volume) loadIndex(ctx context.Context, dir string) bool {
 	}
 	table, etag, err := v.readIndex(ctx, dir)
 	v.index.loaded(r, table, etag, ctx.Err() == nil)
-	if errors.Is(err, ErrAccess) {
-		v.index.giveUp()
-	}
-	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrNotExist) {
-		v.opt.Log.WithField("path", dir).WithError(err).Warn("attribute index is not used")
+	if ctx.Err() == nil && !errors.Is(err, ErrNotExist) {
+		v.index.troubled(r, err)
+		v.logIndex(r, err, "attribute index is not used")
 	}
 	return table != nil
+}
+
+// logIndex logs trouble with the index of r. Of others' indexes, which may be as
+// many as there are directories, one line says it.
+func (v *Volume) logIndex(r *indexRecord, err error, what string) {
+	if err != nil && !(foreign(err) && v.index.said.Swap(true)) {
+		v.opt.Log.WithField("path", r.dir).WithError(err).Warn(what)
+	}
+}
+
+// foreign tells why an index is another host's alone: this one has not the keys,
+// or is older.
+func foreign(err error) bool {
+	return errors.Is(err, ErrNoKey) || errors.Is(err, ErrWrongKey) || errors.Is(err, ErrVersion)
+}
+
+// troubled leaves alone what this host may not, or cannot, read or write.
+func (x *attrIndex) troubled(r *indexRecord, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.off = x.off || errors.Is(err, ErrAccess)
+	if foreign(err) {
+		r.foreign = true
+		delete(x.due, r)
+	}
 }
 
 // claimLoad gives the record whose index is to be asked for, or what to wait for.
@@ -147,7 +170,7 @@ func (x *attrIndex) claimLoad(dir string) (r *indexRecord, wait <-chan struct{})
 	switch {
 	case r.loading != nil:
 		return nil, r.loading
-	case x.off, !r.asked.IsZero() && x.now().Sub(r.asked) < indexAge:
+	case x.off, r.foreign, !r.asked.IsZero() && x.now().Sub(r.asked) < indexAge:
 		return nil, nil
 	}
 	r.loading = make(chan struct{})
@@ -276,7 +299,7 @@ func (v *Volume) loadIndexes(ctx context.Context, g *errgroup.Group, dirs []*tre
 			continue
 		}
 		g.Go(func() error {
-			ctx, end := v.work.begin(context.WithoutCancel(ctx))
+			ctx, end := v.trees.loads.begin(context.WithoutCancel(ctx))
 			defer end()
 			v.loadIndex(ctx, dir)
 			return nil

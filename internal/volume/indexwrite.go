@@ -126,15 +126,14 @@ func (v *Volume) writeIndex(ctx context.Context, r *indexRecord) {
 			err = v.tryIndex(ctx, r)
 		}
 	}
-	switch {
-	case err == nil, conflict(err), ctx.Err() != nil:
+	if err == nil || conflict(err) {
 		return
-	case errors.Is(err, ErrAccess):
-		v.index.giveUp()
-	default:
-		v.index.again(r, tried)
 	}
-	v.opt.Log.WithField("path", r.dir).WithError(err).Warn("attribute index could not be written")
+	v.index.troubled(r, err)
+	v.index.again(r, tried)
+	if ctx.Err() == nil {
+		v.logIndex(r, err, "attribute index could not be written")
+	}
 }
 
 // tried notes that what has changed until now is being written.
@@ -153,13 +152,6 @@ func (x *attrIndex) again(r *indexRecord, changes int) {
 	if r.changes += changes; x.dirs[r.dir] == r && r.worth() {
 		x.due[r] = struct{}{}
 	}
-}
-
-// giveUp has no index asked for or written any more: this host may not.
-func (x *attrIndex) giveUp() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.off = true
 }
 
 // reloadIndex brings what another host wrote.
@@ -272,7 +264,8 @@ func (x *attrIndex) confirmed(r *indexRecord, name string, e objstore.Entry) (at
 }
 
 // date tells of an entry that this host wrote when the store has dated it, by a
-// listing that shows it.
+// listing that shows it. One with a later LastModified is another's: a copy onto
+// itself keeps the ETag.
 func (x *attrIndex) date(dir, name string, info objstore.Info) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -281,7 +274,7 @@ func (x *attrIndex) date(dir, name string, info objstore.Info) {
 		return
 	}
 	e, ok := r.learned[name]
-	if !ok || e.Read != 0 || e.ETag != info.ETag || e.Size != info.Size || info.Answered.IsZero() {
+	if !ok || e.Read != 0 || e.ETag != info.ETag || e.Size != info.Size || info.Modified.Unix() > e.Modified || info.Answered.IsZero() {
 		return
 	}
 	if e.Modified, e.Read = info.Modified.Unix(), info.Answered.Unix(); e.Settled() {

@@ -29,8 +29,9 @@ type object struct {
 	seen   time.Time         // LastModified, where the store told it
 	// answered is when, by the store's clock; zero where it did not say.
 	answered time.Time
-	rule     *Rule // by which it was written, where that is known and its key does not tell; see ruleOf
-	err      error // why it does not open; then the attributes are those of a file that has none
+	wrote    time.Time // when it answered to this host's write of it; zero as above
+	rule     *Rule     // by which it was written, where that is known and its key does not tell; see ruleOf
+	err      error     // why it does not open; then the attributes are those of a file that has none
 
 	form form // nil where err is not
 	attr Attr // those that stand; Incarnation apart

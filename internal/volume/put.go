@@ -155,9 +155,9 @@ func (v *Volume) settle(ctx context.Context, d draft, w *stored, got objstore.Re
 		if !ours {
 			return nil, err
 		}
-		got = objstore.Receipt{ID: info.ID, Encrypted: info.Encrypted}
+		got = objstore.Receipt{ID: info.ID, Answered: info.Answered, Encrypted: info.Encrypted}
 	}
-	o.id, o.seen = got.ID, v.opt.Now()
+	o.id, o.seen, o.wrote = got.ID, v.opt.Now(), got.Answered
 	o.body = cmp.Or(o.body, bodyOf(o.id))
 	if err := v.confirm(ctx, d, o, got); errors.Is(err, objstore.ErrUnknown) {
 		return nil, &unsettled{error: err, mark: o.mark}
