@@ -543,6 +543,25 @@ func TestDropDuringPut(t *testing.T) {
 	}
 }
 
+// What another request has brought does not stay on disk either, where it is
+// dropped while it is put there.
+func TestDropDuringSeed(t *testing.T) {
+	b := sized(5000, 5000)
+	d := newShelf()
+	c := newCache(t, Options{Disk: d})
+	r := c.Reader(b.as("a"), b.fetch)
+	r.Seed(0, b.data)
+	if len(d.blocks) != 1 {
+		t.Fatal("nothing is on disk")
+	}
+	r.Drop()
+	d.onPut = r.Drop
+	r.Seed(0, b.data)
+	if len(d.blocks) != 0 || c.Kept() != 0 {
+		t.Errorf("%d bodies on disk, %d bytes kept", len(d.blocks), c.Kept())
+	}
+}
+
 func TestLeastRecentlyUsedGoes(t *testing.T) {
 	b := newObject(900)
 	c := newCache(t, Options{Bytes: 300, Ahead: -1})

@@ -222,13 +222,23 @@ func (c *Cache) deliver(b *block, p []byte, anew bool) {
 	defer c.mu.Unlock()
 	b.data, b.coming = p, false
 	close(b.ready)
-	if !anew || c.opt.Disk == nil || b.gone {
+	if anew {
+		c.shelve(b)
+		return
+	}
+	c.settle(b)
+}
+
+// shelve gives b, which is here and found, to the Disk, and then puts it where it
+// belongs. c.mu is held, but not meanwhile.
+func (c *Cache) shelve(b *block) {
+	if c.opt.Disk == nil || b.gone {
 		c.settle(b)
 		return
 	}
 	b.users++
 	c.mu.Unlock()
-	c.opt.Disk.Put(b.of, b.index, p)
+	c.opt.Disk.Put(b.of, b.index, b.data)
 	c.mu.Lock()
 	dropped := b.gone // nothing else takes a block that is used
 	if c.let(b); dropped {

@@ -205,10 +205,7 @@ func (r *Reader) Seed(off int64, p []byte) {
 		if b.size <= 0 || b.off+b.size > end {
 			return
 		}
-		part := p[b.off-off:][:b.size]
-		if r.seed(b, part); r.cache.opt.Disk != nil && r.body.Size > maxEnding {
-			r.cache.opt.Disk.Put(r.body, i, part)
-		}
+		r.seed(b, p[b.off-off:][:b.size])
 	}
 }
 
@@ -216,7 +213,8 @@ func (r *Reader) Seed(off int64, p []byte) {
 // asks for. A body that is not longer is asked for by every lookup.
 const maxEnding = 4096
 
-// seed keeps p as b, unless that is there.
+// seed keeps p as b, unless that is there; on the Disk too, if it is not asked
+// for again anyway.
 func (r *Reader) seed(b *block, p []byte) {
 	c := r.cache
 	c.mu.Lock()
@@ -229,7 +227,11 @@ func (r *Reader) seed(b *block, p []byte) {
 	b.coming = false
 	close(b.ready)
 	c.add(b)
-	c.enlist(b, &c.kept)
+	if b.index != ending && r.body.Size > maxEnding {
+		c.shelve(b)
+		return
+	}
+	c.settle(b)
 }
 
 // Drop forgets the body, on the Disk too: it did not authenticate, and the next
