@@ -1,9 +1,11 @@
 package volume
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 )
 
 // TestCacheOfTwoBuckets: two buckets that are mounted in turn on one cache, even
@@ -44,6 +46,42 @@ func TestCacheOfTwoBuckets(t *testing.T) {
 				if n := reads(tt.bucket); (n == 1) != tt.known { // the lookup
 					t.Errorf("the %s bucket is read by %d GETs, known before: %v", tt.bucket, n, tt.known)
 				}
+			}
+		})
+	}
+}
+
+// TestCacheOfAShutEpoch: a mount drops what an earlier one has cached under an
+// epoch that it cannot open, and nothing for an error that may pass.
+func TestCacheOfAShutEpoch(t *testing.T) {
+	passing := errors.New("no answer")
+	for _, tt := range []struct {
+		why  error
+		kept bool
+	}{{ErrNoKey, false}, {ErrWrongKey, false}, {ErrAccess, false}, {passing, true}} {
+		m, dir, text := bucket(), t.TempDir(), noise(300<<10, 1)
+		under := func(k *fakeKeys, do func(f *fixture)) {
+			with, end := onDisk(t, dir)
+			defer end()
+			f := mount(t, m, with, keys(k))
+			defer f.end()
+			do(f)
+		}
+		ours := &fakeKeys{epochs: []sigil.Epoch{epoch(1)}}
+		under(ours, func(f *fixture) {
+			f.put("a", text)
+			f.has("a", text)
+		})
+		under(&fakeKeys{epochs: []sigil.Epoch{epoch(2)}, fail: tt.why}, func(f *fixture) {
+			for range 2 {
+				_, err := f.get("a")
+				wants(t, err, tt.why)
+			}
+		})
+		under(ours, func(f *fixture) {
+			f.has("a", text)
+			if n := f.s.Counts().Requests[faulty.Get]; (n == 1) != tt.kept { // the lookup
+				t.Errorf("%v: %d GETs", tt.why, n)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
@@ -21,6 +22,27 @@ func (v *Volume) Revoke(id sigil.EpochID) {
 		if d.obj != nil && d.obj.under(id) {
 			delete(v.known, p)
 		}
+	}
+}
+
+// maxKeyless bounds the epochs that are known not to open.
+const maxKeyless = 1024
+
+// dropKeyless drops what an earlier mount has cached under an epoch that this one
+// cannot open, when that is met first. An error that may pass takes nothing.
+func (v *Volume) dropKeyless(id sigil.EpochID, err error) {
+	if !v.opt.Cache.Lasting() || !errors.Is(err, ErrNoKey) && !errors.Is(err, ErrWrongKey) && !keyRefused(err) {
+		return
+	}
+	v.mu.Lock()
+	known := v.keyless[id]
+	if len(v.keyless) >= maxKeyless {
+		clear(v.keyless)
+	}
+	v.keyless[id] = true
+	v.mu.Unlock()
+	if !known {
+		v.opt.Cache.DropKey(id.String())
 	}
 }
 

@@ -66,6 +66,7 @@ type Volume struct {
 	chores       retry                  // of these two
 	root         *Attr                  // set on the root of a whole bucket
 	revoked      map[sigil.EpochID]bool
+	keyless      map[sigil.EpochID]bool // epochs that keys do not open
 	incarnations uint64
 	lastVersion  uint64
 	closed       bool
@@ -128,6 +129,7 @@ func New(opt Options) *Volume {
 		ghosts:       map[string]bool{},
 		uploads:      map[*upload]struct{}{},
 		revoked:      map[sigil.EpochID]bool{},
+		keyless:      map[sigil.EpochID]bool{},
 		incarnations: 1, // that of directories
 	}
 	for _, m := range opt.Customers {

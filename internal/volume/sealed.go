@@ -80,6 +80,7 @@ func (f *sealedForm) settle(o *object, size int64) {
 func (v *Volume) unseal(ctx context.Context, key string, h sigil.Header) (*sigil.Record, error) {
 	epoch, err := v.opt.Keys.Open(ctx, key, h.Epoch, h.Commits)
 	if err != nil {
+		v.dropKeyless(h.Epoch, err)
 		return nil, fmt.Errorf("%s: epoch %s: %w", key, h.Epoch, err)
 	}
 	rec, err := h.Open(epoch, key)
