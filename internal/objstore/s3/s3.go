@@ -139,8 +139,9 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// What Simplify leaves away, step by step. A body without a checksum goes under
-// a signed SHA-256, so it is protected all the same.
+// What Simplify leaves away, step by step. A body without a checksum has a signed
+// SHA-256 over plain HTTP; over HTTPS the SDK signs none (UNSIGNED-PAYLOAD), and
+// TLS alone protects it on the way.
 const (
 	plainNone    = iota
 	plainUploads // MinIO copies no part into an upload that has a checksum
