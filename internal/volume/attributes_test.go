@@ -186,6 +186,7 @@ func TestUnlinkedAttributes(t *testing.T) {
 // TestUnopenable: what does not open shows without any permission, tells why,
 // and can be removed.
 func TestUnopenable(t *testing.T) {
+	t.Parallel()
 	body := strings.Repeat("x", 100)
 	for name, tc := range unopenables() {
 		t.Run(name, func(t *testing.T) {

@@ -87,6 +87,7 @@ func said(h *logtest.Hook, level logrus.Level, text string) int {
 // TestUnconfirmedWrites: what a server does not encrypt as asked is an error and
 // does not stay; the data is kept here, and goes up once the server behaves.
 func TestUnconfirmedWrites(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"sse-s3", "sse-kms silent", "sse-kms-customer", "sse-c", "client-sse"} {
 		for _, verb := range []string{"put", "upload"} {
 			for _, versioned := range []bool{false, true} {

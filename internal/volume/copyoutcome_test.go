@@ -28,6 +28,7 @@ func TestCopyMeetsAnotherHost(t *testing.T) {
 // TestCopyOfUnknownOutcome: a copy whose answer was lost is not made twice, and
 // is nobody else's.
 func TestCopyOfUnknownOutcome(t *testing.T) {
+	t.Parallel()
 	inSetups(t, func(t *testing.T, s *setup) {
 		f := mount(t, s.store(), s.on)
 		text := noise(18*mib, 1)

@@ -52,6 +52,7 @@ func (f *fixture) cp(a, b string) error {
 // TestRequestsOfCopies: cp moves no content through this host, and sends exactly
 // what a copy inside the store needs.
 func TestRequestsOfCopies(t *testing.T) {
+	t.Parallel()
 	const (
 		full = "sse-aws-kms-key-id=alias/backup sse-bucket-key-enabled=true sse-context=eyJ0ZWFtIjoiYmFja3VwIn0= sse=aws:kms"
 		ssec = "sse-customer-algorithm=AES256 sse-customer-key-md5=Xsq sse-customer-key=YWF"
@@ -123,6 +124,7 @@ func (f *fixture) isCopy(a, b, text string) {
 // TestCopiesInPart: what is not the same at the same place is sent, and no more
 // than that; the rest is copied.
 func TestCopiesInPart(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"client", "none", "sse-c"} {
 		s := setupOf(name)
 		t.Run(s.name, func(t *testing.T) {
@@ -198,6 +200,7 @@ func TestCopiesInPart(t *testing.T) {
 // TestCopiesThroughThisHost: what cannot be copied inside the store is a copy
 // all the same.
 func TestCopiesThroughThisHost(t *testing.T) {
+	t.Parallel()
 	text := noise(18*mib, 1)
 	for _, tc := range []struct {
 		name string

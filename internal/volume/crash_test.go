@@ -12,7 +12,10 @@ import (
 // TestCrashes cuts each operation at every one of its requests, before it is
 // done and after, and starts the host anew: the tree is as before or as after
 // it, and nothing of the volume's own is left.
-func TestCrashes(t *testing.T) { inSetups(t, testCrashes) }
+func TestCrashes(t *testing.T) {
+	t.Parallel()
+	inSetups(t, testCrashes)
+}
 
 func testCrashes(t *testing.T, s *setup) {
 	both := func(change map[string]string) []map[string]string { return []map[string]string{sceneBut(t, s, change)} }

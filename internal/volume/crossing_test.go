@@ -252,6 +252,7 @@ func TestRenameTooBigAcross(t *testing.T) {
 
 // TestCrashesAcross cuts renames between rules at every request.
 func TestCrashesAcross(t *testing.T) {
+	t.Parallel()
 	w := &setup{name: "world", tweak: world}
 	for _, pair := range []string{"none ca", "ca none", "ca cb", "kms ssec", "s3ec ca", "ssec s3ec", "cb none", "none s3ec"} {
 		from, to, _ := strings.Cut(pair, " ")

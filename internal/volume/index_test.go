@@ -96,6 +96,7 @@ func (f *fixture) agrees(dir string) {
 // TestIndexSparesRequests: a known directory costs its listing and one request,
 // on this host and on others.
 func TestIndexSparesRequests(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		n    int
 		want string
@@ -129,6 +130,7 @@ func TestIndexSparesRequests(t *testing.T) {
 // TestIndexOfMany: a directory that is too large to be remembered as listed is
 // listed again as the walk goes on, at 1,000 names a request.
 func TestIndexOfMany(t *testing.T) {
+	t.Parallel()
 	const n, pages = 3500, 4
 	m, c := indexBed(t, n)
 	f := mount(t, m, indexing(c))

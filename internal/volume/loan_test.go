@@ -16,6 +16,7 @@ import (
 // the copy is committed, by this host or another, the copy is what it was; or
 // it is refused, where nobody has the body any more. It is never anything else.
 func TestOriginGoes(t *testing.T) {
+	t.Parallel()
 	text, other := noise(18*mib, 1), noise(19*mib, 2)
 	byOther := func(do func(g *fixture)) func(*fixture, *File) {
 		return func(f *fixture, _ *File) {

@@ -19,6 +19,7 @@ import (
 // failed and the replay. It is found where this host put it; if another host has
 // taken it, nothing is committed.
 func TestReplayOfCopies(t *testing.T) {
+	t.Parallel()
 	text, other := noise(18*mib, 1), noise(19*mib, 2)
 	changed := text[:9*mib] + "changed" + text[9*mib+7:]
 	for _, tc := range []struct {

@@ -14,6 +14,7 @@ const mib = 1 << 20
 // TestSmallChangeOfLargeFile: what stays is copied inside the store; what is
 // sent is a segment, or 5 MiB where there are none, and the tail.
 func TestSmallChangeOfLargeFile(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"client", "client-sse", "none", "sse-kms silent", "sse-c"} {
 		s := setupOf(name)
 		t.Run(s.name, func(t *testing.T) {

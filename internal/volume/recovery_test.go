@@ -199,7 +199,10 @@ func workloads() []workload {
 // TestReplayAfterAKillAnywhere kills the process at every request of a close,
 // before it is done and after: the next mount brings what was closed to the
 // bucket, once, and nothing is left, neither here nor there.
-func TestReplayAfterAKillAnywhere(t *testing.T) { inSetups(t, testReplayAnywhere) }
+func TestReplayAfterAKillAnywhere(t *testing.T) {
+	t.Parallel()
+	inSetups(t, testReplayAnywhere)
+}
 
 func testReplayAnywhere(t *testing.T, s *setup) {
 	for _, w := range workloads() {

@@ -66,6 +66,7 @@ func TestRequestsOfASmallChange(t *testing.T) {
 // TestKilledInASmallChange: the upload of a rewrite is recorded on this host
 // alone, and the next mount ends it, wherever the kill was.
 func TestKilledInASmallChange(t *testing.T) {
+	t.Parallel()
 	streamed(t, func(t *testing.T, s *setup) {
 		m := s.store()
 		text := noise(25*mib, 5)

@@ -173,6 +173,7 @@ func TestLargerThanSpool(t *testing.T) {
 // TestStreamIsChanged: what was uploaded and changes goes up again; what was
 // dropped besides is committed first, and goes on from there.
 func TestStreamIsChanged(t *testing.T) {
+	t.Parallel()
 	const size = 90*mib + 5
 	text := noise(size, 3)
 	patched := func(s, p string, off int) string { return s[:off] + p + s[off+len(p):] }

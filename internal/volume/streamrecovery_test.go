@@ -27,6 +27,7 @@ func (f *fixture) larger(p, text string) *File {
 // gives it the attributes that lack and forgets its note. Before, it is
 // partial, and a person's.
 func TestStreamKilledAtItsEnd(t *testing.T) {
+	t.Parallel()
 	text := noise(42*mib, 6)
 	streamed(t, func(t *testing.T, s *setup) {
 		for n := 0; ; n++ { // requests after the first of the end
@@ -103,6 +104,7 @@ func killStream(t *testing.T, s *setup, text string, n int, after bool) bool {
 // TestLostEndOfAStream: the answer to its Complete was lost, the commit failed
 // for that, and then the process dies, or ends.
 func TestLostEndOfAStream(t *testing.T) {
+	t.Parallel()
 	text := noise(42*mib, 7)
 	streamed(t, func(t *testing.T, s *setup) {
 		for _, ends := range []string{"killed", "unmounted", "asked"} {
