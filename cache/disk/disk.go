@@ -109,10 +109,11 @@ type Cache struct {
 	buffers sync.Pool       // *buffer, for readers of sealed blocks
 
 	reads chan struct{} // a token for each read under way
-	queue chan job
-	spare chan *buffer
-	made  atomic.Int32 // buffers of the queue
-	slow  atomic.Int64 // until when nobody waits for one, Unix ns
+	wake  chan struct{} // a token where something may wait to be written
+	spare chan *buffer  // has room for all buffers
+	made  atomic.Int32  // buffers of the queue
+	slow  atomic.Int64  // until when nobody waits for one, Unix ns
+	stuck atomic.Bool   // somebody waited in vain, and nothing was written since
 	stop  chan struct{}
 	done  chan struct{} // closed when the writer has ended
 	end   sync.Once
@@ -126,10 +127,11 @@ type Cache struct {
 	unseen  int64 // bytes written since the last look; guarded by disk
 	trouble error // why the cache is off; guarded by disk
 
-	mu    sync.Mutex // guards what follows; never held over a system call
-	table table
-	round uint64 // raised by what makes queued blocks unwanted
-	off   bool
+	mu      sync.Mutex // guards what follows; never held over a system call
+	table   table
+	waiting backlog
+	round   uint64 // raised by what makes queued blocks unwanted
+	off     bool
 }
 
 var _ cache.Disk = (*Cache)(nil)
@@ -142,8 +144,8 @@ func Open(dir *Dir, opt Options) (*Cache, error) {
 		return nil, fmt.Errorf("open cache: size of %d bytes, at least %d are needed", opt.Size, MinSize)
 	}
 	c := &Cache{
-		opt: opt, slots: slotsFor(opt.Size), table: newTable(),
-		reads: make(chan struct{}, maxReading), queue: make(chan job, maxQueued), spare: make(chan *buffer, maxQueued),
+		opt: opt, slots: slotsFor(opt.Size), table: newTable(), waiting: backlog{by: map[key]*batch{}},
+		reads: make(chan struct{}, maxReading), wake: make(chan struct{}, 1), spare: make(chan *buffer, maxQueued),
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	c.buffers.New = func() any { return new(buffer) }

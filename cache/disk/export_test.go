@@ -3,7 +3,10 @@ package disk
 // Flush returns when what was put before is written.
 func (c *Cache) Flush() {
 	done := make(chan struct{})
-	c.queue <- job{done: done}
+	c.mu.Lock()
+	c.waiting.row = append(c.waiting.row, &batch{done: done})
+	c.mu.Unlock()
+	c.wakeWriter()
 	<-done
 }
 
@@ -31,4 +34,10 @@ func Parse(p []byte) ([]byte, bool) {
 	r, ok := parse(p)
 	again := r.encode()
 	return again[:], ok
+}
+
+// Hold has the disk take nothing until release.
+func (c *Cache) Hold() (release func()) {
+	c.disk.Lock()
+	return c.disk.Unlock
 }

@@ -11,12 +11,45 @@ import (
 
 // Nothing here takes a lock. Whoever writes holds Cache.disk.
 
-// writeBlock puts what was stored of a block where it belongs.
-func (c *Cache) writeBlock(n uint32, off int64, p []byte) error {
-	if _, err := c.blocks.WriteAt(p, int64(n)*stride+off); err != nil {
-		return fmt.Errorf("write a block of the cache: %w", err)
+// writeBlocks puts what was stored of adjacent blocks where it belongs: off in
+// slot n, and behind that.
+func (c *Cache) writeBlocks(n uint32, off int64, run [][]byte) error {
+	for at := int64(n)*stride + off; len(run) > 0; {
+		wrote, err := c.writev(run, at)
+		if err == nil && wrote == 0 {
+			err = io.ErrShortWrite
+		}
+		if err != nil {
+			return fmt.Errorf("write blocks of the cache: %w", err)
+		}
+		at += int64(wrote)
+		run = after(run, wrote)
 	}
 	return nil
+}
+
+func (c *Cache) writev(run [][]byte, at int64) (n int, err error) {
+	ctlErr := c.raw.Control(func(fd uintptr) {
+		for {
+			n, err = unix.Pwritev(int(fd), run, at)
+			if !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	})
+	return n, errors.Join(ctlErr, err)
+}
+
+// after is what is left of run when n bytes of it are written.
+func after(run [][]byte, n int) [][]byte {
+	for len(run) > 0 && n >= len(run[0]) {
+		n -= len(run[0])
+		run = run[1:]
+	}
+	if n > 0 {
+		run[0] = run[0][n:]
+	}
+	return run
 }
 
 func (c *Cache) writeRecord(n uint32, p [recordSize]byte) error {

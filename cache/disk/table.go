@@ -138,18 +138,18 @@ func (t *table) begin(n uint32, s slot) {
 	t.push(recent, n)
 }
 
-// hold adds a block to a slot.
-func (t *table) hold(n uint32, number int) {
+// hold adds blocks to a slot.
+func (t *table) hold(n uint32, blocks uint16) {
 	s := &t.slots[n]
-	more := s.grows(number)
-	s.held |= 1 << number
+	more := s.grows(blocks)
+	s.held |= blocks
 	t.queues[s.in].used += more
 	t.used += more
 }
 
-// grows is by how many bytes another block has the slot take more.
-func (s *slot) grows(number int) int64 {
-	return s.shape.taken(s.held|1<<number) - s.shape.taken(s.held)
+// grows is by how many bytes other blocks have the slot take more.
+func (s *slot) grows(blocks uint16) int64 {
+	return s.shape.taken(s.held|blocks) - s.shape.taken(s.held)
 }
 
 // remove forgets what a slot holds. It is not free before give.
