@@ -319,6 +319,35 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// Where there is room for a block and none for its record, nothing is left of
+// the block.
+func TestFullIndex(t *testing.T) {
+	path := tmpfs(t, "16m")
+	m := mount(t, path, options())
+	filler, err := os.Create(filepath.Join(path, "of somebody else"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer filler.Close()
+	n := 0
+	for err == nil {
+		_, err = filler.Write(make([]byte, 4096))
+		n++
+	}
+	if err := filler.Truncate(int64(n-1-53) * 4096); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 { // of 51 the records have one page
+		m.put(sealed(fmt.Sprint(i), 100), 0, 1)
+		if s, taken := m.Stats(), blocksOnDisk(t, path); s.Bytes != taken {
+			t.Fatalf("%d bytes are taken, and %d by blocks that are known", taken, s.Bytes)
+		}
+	}
+	if s := m.Stats(); s.Lost == 0 || s.Bytes == 0 || len(m.reports()) != 0 {
+		t.Errorf("%+v, %v", s, m.reports())
+	}
+}
+
 // Whoever removes the directory gets the space back, and is told so once.
 func TestVanished(t *testing.T) {
 	path := tmpfs(t, "64m")

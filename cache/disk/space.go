@@ -67,7 +67,8 @@ func (c *Cache) forget(n uint32) error {
 	c.table.remove(n)
 	c.mu.Unlock()
 	if err := c.wipe(n); err != nil {
-		return err
+		// Perhaps of the record alone. The slot is not used again in this mount.
+		return errors.Join(err, c.punch(int64(n)*stride, stride))
 	}
 	c.mu.Lock()
 	c.table.give(n)
