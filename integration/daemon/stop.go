@@ -14,6 +14,10 @@ import (
 // Unmount runs `sigilfs umount` and waits until the daemon has ended. An exit
 // code other than 0 of either is an error, and so is a mount that is left.
 func (d *Daemon) Unmount(ctx context.Context) error {
+	// What another goroutine is forking has our open files until it has become
+	// another program: the mount would seem in use.
+	syscall.ForkLock.RLock()
+	syscall.ForkLock.RUnlock() //nolint:staticcheck // it only waits
 	argv := append(slices.Clone(d.cfg.As), d.cfg.Bin, "umount", d.cfg.Dir)
 	out, err := Run(ctx, argv[0], d.cfg.Env, argv[1:]...)
 	if err != nil {
