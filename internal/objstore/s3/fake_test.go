@@ -87,7 +87,7 @@ func (f *fake) open(t *testing.T, change ...func(*s3.Config)) *s3.Store {
 	settle(t)
 	cfg := s3.Config{
 		Bucket: "bucket", Endpoint: f.URL, CABundle: f.ca,
-		RetryTimeout: 2 * time.Second, CommitTimeout: 2 * time.Second, StallTimeout: 300 * time.Millisecond,
+		RetryTimeout: 2 * time.Second, CommitTimeout: 2 * time.Second, StallTimeout: 2 * time.Second,
 	}
 	for _, c := range change {
 		c(&cfg)

@@ -162,7 +162,7 @@ func TestStallIsCutAndRetried(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		silent(w, r)
 	}, saysAs(206, "4567", "Content-Range", "bytes 4-7/8", "ETag", `"`+tag+`"`))
-	if _, data, err := get(t.Context(), f.open(t), objstore.ID{Key: "k"}, objstore.Range{}); err != nil || data != "01234567" {
+	if _, data, err := get(t.Context(), f.open(t, func(c *s3.Config) { c.StallTimeout = 300 * time.Millisecond }), objstore.ID{Key: "k"}, objstore.Range{}); err != nil || data != "01234567" {
 		t.Errorf("%q, %v", data, err)
 	}
 }
