@@ -142,12 +142,11 @@ func (s *sweep) content(l line) int64 {
 	return l.fact.size
 }
 
-// wasOpened tells whether a name of w was opened since its files are wanted.
+// wasOpened tells whether a name of w was opened since the directory was shown.
 func (k *walks) wasOpened(w *walk, name string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	_, ok := w.opened[name]
-	return ok
+	return k.opens.has(visit{w.row, name})
 }
 
 // askAhead asks for what is listed at that time as a line of dir, where nobody

@@ -49,6 +49,7 @@ type walks struct {
 	clock uint64 // of uses
 	bytes int64  // asked ahead and not used
 	tour  tour
+	opens visits
 	end   bool // close has begun
 }
 
@@ -64,6 +65,7 @@ type tour struct {
 type walk struct {
 	dir  string
 	used uint64
+	row  uint64 // names the opens that count
 
 	shown  time.Time // when an application began to list it
 	at     time.Time // of the last lookup
@@ -78,9 +80,8 @@ type walk struct {
 	proved bool      // and its answers were used
 	eager  bool      // it is one of many: a sweep begins with the first lookup
 
-	sweep  *sweep              // under way; nil for none
-	ahead  map[string]int64    // names asked ahead and not used yet, and the bytes held for them
-	opened map[string]struct{} // names opened since whole
+	sweep *sweep           // under way; nil for none
+	ahead map[string]int64 // names asked ahead and not used yet, and the bytes held for them
 }
 
 // ring is the last few names of something.
@@ -100,7 +101,7 @@ func (r *ring) add(name string) bool {
 }
 
 func newWalks(v *Volume) *walks {
-	return &walks{v: v, slots: make(chan struct{}, parallelAhead), all: map[string]*walk{}}
+	return &walks{v: v, slots: make(chan struct{}, parallelAhead), all: map[string]*walk{}, opens: newVisits()}
 }
 
 // on tells whether what is asked ahead would be believed at all.
@@ -118,7 +119,7 @@ func (k *walks) shown(dir string) {
 	if w.sweep == nil {
 		w.anew()
 		w.eager = w.shown.Sub(k.tour.at) < walkPause && k.tour.looks >= tourLooks
-		w.whole, w.opened = w.eager && k.tour.opens >= walkOpens && 2*k.tour.opens >= k.tour.looks, nil
+		w.whole, w.row = w.eager && k.tour.opens >= walkOpens && 2*k.tour.opens >= k.tour.looks, k.clock
 	}
 }
 
@@ -190,10 +191,7 @@ func (k *walks) opened(ctx context.Context, p string, size int64) {
 	if w == nil {
 		return
 	}
-	if w.opened == nil || len(w.opened) >= maxDirNames {
-		w.opened = map[string]struct{}{}
-	}
-	w.opened[base(p)] = struct{}{}
+	k.opens.add(visit{w.row, base(p)})
 	if w.reads.add(base(p)) {
 		w.opens++
 		k.tour.opens++
@@ -217,11 +215,11 @@ func (k *walks) wants(dir string) bool {
 // walk finds or makes the record of a directory. It needs k.mu.
 func (k *walks) walk(dir string) *walk {
 	w := k.all[dir]
+	k.clock++
 	if w == nil {
-		w = &walk{dir: dir, ahead: map[string]int64{}}
+		w = &walk{dir: dir, row: k.clock, ahead: map[string]int64{}}
 		k.all[dir] = w
 	}
-	k.clock++
 	w.used = k.clock
 	for len(k.all) > maxWalks {
 		k.drop(k.oldest())
