@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,7 +96,9 @@ func diskSize(asked int64, room disk.Room) int64 {
 }
 
 // cacheKey gives the key of an earlier mount's blocks, if this host can open it
-// again; else a new one, and what is there already is lost.
+// again; else a new one, and what is there already is lost. Where it cannot be
+// said whether it opens, the new key is for this mount only: blocks of the other
+// go first when there is no room, and the next mount has what is left of them.
 func (m *mounting) cacheKey(ctx context.Context) (*diskkey.Key, error) {
 	volume := fmt.Sprintf("%q", m.stateID())
 	record, err := m.cacheDir.KeyRecord(volume)
@@ -108,8 +111,12 @@ func (m *mounting) cacheKey(ctx context.Context) (*diskkey.Key, error) {
 	}
 	if record != nil {
 		key, err := diskkey.Open(ctx, record, diskkey.Cache, m.ring, masters)
-		if err == nil {
+		switch {
+		case err == nil:
 			return key, nil
+		case !staysShut(err):
+			m.log.WithError(err).Warn("what earlier mounts cached on disk is left to the next one, since its key cannot be opened now; that will not have what this one caches")
+			return diskkey.New(), nil
 		}
 		m.log.WithError(err).Info("the cache is begun anew, since its key does not open any more")
 	}
@@ -121,6 +128,12 @@ func (m *mounting) cacheKey(ctx context.Context) (*diskkey.Key, error) {
 		m.log.WithError(err).Warn("what is cached on disk will be of no use to the next mount: its key is not kept")
 	}
 	return key, nil
+}
+
+// staysShut tells the errors of a record that will not open later either: it is
+// damaged, or its key is not given, wrong or refused. Others may pass.
+func staysShut(err error) bool {
+	return slices.ContainsFunc(append(doesNotOpen(), diskkey.ErrRecord, diskkey.ErrNoKey), func(is error) bool { return errors.Is(err, is) })
 }
 
 // cacheRecord seals the cache key under the own epoch, or under --state-key. Nil

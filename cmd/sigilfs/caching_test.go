@@ -1,10 +1,81 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"fmt"
+	"path/filepath"
 	"testing"
 
 	"github.com/sigilfs/sigilfs/cache/disk"
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/diskkey"
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
+	"github.com/sigilfs/sigilfs/internal/objstore/mem"
+	"github.com/sigilfs/sigilfs/internal/objstore/s3"
+	"github.com/sirupsen/logrus/hooks/test"
 )
+
+// A mount that cannot have the key of the cache, as the bucket or KMS is not
+// there, leaves it to the next one; a mount whose key is another makes the cache
+// anew.
+func TestCacheKeyIsKeptThroughTrouble(t *testing.T) {
+	log, lines := test.NewNullLogger()
+	set, err := parseFlags()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &mounting{set: set, log: log}
+	if m.store, err = s3.New(t.Context(), s3.Config{Bucket: "b", Endpoint: "http://127.0.0.1:1", NoSignRequest: true}); err != nil {
+		t.Fatal(err)
+	}
+	if m.cacheDir, err = disk.Claim(t.Context(), filepath.Join(t.TempDir(), "cache"), "a test", 0); err != nil {
+		t.Fatal(err)
+	}
+	defer m.cacheDir.Close()
+	epochs, mine, other := faulty.New(mem.New(mem.Options{}), faulty.Options{}), newMaster(t), newMaster(t)
+	volume := fmt.Sprintf("%q", m.stateID())
+	var key diskkey.Key
+	var record []byte
+	for _, tt := range []struct {
+		name       string
+		fail       error // of reading the epoch
+		own        bool  // has the key
+		same, kept bool  // the cache key, its record
+		lines      int
+	}{
+		{name: "first", own: true},
+		{name: "throttled", own: true, fail: objstore.ErrThrottled, kept: true, lines: 1},
+		{name: "interrupted", own: true, fail: context.Canceled, kept: true, lines: 1},
+		{name: "again", own: true, same: true, kept: true},
+		{name: "another host", lines: 1},
+	} {
+		master := mine
+		if !tt.own {
+			master = other
+		}
+		r := newRing(t, epochs, master)
+		m.ring, m.own = r.ring, r.set
+		epochs.SetScript(func(op faulty.Op) faulty.Fault {
+			if op.Verb == faulty.Get {
+				return faulty.Fault{Err: tt.fail}
+			}
+			return faulty.Fault{}
+		})
+		lines.Reset()
+		got, err := m.cacheKey(t.Context())
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		is, err := m.cacheDir.KeyRecord(volume)
+		if err != nil || is == nil || (*got == key) != tt.same || bytes.Equal(is, record) != tt.kept || len(lines.AllEntries()) != tt.lines {
+			t.Errorf("%s: the same key %v, the same record %v, %d lines, %v", tt.name, *got == key, bytes.Equal(is, record), len(lines.AllEntries()), err)
+		}
+		if record = is; !tt.kept {
+			key = *got
+		}
+	}
+}
 
 // The size that is given is the disk's, where there is one; the defaults.
 func TestCacheSizes(t *testing.T) {
