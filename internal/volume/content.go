@@ -80,6 +80,14 @@ func (c *content) ReadAt(ctx context.Context, p []byte, off int64) (int, error) 
 	if err := c.allowed(ctx); err != nil {
 		return 0, err
 	}
+	n, err := c.readAt(ctx, p, off)
+	if err := c.allowedStill(ctx); err != nil {
+		return 0, err
+	}
+	return n, err
+}
+
+func (c *content) readAt(ctx context.Context, p []byte, off int64) (int, error) {
 	n, err := c.current().ReadAt(ctx, p, off)
 	if !errors.Is(err, ErrCorrupt) {
 		return n, c.name(err)

@@ -59,7 +59,7 @@ func (v *Volume) thin(p string, e attrindex.Entry) (Attr, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	d := v.known[p]
-	if v.files[p] != nil || v.revoked[e.Epoch] || d != nil && !d.agrees(e) {
+	if v.files[p] != nil || v.revoked[e.Epoch] != 0 || d != nil && !d.agrees(e) {
 		return Attr{}, false
 	}
 	a := Attr{

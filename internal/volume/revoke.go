@@ -16,7 +16,8 @@ func (v *Volume) Revoke(id sigil.EpochID) {
 	defer v.opt.Cache.DropKey(id.String())
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.revoked[id] = true
+	v.revocations++
+	v.revoked[id] = v.revocations
 	v.index.clear()             // what stands there of it, nobody may tell any more
 	for p, d := range v.known { // to be asked again, and refused
 		if d.obj != nil && d.obj.under(id) {
@@ -58,21 +59,45 @@ func (c *content) allowed(ctx context.Context) error {
 		return err
 	}
 	f, ok := c.obj.form.(*sealedForm)
-	if !ok || !c.v.isRevoked(f.header.Epoch) {
+	if !ok {
 		return nil
 	}
 	key := c.id.Load().Key
-	if _, err := c.v.opt.Keys.Open(ctx, key, f.header.Epoch, f.header.Commits); err != nil {
-		return fmt.Errorf("%s: epoch %s: %w", key, f.header.Epoch, err)
+	for n := c.revocation(); n != 0; n = c.revocation() {
+		if _, err := c.v.opt.Keys.Open(ctx, key, f.header.Epoch, f.header.Commits); err != nil {
+			return fmt.Errorf("%s: epoch %s: %w", key, f.header.Epoch, err)
+		}
+		c.v.restore(f.header.Epoch, n)
 	}
-	c.v.mu.Lock()
-	defer c.v.mu.Unlock()
-	delete(c.v.revoked, f.header.Epoch)
 	return nil
 }
 
-func (v *Volume) isRevoked(id sigil.EpochID) bool {
+// allowedStill comes after a read of c, and tells whether it may be given. What
+// was revoked meanwhile is cached no more, though it came after the revocation.
+func (c *content) allowedStill(ctx context.Context) error {
+	if c.revocation() == 0 {
+		return nil
+	}
+	c.blob.Drop()
+	return c.allowed(ctx)
+}
+
+// revocation is the number of that by which c is not to be read, 0 for none.
+func (c *content) revocation() uint64 {
+	f, ok := c.obj.form.(*sealedForm)
+	if !ok {
+		return 0
+	}
+	c.v.mu.Lock()
+	defer c.v.mu.Unlock()
+	return c.v.revoked[f.header.Epoch]
+}
+
+// restore takes a revocation back, unless another one followed.
+func (v *Volume) restore(id sigil.EpochID, n uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.revoked[id]
+	if v.revoked[id] == n {
+		delete(v.revoked, id)
+	}
 }

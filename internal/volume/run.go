@@ -65,7 +65,8 @@ type Volume struct {
 	strays       []*upload              // uploads that could neither be aborted nor recorded
 	chores       retry                  // of these two
 	root         *Attr                  // set on the root of a whole bucket
-	revoked      map[sigil.EpochID]bool
+	revoked      map[sigil.EpochID]uint64
+	revocations  uint64                 // so many; revoked has the number of the last
 	keyless      map[sigil.EpochID]bool // epochs that keys do not open
 	incarnations uint64
 	lastVersion  uint64
@@ -128,7 +129,7 @@ func New(opt Options) *Volume {
 		dirDue:       map[string]*dirChange{},
 		ghosts:       map[string]bool{},
 		uploads:      map[*upload]struct{}{},
-		revoked:      map[sigil.EpochID]bool{},
+		revoked:      map[sigil.EpochID]uint64{},
 		keyless:      map[sigil.EpochID]bool{},
 		incarnations: 1, // that of directories
 	}

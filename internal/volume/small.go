@@ -36,5 +36,6 @@ func (v *Volume) warm(ctx context.Context, o *object) {
 	}
 	if c, err := v.contentOf(o); err == nil {
 		_ = c.blob.View(ctx, 0, o.length, func([]byte) error { return nil })
+		_ = c.allowedStill(ctx)
 	}
 }
