@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -608,4 +609,51 @@ func TestLongDirectoryIsWalked(t *testing.T) {
 		}
 		f.end()
 	})
+}
+
+// TestHundredThousandEntries: a very long directory takes a LIST for each
+// thousand of its entries and nothing else, and what is remembered meanwhile and
+// afterwards is bounded.
+func TestHundredThousandEntries(t *testing.T) {
+	t.Parallel()
+	const n, most = 100_000, 3 << 20
+	m := bucket()
+	for i := range n {
+		m.Plant(fmt.Sprintf("d/f%06d", i), mem.Object{})
+	}
+	f := mount(t, m, long, func(o *Options) { o.Index = true })
+	got, last := 0, ""
+	for e, err := range f.List(f.ctx, "d", "") {
+		f.must(err)
+		if e.Name <= last {
+			t.Fatalf("%s after %s", e.Name, last)
+		}
+		got, last = got+1, e.Name
+		if got%listPage != 0 {
+			continue
+		}
+		if held := f.remembered(); held > most {
+			t.Fatalf("%d bytes are remembered after %d entries", held, got)
+		}
+	}
+	if counts := f.s.Counts(); got != n || counts.Requests[faulty.List] > n/listPage+2 || counts.Total() > n/listPage+4 {
+		t.Errorf("%d entries by %v", got, counts)
+	}
+	if held := f.remembered(); held > most {
+		t.Errorf("%d bytes are remembered", held)
+	}
+}
+
+// remembered is what is held of names and attributes, in bytes, by the account
+// that is kept of it; a path that is known counts as a KiB.
+func (f *fixture) remembered() int {
+	n := 0
+	for mu, bytes := range map[*sync.Mutex]*int{&f.dirs.mu: &f.dirs.bytes, &f.index.mu: &f.index.bytes} {
+		mu.Lock()
+		n += *bytes
+		mu.Unlock()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return n + len(f.known)<<10
 }
