@@ -1,11 +1,14 @@
 package volume
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -656,4 +659,54 @@ func (f *fixture) remembered() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return n + len(f.known)<<10
+}
+
+// turnstile holds the Gets of some objects until it lets one in after the other,
+// and counts those that it holds.
+type turnstile struct {
+	objstore.Store
+	free map[string]bool // by key: goes in at once
+	in   chan struct{}
+	held atomic.Int64
+}
+
+func (s *turnstile) Get(ctx context.Context, id objstore.ID, r objstore.Range) (objstore.Info, int64, io.ReadCloser, error) {
+	if !s.free[id.Key] && strings.HasPrefix(id.Key, "d/f") {
+		s.held.Add(1)
+		select {
+		case <-s.in:
+		case <-ctx.Done():
+		}
+		s.held.Add(-1)
+	}
+	return s.Store.Get(ctx, id, r)
+}
+
+// TestSixteenAtATime: as many requests of a walk are under way, whether it reads
+// or not, and when one ends the next begins; never one more.
+func TestSixteenAtATime(t *testing.T) {
+	for _, read := range []bool{false, true} {
+		t.Run(fmt.Sprintf("Read=%v", read), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, names := strewn(t, 200, 6000)
+				gate := &turnstile{free: map[string]bool{}, in: make(chan struct{})}
+				for _, p := range names[:walkSorted] {
+					gate.free[p] = true
+				}
+				f := mount(t, m, believer, roomy(t), func(o *Options) { gate.Store, o.Store = o.Store, gate })
+				f.list("d")
+				f.goes(names[:walkSorted], read)
+				for n := range 2 * parallelAhead {
+					synctest.Wait()
+					if held := gate.held.Load(); held != 16 {
+						t.Fatalf("%d requests are under way after %d", held, n)
+					}
+					gate.in <- struct{}{}
+				}
+				close(gate.in)
+				f.goes(names, read)
+				f.end()
+			})
+		})
+	}
 }
