@@ -1,5 +1,12 @@
 package disk
 
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
 // Flush returns when what was put before is written.
 func (c *Cache) Flush() {
 	done := make(chan struct{})
@@ -28,6 +35,22 @@ const (
 
 // Break has every access to the blocks fail.
 func (c *Cache) Break() { _ = c.blocks.Close() }
+
+// MakeReadOnly has both files be read and not written, as those of a file system
+// that was damaged are.
+func (c *Cache) MakeReadOnly() error {
+	c.disk.Lock()
+	defer c.disk.Unlock()
+	var errs []error
+	for _, f := range []*os.File{c.index, c.blocks} {
+		again, err := os.Open(f.Name())
+		if err == nil {
+			err = errors.Join(unix.Dup3(int(again.Fd()), int(f.Fd()), unix.O_CLOEXEC), again.Close())
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
 
 // Parse tells whether p is a record, and gives it encoded again.
 func Parse(p []byte) ([]byte, bool) {
