@@ -55,6 +55,24 @@ func TestRecheck(t *testing.T) {
 	})
 }
 
+// --key-recheck 0: the keys are asked for at the mount, and never again.
+func TestRecheckNever(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := parseFlags("--key-recheck", "0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		log, out := testLog()
+		ring := &checks{fail: func(int) error { return errors.New("asked") }}
+		stop := startRecheck(t.Context(), ring, s.keyRecheck, log)
+		<-time.After(1000 * time.Hour)
+		stop()
+		if ring.n != 0 || out.Len() != 0 {
+			t.Errorf("%d rechecks, logged %s", ring.n, out)
+		}
+	})
+}
+
 // stuck waits for the end of its context.
 type stuck struct{ began chan struct{} }
 
@@ -73,7 +91,6 @@ func TestRecheckStops(t *testing.T) {
 	if out.Len() != 0 {
 		t.Errorf("logged %s", out)
 	}
-	startRecheck(t.Context(), ring, 0, log)()
 }
 
 // revoking finds out at its very end that an epoch was revoked.
