@@ -89,6 +89,8 @@ type Cache struct {
 	kept  queue // others that were read; least recently first
 	ahead queue // read ahead of a stream
 
+	hits, misses uint64 // of reads, in blocks
+
 	streams map[*stream]struct{} // that are read ahead of
 	sweeper *time.Timer          // nil: nothing is to be swept
 	round   int                  // of sweeping
@@ -131,6 +133,23 @@ func (c *Cache) Close() error {
 	}
 	c.mem.empty()
 	return nil
+}
+
+// Stats are counts since New, and memory in bytes now.
+type Stats struct {
+	// Hits are blocks that a read found here or on their way, Misses those that
+	// it had brought from the Disk or by a fetch. Who reads again within a block,
+	// as the kernel does, hits again.
+	Hits, Misses uint64
+
+	Kept, Own int64 // taken by blocks, those on their way included; of which this may be the cache's own
+}
+
+// Stats tells how the cache does.
+func (c *Cache) Stats() Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Stats{Hits: c.hits, Misses: c.misses, Kept: c.mem.used, Own: c.opt.Bytes}
 }
 
 // Kept is the memory in bytes that blocks take now, those that are on their way

@@ -126,6 +126,8 @@ func (r *Reader) claim(ctx context.Context, s *stream, off, end int64) ([]*block
 		}
 		got, missing := r.pinAll(off, end)
 		if len(got) > 0 {
+			c.hits += uint64(len(got) - len(missing))
+			c.misses += uint64(len(missing))
 			if again {
 				c.mem.wake() // there may be room for the next, too
 			}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"time"
 
 	nodefs "github.com/hanwen/go-fuse/v2/fs"
@@ -38,6 +39,10 @@ type Options struct {
 	// and names without asking. 0 is 1 s, negative never. What is not there is
 	// never believed to stay away.
 	AttrTimeout, EntryTimeout time.Duration
+
+	// Failed is told of every operation that failed for a reason which is not
+	// the application's, logged or not, with its errno. Nil: nobody is.
+	Failed func(errno syscall.Errno)
 
 	ReadOnly   bool
 	AllowOther bool // users other than the one who mounts
@@ -88,7 +93,7 @@ func newTree(vol Volume, opt Options) *tree {
 		opt:     opt,
 		paths:   ps,
 		renames: &renames{paths: ps, holds: map[uint32]*hold{}},
-		report:  &reporter{log: opt.Log, now: time.Now},
+		report:  &reporter{log: opt.Log, failed: opt.Failed, now: time.Now},
 		open:    &openFiles{held: map[releaser]struct{}{}},
 		places:  &places{at: map[nodefs.StableAttr]string{}},
 	}

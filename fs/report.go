@@ -18,8 +18,9 @@ const (
 // reporter turns errors into errnos and logs the unexpected ones, once each,
 // here at the edge.
 type reporter struct {
-	log logrus.FieldLogger
-	now func() time.Time
+	log    logrus.FieldLogger
+	failed func(syscall.Errno) // nil: nobody counts
+	now    func() time.Time
 
 	mu      sync.Mutex // guards what follows
 	since   time.Time  // begin of the interval
@@ -32,6 +33,9 @@ func (r *reporter) errno(op, path string, err error) syscall.Errno {
 	errno := toErrno(err)
 	if !unexpected(err, errno) {
 		return errno
+	}
+	if r.failed != nil {
+		r.failed(errno)
 	}
 	write, dropped := r.admit()
 	if dropped > 0 {

@@ -198,12 +198,13 @@ type Stats struct {
 	Hits, Misses int64 // of Get, in blocks
 	Lost         int64 // blocks that were put and not kept: the disk was too slow, full or off
 	Bytes        int64 // taken on disk by blocks
+	Limit        int64 // Options.Size: less where the disk has no more
 	Extents      int   // that have blocks
 }
 
 // Stats tells how the cache does.
 func (c *Cache) Stats() Stats {
-	s := Stats{Hits: c.hits.Load(), Misses: c.misses.Load(), Lost: c.lost.Load()}
+	s := Stats{Limit: c.opt.Size, Hits: c.hits.Load(), Misses: c.misses.Load(), Lost: c.lost.Load()}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.Bytes, s.Extents = c.table.used, len(c.table.by)

@@ -395,8 +395,7 @@ func (f *File) committed(ctx context.Context, s *snapshot, snap *spool.Snapshot,
 // a recovery must know of the data.
 func (f *File) failed(err error) error {
 	f.mu.Lock()
-	f.fail = err
-	f.wait.later(f.v.opt.Now())
+	f.fails(err)
 	data := f.data
 	f.mu.Unlock()
 	if data != nil {
@@ -436,6 +435,7 @@ func (v *Volume) saveBeside(ctx context.Context, s *snapshot) (*snapshot, *objec
 	if err != nil {
 		return nil, nil, err
 	}
+	v.conflicts.Add(1)
 	v.opt.Log.WithField("path", s.path).WithField("saved", saved.path).
 		Warn("another host was first; the data written here was saved beside it")
 	return &saved, o, nil

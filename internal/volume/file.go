@@ -50,6 +50,8 @@ type File struct {
 	due   Change      // those of attributes since the last snapshot
 	fail  error       // of the last commit, until one succeeds
 
+	failing time.Time // since when, if fail is not nil
+
 	noted   noted
 	writing int      // changes of the content under way
 	shut    bool     // the last close has seen all of it

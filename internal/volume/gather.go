@@ -180,8 +180,7 @@ func (f *File) overtaken(path string) error {
 func (f *File) postpone(err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.fail = err
-	f.wait.later(f.v.opt.Now())
+	f.fails(err)
 	return err
 }
 

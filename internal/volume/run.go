@@ -33,6 +33,7 @@ type Volume struct {
 	recent    *recentBodies
 	server    serverKeys
 	untagged  atomic.Bool // tags are denied
+	conflicts atomic.Uint64
 
 	onePut, maxCopy, copyPart int64 // those constants; tests make them small
 	leastLoan, loanUnit       int64

@@ -280,6 +280,9 @@ func (f *File) lose(ctx context.Context, s *snapshot, cause error) error {
 	err := fmt.Errorf("commit %q: %w: %w", s.path, errGone, cause)
 	f.v.opt.Log.WithField("path", s.path).WithError(cause).
 		Error("a file larger than the spool could not be committed; what was written to it is gone")
+	if conflict(cause) {
+		f.v.conflicts.Add(1)
+	}
 	f.v.detach(f)
 	f.v.forget(s.path)
 	f.mu.Lock()

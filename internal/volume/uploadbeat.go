@@ -21,6 +21,9 @@ const abandonment = 7 * 24 * time.Hour
 // Part is objstore.Uploader's.
 func (u *upload) Part(ctx context.Context, n int, body io.ReadSeeker, size int64) error {
 	err := u.Uploader.Part(ctx, n, body, size)
+	if err == nil {
+		u.sent.Add(size)
+	}
 	u.came(ctx, n, err)
 	return err
 }
@@ -28,6 +31,9 @@ func (u *upload) Part(ctx context.Context, n int, body io.ReadSeeker, size int64
 // CopyPart is objstore.Uploader's.
 func (u *upload) CopyPart(ctx context.Context, n int, src objstore.ID, r objstore.Range) error {
 	err := u.Uploader.CopyPart(ctx, n, src, r)
+	if err == nil {
+		u.sent.Add(r.Len)
+	}
 	u.came(ctx, n, err)
 	return err
 }

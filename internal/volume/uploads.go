@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
@@ -37,6 +38,8 @@ type upload struct {
 	v   *Volume
 	key string
 	jot func(u uploading, over bool) error // nil: no note tells of it
+
+	sent atomic.Int64 // bytes of parts that are in the store, those sent again too
 
 	mu      sync.Mutex // guards what follows
 	record  string     // key of its record; "" where there is none

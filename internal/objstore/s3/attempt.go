@@ -36,7 +36,7 @@ func (s *Store) begin(ctx context.Context, c call) *attempt {
 		a.patience = max(a.stall, c.bound)
 	}
 	ctx, a.cancel = context.WithCancelCause(ctx)
-	a.ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+	a.ctx = httptrace.WithClientTrace(context.WithValue(ctx, attemptKey{}, a), &httptrace.ClientTrace{
 		WroteHeaders: func() { a.sent.Store(true) },
 		WroteRequest: func(httptrace.WroteRequestInfo) {
 			if ctx.Err() == nil {

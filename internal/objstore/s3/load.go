@@ -36,20 +36,22 @@ const maxAnswer = 16 << 20
 // HTTP/1.1 over many connections beats streams that share one (and its flow
 // control), and the SDK's default of 10 idle ones would have them dialled anew:
 // all that may be busy at once may rest at once.
-func newHTTP(cfg aws.Config, connections int) *http.Client {
-	t := awsclient.Transport(cfg, 10*time.Second)
+func newHTTP(loaded aws.Config, cfg Config) *http.Client {
+	t := awsclient.Transport(loaded, 10*time.Second)
 	t.ForceAttemptHTTP2 = false
 	t.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
-	t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, connections
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, cfg.Concurrency
 	t.IdleConnTimeout = 60 * time.Second
 	t.ResponseHeaderTimeout = 0 // the watchdog of each attempt does it
 	t.ExpectContinueTimeout = time.Second
 	t.WriteBufferSize = 64 << 10
 	t.ReadBufferSize = 16 << 10 // a TLS record: longer reads of a body go past the buffer, and are copied once less
 	t.DisableCompression = true // an object stored as gzip stays gzip
-	return awsclient.Client(t, maxAnswer, isDocument)
+	client := awsclient.Client(t, maxAnswer, isDocument)
+	client.Transport = wired(client.Transport, cfg)
+	return client
 }
 
 // isDocument tells every answer but the body of an object, which is read in

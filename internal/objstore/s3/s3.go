@@ -45,6 +45,12 @@ type Config struct {
 	StallTimeout  time.Duration // an attempt that moves no byte for so long is given up; 0 is 30 s
 	MaxAttempts   int           // 0 is AWS_MAX_ATTEMPTS, the profile's, else no limit but time
 	Concurrency   int           // requests at once, fewer while the server asks to slow down; 0 is 128
+
+	// UploadLimit and DownloadLimit bound the bodies of all requests together,
+	// in bytes a second; MinLimit at least. 0 is no limit.
+	UploadLimit, DownloadLimit int64
+
+	Observer Observer // nil: nobody
 }
 
 // Store is a bucket. It is safe for concurrent use.
@@ -87,7 +93,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.MaxAttempts == 0 {
 		cfg.MaxAttempts = loaded.RetryMaxAttempts
 	}
-	s := &Store{cfg: cfg, http: newHTTP(loaded, cfg.Concurrency), gate: newGate(cfg.Concurrency)}
+	s := &Store{cfg: cfg, http: newHTTP(loaded, cfg), gate: newGate(cfg.Concurrency)}
 	s.region.Store(&loaded.Region)
 	if loaded.RequestChecksumCalculation == aws.RequestChecksumCalculationWhenRequired {
 		s.plain.Store(plainAll)

@@ -25,13 +25,14 @@ import (
 
 // Record is what the serving process tells.
 type Record struct {
-	PID     int    `json:"pid"`
-	Dir     string `json:"dir"`
-	Spec    string `json:"spec"`
-	Ending  bool   `json:"ending"`  // it commits what is left, and ends
-	Pending int64  `json:"pending"` // bytes that are not committed yet
-	Done    bool   `json:"done"`    // all is committed; a process that ends without having said so was killed
-	Failed  string `json:"failed"`  // why it ends without having committed all; "" if it did
+	PID      int    `json:"pid"`
+	Dir      string `json:"dir"`
+	Spec     string `json:"spec"`
+	ReadOnly bool   `json:"read-only"` // it cannot write, whatever the kernel lets through
+	Ending   bool   `json:"ending"`    // it commits what is left, and ends
+	Pending  int64  `json:"pending"`   // bytes that are not committed yet
+	Done     bool   `json:"done"`      // all is committed; a process that ends without having said so was killed
+	Failed   string `json:"failed"`    // why it ends without having committed all; "" if it did
 }
 
 // maxRecord bounds a file.
@@ -111,6 +112,11 @@ func safe(place string, uid int) error {
 	return nil
 }
 
+// Socket is where the process may be asked for more: a path beside the file.
+func (c *File) Socket() string { return socketOf(c.path) }
+
+func socketOf(path string) string { return strings.TrimSuffix(path, ".json") + ".sock" }
+
 // Update changes the record. A reader may meet it half written and asks again.
 func (c *File) Update(change func(*Record)) error {
 	change(&c.rec)
@@ -150,9 +156,18 @@ func (c *File) Remove() error {
 
 // Peer is the file of another process.
 type Peer struct {
-	f   *os.File
-	rec Record
+	f    *os.File
+	path string
+	uid  int
+	rec  Record
 }
+
+// Socket is where the process may be asked for more. What listens there is not
+// to be believed unless it is of UID.
+func (p *Peer) Socket() string { return socketOf(p.path) }
+
+// UID is the user whose process it is.
+func (p *Peer) UID() int { return p.uid }
 
 // Find gives the process of uid that serves dir, nil where none is known.
 func Find(places []string, uid int, dir string) *Peer {
@@ -160,16 +175,29 @@ func Find(places []string, uid int, dir string) *Peer {
 		if safe(place, uid) != nil {
 			continue
 		}
-		f, err := os.OpenFile(filepath.Join(place, name(dir)), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-		if err != nil {
+		p := open(filepath.Join(place, name(dir)), uid)
+		if p == nil {
 			continue
 		}
-		p := &Peer{f: f}
-		if p.Alive() && p.Record().Dir == dir {
+		if p.Record().Dir == dir {
 			return p
 		}
 		_ = p.Close()
 	}
+	return nil
+}
+
+// open gives the process that has the file path, nil if none has.
+func open(path string, uid int) *Peer {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	p := &Peer{f: f, path: path, uid: uid}
+	if p.Alive() {
+		return p
+	}
+	_ = p.Close()
 	return nil
 }
 
