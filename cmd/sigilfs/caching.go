@@ -164,11 +164,21 @@ func (m *mounting) cacheMasters(ctx context.Context) ([]keyring.Master, error) {
 // newCache makes what is kept in memory, over the disk if there is one. shared
 // is memory for what is under way.
 func (m *mounting) newCache(shared *semaphore.Weighted) *cache.Cache {
-	opt := cache.Options{Bytes: m.set.cacheBytes(), Budget: shared, Ahead: m.set.sharedBytes()}
+	opt := cache.Options{Bytes: m.set.cacheBytes(), Budget: shared, Ahead: m.set.sharedBytes(), Timeout: m.set.fetchTimeout()}
 	if m.disk != nil {
 		opt.Disk = m.disk
 	}
 	return cache.New(opt)
+}
+
+// fetchTimeout is how long a fetch may bring no block. Under --download-limit
+// all that may be under way take turns: a block of each, twice over.
+func (s *settings) fetchTimeout() time.Duration {
+	const usual, round = 2 * time.Minute, 2 * 64 * 64 << 10
+	if s.downloadLimit == 0 {
+		return usual
+	}
+	return usual + round*time.Second/time.Duration(s.downloadLimit)
 }
 
 // closeCache gives the disk and its directory back.

@@ -12,6 +12,7 @@ import (
 // of the configuration file too, under the same name.
 func (s *settings) addFlags(f *pflag.FlagSet) {
 	f.SortFlags = false
+	s.bound = f
 	s.addKeyFlags(f)
 	s.addStoreFlags(f)
 	s.addFileFlags(f)
@@ -45,6 +46,8 @@ func (s *settings) addStoreFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.storageClass, "storage-class", "", "`CLASS` of new files (default: the bucket's)")
 	f.StringVar(&s.volumeRoot, "volume-root", "", "`PREFIX` under which .sigil/ lies, shared by mounts below it (default: the mount's own)")
 	f.Var(parsed(&s.retryTimeout, option.Duration, time.Duration.String), "retry-timeout", "`TIME` for which a failing request is tried again")
+	f.Var(parsed(&s.uploadLimit, option.Size, size), "upload-limit", "`SIZE` that is sent to the bucket in a second, by all requests of the mount together; 0 is no limit")
+	f.Var(parsed(&s.downloadLimit, option.Size, size), "download-limit", "`SIZE` that is received from the bucket in a second, by all requests of the mount together; 0 is no limit")
 }
 
 func (s *settings) addFileFlags(f *pflag.FlagSet) {
@@ -70,6 +73,7 @@ func (s *settings) addProcessFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.cacheDir, "cache", "", "`DIR` of a read cache on disk, sealed, which the next mount goes on with (default: what is read is kept in memory only)")
 	f.Var(parsed(&s.cacheSize, option.Size, size), "max-cache-size", "`SIZE` of the read cache: of that on disk (default: half of what is free); without --cache in memory, at most a quarter of --memory-limit (default 64MiB); 0 keeps nothing")
 	f.Var(parsed(&s.stopTimeout, option.Duration, time.Duration.String), "stop-timeout", "`TIME` that SIGTERM leaves for open files and uploads")
+	f.StringVar(&s.metrics, "metrics", "", "`ADDRESS` at which Prometheus may ask for /metrics: a port of this host alone, as 127.0.0.1:9417, or unix:PATH (default: nobody may)")
 	f.StringVar(&s.logFormat, "log-format", s.logFormat, "`FORMAT` of the log: text or json")
 	f.BoolVarP(&s.debug, "debug", "d", false, "log more")
 	f.BoolVarP(&s.foreground, "foreground", "f", false, "stay in the foreground; required in this version")
@@ -107,9 +111,13 @@ func (v *value[T]) Type() string { return "value" }
 func decimal(n uint32) string { return fmt.Sprint(n) }
 func octal(n uint32) string   { return fmt.Sprintf("%#o", n) }
 
+// size is n as option.Size reads it; "" for none.
 func size(n int64) string {
-	if n <= 0 {
+	switch {
+	case n <= 0:
 		return ""
+	case n%(1<<20) == 0:
+		return fmt.Sprintf("%dMiB", n>>20)
 	}
-	return fmt.Sprintf("%dMiB", n>>20)
+	return fmt.Sprintf("%dB", n)
 }

@@ -61,6 +61,7 @@ type mounting struct {
 	control  *control.File
 	server   *fs.Server
 	ended    chan struct{} // closed when server answers no more
+	seen     observing
 }
 
 // start goes through everything that can refuse, cheapest first, and says
@@ -68,7 +69,7 @@ type mounting struct {
 // then a matter for serve, which unmounts.
 func (m *mounting) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		m.openKeys, m.prepareDir, m.openStore, m.openState, m.probe, m.openRing, m.openPolicy, m.probeEncryption, m.warn, m.openLeftovers, m.openSpool, m.openCache, m.openVolume, m.mount,
+		m.openMetrics, m.openKeys, m.prepareDir, m.openStore, m.openState, m.probe, m.openRing, m.openPolicy, m.probeEncryption, m.warn, m.openLeftovers, m.openSpool, m.openCache, m.openVolume, m.mount,
 	} {
 		if ctx.Err() != nil {
 			return mountError("%s: %w", m.set.target.Spec, context.Cause(ctx))
@@ -105,6 +106,7 @@ func (m *mounting) openStore(ctx context.Context) error {
 		Bucket: s.target.Bucket, Region: s.region, Endpoint: s.endpoint, Profile: s.profile, CABundle: s.caBundle,
 		ForcePathStyle: s.pathStyle, NoSignRequest: s.anonymous, RequesterPays: s.payer, ExpectedBucketOwner: s.bucketOwner,
 		RetryTimeout: s.retryTimeout, CommitTimeout: max(s.retryTimeout, commitRetry),
+		UploadLimit: s.uploadLimit, DownloadLimit: s.downloadLimit, Observer: m.seen.observer(),
 	})
 	if err != nil {
 		return mountError("%w", err)
@@ -289,7 +291,7 @@ func (m *mounting) mount(ctx context.Context) error {
 		m.log.WithError(err).Warn("sigilfs umount will not be able to wait for this mount")
 	}
 	m.server, err = fs.Mount(ctx, fs.Of(m.volume), fs.Options{
-		Dir: m.dir, Source: s.source, Log: m.log,
+		Dir: m.dir, Source: s.source, Log: m.log, Failed: m.seen.failed(),
 		AttrTimeout: believed(s.attrTimeout), EntryTimeout: believed(s.attrTimeout),
 		ReadOnly: s.readOnly, AllowOther: s.allowOther, Dev: s.dev, Suid: s.suid, NoExec: s.noExec,
 	})
@@ -302,6 +304,7 @@ func (m *mounting) mount(ctx context.Context) error {
 		m.server.Wait()
 	}()
 	m.recheck = startRecheck(context.WithoutCancel(ctx), keysInUse{m.ring, m.volume}, s.keyRecheck, m.log)
+	m.tellOthers(ctx)
 	m.log.Infof("mounted %s on %s", s.target.Spec, m.dir)
 	return nil
 }

@@ -39,7 +39,7 @@ on this host before it leaves; the bucket holds ciphertext.
 	root.SetGlobalNormalizationFunc(normalize)
 	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newMount(), newUmount(), newRecover(), newDoctor(), newKeygen(), newVersion())
+	root.AddCommand(newMount(), newUmount(), newStatus(), newRecover(), newDoctor(), newKeygen(), newVersion())
 	return root
 }
 
@@ -65,7 +65,7 @@ func laterCommands() []string {
 func laterFlags() []string {
 	return []string{
 		"compress", "names", "signers", "sign", "accept-volume", "rollback",
-		"upload-limit", "download-limit", "at",
+		"at",
 		"allow-root", "log-directory", "prefix",
 		"ensure-diskfree", "iam-role", "passwd-file", "mp-umask", // s3fs's
 	}

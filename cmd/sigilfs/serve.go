@@ -249,7 +249,7 @@ func (m *mounting) abandon(ctx context.Context) {
 
 // release closes all below the volume. What fails loses nothing any more.
 func (m *mounting) release() {
-	var errs []error
+	errs := []error{m.seen.stop()}
 	if m.endLife != nil {
 		m.endLife()
 	}

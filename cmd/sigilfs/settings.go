@@ -9,7 +9,10 @@ import (
 
 	"github.com/sigilfs/sigilfs/cache/disk"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/option"
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/socket"
 	"github.com/sigilfs/sigilfs/internal/config"
+	"github.com/sigilfs/sigilfs/internal/objstore/s3"
+	"github.com/spf13/pflag"
 )
 
 // settings are what the command line of mount says, and the file it names. Zero values are explained
@@ -34,6 +37,8 @@ type settings struct {
 	keyRecheck                              time.Duration
 	stateDir, cacheDir                      string
 	spoolSize, memoryLimit, cacheSize       int64
+	uploadLimit, downloadLimit              int64  // bytes a second; 0 is none
+	metrics                                 string // address; "" is none
 	uid, gid                                uint32
 	dirMode, fileMode                       uint32
 	onConflict                              string
@@ -43,6 +48,8 @@ type settings struct {
 	foreground, debug                       bool
 	logFormat                               string
 	rootGiven                               bool // volume-root was
+
+	bound *pflag.FlagSet // whose flags set these fields
 }
 
 // Defaults of the flags.
@@ -81,7 +88,7 @@ func (s *settings) wrong(flag, format string, args ...any) error {
 // check settles the policy, and finds what does not fit together, before
 // anything is touched.
 func (s *settings) check() error {
-	for _, check := range []func() error{s.settlePolicy, s.checkRoot, s.checkStateKey, s.checkStore, s.checkRest} {
+	for _, check := range []func() error{s.settlePolicy, s.checkRoot, s.checkStateKey, s.checkStore, s.checkMetrics, s.checkRest} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -96,8 +103,22 @@ func (s *settings) checkStore() error {
 		return s.wrong("endpoint-url", "is not a URL of the form https://host:port")
 	case slices.Contains([]string{"GLACIER", "DEEP_ARCHIVE"}, strings.ToUpper(s.storageClass)):
 		return s.wrong("storage-class", "%s: objects in it cannot be read back without a restore, so a filesystem cannot live there", s.storageClass)
+	case s.uploadLimit != 0 && s.uploadLimit < s3.MinLimit:
+		return s.wrong("upload-limit", "is under %dKiB, the least that works; 0 is no limit", s3.MinLimit>>10)
+	case s.downloadLimit != 0 && s.downloadLimit < s3.MinLimit:
+		return s.wrong("download-limit", "is under %dKiB, the least that works; 0 is no limit", s3.MinLimit>>10)
 	case s.retryTimeout == 0:
 		return s.wrong("retry-timeout", "must be above 0")
+	}
+	return nil
+}
+
+func (s *settings) checkMetrics() error {
+	if s.metrics == "" {
+		return nil
+	}
+	if _, err := socket.Parse(s.metrics); err != nil {
+		return s.wrong("metrics", "%w", err)
 	}
 	return nil
 }

@@ -20,10 +20,17 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// versionLine: the linker's version, else that of the module; the commit is in
-// binaries that were built from a checkout.
+// versionLine is for people.
 func versionLine() string {
-	v, commit, dirty := version, "unknown", ""
+	v, commit := built()
+	return fmt.Sprintf("sigilfs %s, commit %s, %s %s/%s", v, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// built tells the linker's version, else that of the module; and the commit,
+// which is in binaries that were built from a checkout.
+func built() (v, commit string) {
+	v, commit = version, "unknown"
+	dirty := ""
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if v == "" {
 			v = info.Main.Version
@@ -40,7 +47,7 @@ func versionLine() string {
 	if v == "" {
 		v = "unknown"
 	}
-	return fmt.Sprintf("sigilfs %s, commit %s%s, %s %s/%s", v, commit, dirty, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return v, commit + dirty
 }
 
 // arguments asks for exactly n of them.

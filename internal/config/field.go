@@ -38,6 +38,8 @@ func fields() []Field {
 		{Name: "storage-class"},
 		{Name: "volume-root"},
 		{Name: "retry-timeout"},
+		{Name: "upload-limit"},
+		{Name: "download-limit"},
 
 		{Name: "read-only", Type: Switch},
 		{Name: "allow-other", Type: Switch},
@@ -57,7 +59,9 @@ func fields() []Field {
 		{Name: "spool-size"},
 		{Name: "memory-limit"},
 		{Name: "stop-timeout"},
+		{Name: "metrics"},
 		{Name: "log-format"},
+		{Name: "log-file"},
 		{Name: "debug", Type: Switch},
 		{Name: "foreground", Type: Switch},
 	}
