@@ -13,11 +13,14 @@ import (
 // open reads what is to be mounted: a bucket, or the file that configures it.
 // Flags that were given stand above the file.
 func (s *settings) open(source string, flags *pflag.FlagSet) error {
-	s.source = source
+	if s.source == "" { // else it is read again
+		s.source = source
+	}
 	if isFile(source) {
+		s.remember(source, flags)
 		return s.openFile(source, flags)
 	}
-	target, err := option.ParseTarget(source)
+	target, err := option.ParseTarget(option.HostForm(source))
 	if err != nil {
 		return usageError("%w", err)
 	}
@@ -29,7 +32,7 @@ func (s *settings) open(source string, flags *pflag.FlagSet) error {
 // isFile tells a configuration file from a bucket, by its name or its being
 // there.
 func isFile(source string) bool {
-	if strings.HasPrefix(source, "s3://") {
+	if strings.HasPrefix(source, "s3://") || strings.HasPrefix(source, "arn:") {
 		return false
 	}
 	if strings.HasSuffix(source, ".yaml") || strings.HasSuffix(source, ".yml") {
@@ -37,6 +40,14 @@ func isFile(source string) bool {
 	}
 	info, err := os.Stat(source)
 	return err == nil && info.Mode().IsRegular()
+}
+
+// remember keeps what the command line said, before the file is read.
+func (s *settings) remember(path string, flags *pflag.FlagSet) {
+	s.ofFile, s.path = true, absolute(path)
+	line := *s
+	s.line, s.given = &line, nil
+	flags.Visit(func(f *pflag.Flag) { s.given = append(s.given, f.Name) })
 }
 
 func (s *settings) openFile(path string, flags *pflag.FlagSet) error {

@@ -75,9 +75,10 @@ func (s *settings) addProcessFlags(f *pflag.FlagSet) {
 	f.Var(parsed(&s.stopTimeout, option.Duration, time.Duration.String), "stop-timeout", "`TIME` that SIGTERM leaves for open files and uploads")
 	f.StringVar(&s.metrics, "metrics", "", "`ADDRESS` at which Prometheus may ask for /metrics: a port of this host alone, as 127.0.0.1:9417, or unix:PATH (default: nobody may)")
 	f.StringVar(&s.logFormat, "log-format", s.logFormat, "`FORMAT` of the log: text or json")
+	f.StringVar(&s.logFile, "log-file", "", "`FILE` that the log is added to; SIGHUP opens it anew (default: in the background the host's log, which is journald's or syslog's, else stderr)")
 	f.BoolVarP(&s.debug, "debug", "d", false, "log more")
-	f.BoolVarP(&s.foreground, "foreground", "f", false, "stay in the foreground; required in this version")
-	f.VarP(&optionList{f}, "options", "o", "`k=v,…`: any flag under its name, and the options of mount(8); a comma in a value as \\, or in quotes")
+	f.BoolVarP(&s.foreground, "foreground", "f", false, "stay in the foreground, with the log on stderr")
+	f.VarP(&optionList{flags: f}, "options", "o", "`k=v,…`: any flag under its name, and the options of mount(8); a comma in a value as \\, or in quotes")
 }
 
 // value is a pflag.Value that a function reads.

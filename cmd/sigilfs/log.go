@@ -29,6 +29,15 @@ func newLog(out io.Writer, format string, debug bool) *logrus.Logger {
 	return log
 }
 
+// lineFormat is how lines look that nobody reads on a terminal; the host's log
+// stamps them itself.
+func lineFormat(format string, stamp bool) logrus.Formatter {
+	if format == "json" {
+		return &logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano}
+	}
+	return &logrus.TextFormatter{DisableColors: true, FullTimestamp: true, DisableTimestamp: !stamp, TimestampFormat: time.RFC3339}
+}
+
 // cycleLevel goes on to the next of info, debug, trace and info again.
 func cycleLevel(log *logrus.Logger) {
 	levels := []logrus.Level{logrus.InfoLevel, logrus.DebugLevel, logrus.TraceLevel}

@@ -9,14 +9,21 @@
 //	keymemory   which SSE-C key objects have, from one mount to the next
 //	mountpoint  the kernel's table of mounts
 //	control     how umount finds the process that serves a mount
+//	background  how a mount becomes a daemon, and its parent learns of it
+//	logging     where the log of a daemon goes
+//	mountargs   the command line of mount.sigilfs
+//
+// Called mount.sigilfs it is mount(8)'s helper, see mountcmd.go.
 //
 // Exit codes are those of mount(8), see exit.go.
 package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -24,7 +31,11 @@ import (
 var version string
 
 func main() {
-	os.Exit(profiled(func() int { return run(context.Background(), os.Args[1:], os.Stdout, os.Stderr) }))
+	start := run
+	if isHelper(filepath.Base(os.Args[0])) {
+		start = runHelper
+	}
+	os.Exit(profiled(func() int { return start(context.Background(), os.Args[1:], os.Stdout, os.Stderr) }))
 }
 
 // say tells a person something. Whether anybody reads it changes nothing.
@@ -37,9 +48,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot(stdout, stderr)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	return end(err, stderr)
+}
+
+// end says what is wrong, unless somebody has, and gives the exit code.
+func end(err error, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	say(stderr, err.Error())
+	if !errors.Is(err, errTold) {
+		say(stderr, err.Error())
+	}
 	return exitCode(err)
 }

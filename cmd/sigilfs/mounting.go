@@ -13,6 +13,7 @@ import (
 	"github.com/sigilfs/sigilfs/cache/spool"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/control"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/keymemory"
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/logging"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/mountpoint"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/state"
 	"github.com/sigilfs/sigilfs/fs"
@@ -33,6 +34,7 @@ import (
 type mounting struct {
 	set    *settings
 	log    *logrus.Logger
+	sink   logging.Sink // the log's, where that is not stderr alone
 	stderr io.Writer
 
 	opened   []*key      // all keys, as configured
@@ -286,7 +288,7 @@ func conflictPolicy(name string) volume.OnConflict {
 func (m *mounting) mount(ctx context.Context) error {
 	s := m.set
 	var err error
-	m.control, err = control.Create(control.Places(os.Geteuid()), control.Record{PID: os.Getpid(), Dir: m.dir, Spec: s.source})
+	m.control, err = control.Create(control.Places(os.Geteuid()), control.Record{PID: os.Getpid(), Dir: m.dir, Spec: s.source, ReadOnly: s.readOnly})
 	if err != nil {
 		m.log.WithError(err).Warn("sigilfs umount will not be able to wait for this mount")
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,6 +14,12 @@ import (
 // order of the command line: the last one counts, as for mount(8).
 type optionList struct {
 	flags *pflag.FlagSet
+
+	// Of mount(8)'s helper.
+	helper  bool
+	sloppy  bool     // unknown options are passed over, and
+	passed  []string // said
+	remount bool     // was asked for
 }
 
 var _ pflag.Value = (*optionList)(nil)
@@ -41,17 +49,21 @@ func (l *optionList) apply(p option.Pair) error {
 	switch p.Name {
 	case "umask":
 		return l.umask(p)
-	case "dbglevel":
-		return l.debugLevel(p)
+	case "remount":
+		l.remount = true
+		if !l.helper {
+			return usageError("-o remount is for mount(8): mount -o remount,ro DIR")
+		}
+		return nil
 	}
-	if flag, on, ok := word(p.Name); ok {
+	if w, ok := words()[p.Name]; ok {
 		if p.HasValue {
 			return usageError("-o %s takes no value", p.Name)
 		}
-		return l.set(flag, strconv.FormatBool(on))
+		return l.set(w.flag, strconv.FormatBool(w.on))
 	}
-	if p, ok := s3fsKey(p); ok {
-		return l.all(p)
+	if done, err := l.s3fs(p); done {
+		return err
 	}
 	return l.flag(p)
 }
@@ -61,25 +73,31 @@ func (l *optionList) apply(p option.Pair) error {
 func ignored(name string) bool {
 	switch name {
 	case "auto", "noauto", "user", "nouser", "users", "nousers", "owner", "group", "-netdev", "nofail", "defaults",
-		"comment", "async", "atime", "noatime", "relatime", "norelatime", "strictatime", "lazytime", "nolazytime",
+		"comment", "helper", "uhelper", "async", "atime", "noatime", "relatime", "norelatime", "strictatime", "lazytime", "nolazytime",
 		"diratime", "nodiratime", "default-permissions", "nonempty", "allow-delete", "allow-overwrite":
 		return true
 	}
 	return strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "X-")
 }
 
-// word gives the flag of an option of mount(8) that is one word.
-func word(name string) (flag string, on, ok bool) {
-	w, ok := map[string]struct {
-		flag string
-		on   bool
-	}{
+// word is an option of mount(8) that is one word, and the flag that it sets.
+type word struct {
+	flag string
+	on   bool
+}
+
+func words() map[string]word {
+	return map[string]word{
 		"ro": {"read-only", true}, "rw": {"read-only", false},
 		"dev": {"dev", true}, "nodev": {"dev", false},
 		"suid": {"suid", true}, "nosuid": {"suid", false},
 		"noexec": {"noexec", true}, "exec": {"noexec", false},
-	}[name]
-	return w.flag, w.on, ok
+	}
+}
+
+// wordNames are the options that have no flag of their name.
+func wordNames() []string {
+	return append(slices.Collect(maps.Keys(words())), "umask", "dbglevel", "remount")
 }
 
 // set gives a flag a value, as the command line would.
@@ -100,31 +118,6 @@ func (l *optionList) all(pairs []option.Pair) error {
 	return nil
 }
 
-// s3fsKey gives the flags for s3fs's options about encryption. Its files of
-// keys hold one key a line, ours one key.
-func s3fsKey(p option.Pair) (flags []option.Pair, ok bool) {
-	sse := func(mode string) option.Pair { return option.Pair{Name: "sse", Value: mode} }
-	key := func(file string) option.Pair { return option.Pair{Name: "key", Value: "ssec:file:" + file} }
-	kind, rest, _ := strings.Cut(p.Value, ":")
-	switch {
-	case p.Name == "load-sse-c":
-		return []option.Pair{key(p.Value)}, true
-	case p.Name != "use-sse":
-		return nil, false
-	case !p.HasValue, p.Value == "1":
-		return []option.Pair{sse("sse-s3")}, true
-	case (kind == "kmsid" || kind == "k") && rest != "":
-		return []option.Pair{sse("sse-kms"), {Name: "sse-kms-key-id", Value: rest}}, true
-	case (kind == "custom" || kind == "c") && rest != "":
-		return []option.Pair{sse("sse-c"), {Name: "sse-c-key", Value: "file:" + rest}}, true
-	case p.Value == "custom", p.Value == "c": // with load_sse_c
-		return []option.Pair{sse("sse-c")}, true
-	case p.Value == "kmsid", p.Value == "k":
-		return []option.Pair{sse("sse-kms")}, true
-	}
-	return []option.Pair{sse("use_sse")}, true // which is none, and refused as such
-}
-
 // umask takes permissions off both modes, as for other filesystems that keep
 // none of their own.
 func (l *optionList) umask(p option.Pair) error {
@@ -135,38 +128,15 @@ func (l *optionList) umask(p option.Pair) error {
 	return l.all([]option.Pair{{Name: "dir-mode", Value: octal(0o777 &^ mask)}, {Name: "file-mode", Value: octal(0o666 &^ mask)}})
 }
 
-// debugLevel takes s3fs's levels; those below info are what is logged anyway.
-func (l *optionList) debugLevel(p option.Pair) error {
-	switch p.Value {
-	case "debug", "dbg":
-		return l.set("debug", "true")
-	case "silent", "critical", "crit", "error", "err", "warning", "wan", "warn", "info", "inf":
-	default:
-		return usageError("-o dbglevel is not critical, error, warning, info or debug")
-	}
-	return nil
-}
-
-// alias gives the flag that s3fs knows by another name.
-func alias(name string) string {
-	switch name {
-	case "url":
-		return "endpoint-url"
-	case "use-path-request-style":
-		return "force-path-style"
-	case "use-cache":
-		return "cache"
-	}
-	return name
-}
-
 // flag sets the flag of that name.
 func (l *optionList) flag(p option.Pair) error {
-	name := alias(p.Name)
+	name := p.Name
+	if flag, ok := aliases()[name]; ok {
+		name = flag
+	}
 	f := l.flags.Lookup(name)
 	if f == nil || name == "options" || name == "help" {
-		known := append(flagNames(l.flags), "ro", "rw", "dev", "nodev", "suid", "nosuid", "exec", "noexec", "umask", "dbglevel")
-		return usageError("-o: %s", unknown("option", p.Name, known, laterFlags()))
+		return l.unknownOption(p)
 	}
 	if !p.HasValue {
 		if f.NoOptDefVal == "" {

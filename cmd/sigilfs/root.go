@@ -20,7 +20,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 on this host before it leaves; the bucket holds ciphertext.
 
     sigilfs keygen -o main.key
-    sigilfs mount --encryption client --key file:main.key s3://bucket/prefix /mnt -f
+    sigilfs mount --encryption client --key file:main.key s3://bucket/prefix /mnt
     sigilfs umount /mnt`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -66,8 +66,6 @@ func laterFlags() []string {
 	return []string{
 		"compress", "names", "signers", "sign", "accept-volume", "rollback",
 		"at",
-		"allow-root", "log-directory", "prefix",
-		"ensure-diskfree", "iam-role", "passwd-file", "mp-umask", // s3fs's
 	}
 }
 
@@ -111,6 +109,9 @@ func flagError(c *cobra.Command, err error) error {
 			return usageError("unknown flag -%s; see sigilfs %s --help", missing.GetSpecifiedName(), c.Name())
 		}
 		name := string(normalize(nil, missing.GetSpecifiedName()))
+		if why, ok := refusedOptions()[name]; ok { // some are Mountpoint's flags
+			return usageError("--%s is not supported: %s", name, strings.ReplaceAll(why, "_", "-"))
+		}
 		return usageError("%s", unknown("flag", "--"+name, flagNames(c.Flags()), laterFlags()))
 	case errors.As(err, &bad) && errors.As(err, &number):
 		return usageError("--%s: %q is not a %s", bad.GetFlag().Name, number.Num, bad.GetFlag().Value.Type())

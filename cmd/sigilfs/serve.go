@@ -43,6 +43,10 @@ func (m *mounting) serve(ctx context.Context, signals <-chan os.Signal) error {
 		case <-ctx.Done():
 			return m.end(context.WithoutCancel(ctx), signals, true)
 		case sig := <-signals:
+			if sig == syscall.SIGHUP { // the terminal went, or somebody expects a reload
+				m.reload(ctx)
+				continue
+			}
 			if m.handle(sig) {
 				m.log.WithField("signal", sig.String()).Infof("ending the mount on %s; %v are left for open files and uploads", m.dir, m.set.stopTimeout)
 				return m.end(ctx, signals, true)
@@ -51,11 +55,12 @@ func (m *mounting) serve(ctx context.Context, signals <-chan os.Signal) error {
 	}
 }
 
-// handle answers a signal; true is for those that end the mount.
+// handle answers a signal, but for SIGHUP while it serves; true is for those that
+// end the mount.
 func (m *mounting) handle(sig os.Signal) bool {
 	switch sig {
-	case syscall.SIGHUP: // the terminal went, or somebody expects a reload
-		m.log.Info("SIGHUP: nothing is reloaded in this version, the mount goes on")
+	case syscall.SIGHUP:
+		m.log.Info("SIGHUP: nothing is reloaded, since the mount is ending")
 	case syscall.SIGUSR1:
 		m.dump()
 	case syscall.SIGUSR2:

@@ -12,7 +12,6 @@ import (
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/socket"
 	"github.com/sigilfs/sigilfs/internal/config"
 	"github.com/sigilfs/sigilfs/internal/objstore/s3"
-	"github.com/spf13/pflag"
 )
 
 // settings are what the command line of mount says, and the file it names. Zero values are explained
@@ -47,9 +46,10 @@ type settings struct {
 	readOnly, allowOther, dev, suid, noExec bool
 	foreground, debug                       bool
 	logFormat                               string
+	logFile                                 string
 	rootGiven                               bool // volume-root was
 
-	bound *pflag.FlagSet // whose flags set these fields
+	origin
 }
 
 // Defaults of the flags.
@@ -125,8 +125,6 @@ func (s *settings) checkMetrics() error {
 
 func (s *settings) checkRest() error {
 	switch {
-	case !s.foreground:
-		return usageError("this version runs in the foreground only: add -f (and & or a service of your own)")
 	case s.cacheDir != "" && s.cacheSize > 0 && s.cacheSize < disk.MinSize:
 		return s.wrong("max-cache-size", "is under %dMiB, the least of a cache on disk; 0 is none", disk.MinSize>>20)
 	case s.memoryLimit < leastMemory:

@@ -15,7 +15,6 @@ import (
 func onTarget(cmd *cobra.Command, run func(ctx context.Context, c *cobra.Command, m *mounting, args []string) error) {
 	s := defaultSettings()
 	cmd.RunE = func(c *cobra.Command, args []string) error {
-		s.foreground = true
 		if err := s.open(args[0], c.Flags()); err != nil {
 			return err
 		}

@@ -184,3 +184,46 @@ func TestOneLine(t *testing.T) {
 		}
 	}
 }
+
+// Keys that were replaced in the shared file are those of the next request
+// after Reload, and a file that cannot be read changes nothing.
+func TestReloadReadsTheSharedFileAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "credentials")
+	write := func(id string) {
+		t.Helper()
+		text := "[default]\naws_access_key_id = " + id + "\naws_secret_access_key = s\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("FIRST")
+	for name, value := range map[string]string{
+		"AWS_SHARED_CREDENTIALS_FILE": file, "AWS_CONFIG_FILE": file, "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "",
+		"AWS_EC2_METADATA_DISABLED": "true", "AWS_PROFILE": "",
+	} {
+		t.Setenv(name, value)
+	}
+	cfg, err := awsclient.Load(t.Context(), awsclient.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := func(id string) {
+		t.Helper()
+		if v, err := cfg.Credentials.Retrieve(t.Context()); err != nil || v.AccessKeyID != id {
+			t.Errorf("%s, %v, want %s", v.AccessKeyID, err, id)
+		}
+	}
+	write("SECOND")
+	has("FIRST")
+	if err := awsclient.Reload(t.Context(), cfg.Credentials); err != nil {
+		t.Fatal(err)
+	}
+	has("SECOND")
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := awsclient.Reload(t.Context(), cfg.Credentials); err == nil {
+		t.Error("reloaded from nowhere")
+	}
+	has("SECOND")
+}

@@ -35,12 +35,23 @@ func Load(ctx context.Context, cfg Config) (aws.Config, error) {
 	if err != nil {
 		return aws.Config{}, err
 	}
+	loaded, err := loadWith(ctx, opts)
+	if err != nil {
+		return aws.Config{}, err
+	}
+	if !cfg.Anonymous {
+		loaded.Credentials = &credentials{inner: loaded.Credentials, build: func(ctx context.Context) (aws.CredentialsProvider, error) {
+			again, err := loadWith(ctx, opts)
+			return again.Credentials, err
+		}}
+	}
+	return loaded, nil
+}
+
+func loadWith(ctx context.Context, opts []func(*config.LoadOptions) error) (aws.Config, error) {
 	loaded, err := config.LoadDefaultConfig(ctx, opts...)
 	if err != nil {
 		return aws.Config{}, fmt.Errorf("AWS configuration: %w", err)
-	}
-	if !cfg.Anonymous {
-		loaded.Credentials = &credentials{loaded.Credentials}
 	}
 	return loaded, nil
 }
@@ -65,7 +76,10 @@ func (c Config) options() ([]func(*config.LoadOptions) error, error) {
 	}
 	bundle, err := readBundle(c.CABundle)
 	if bundle != nil {
-		opts = append(opts, config.WithCustomCABundle(bytes.NewReader(bundle)))
+		opts = append(opts, func(o *config.LoadOptions) error { // a reader for each time that they are used
+			o.CustomCABundle = bytes.NewReader(bundle)
+			return nil
+		})
 	}
 	return opts, err
 }
