@@ -219,6 +219,19 @@ func (p *probe) put(ctx context.Context, id ID) (err error) {
 	return err
 }
 
+// drop gives an upload up, after an interruption too. Where that is denied it is
+// completed, for clean to delete: parts that nobody sees would be paid for.
+func (p *probe) drop(ctx context.Context, up Uploader) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
+	defer cancel()
+	err := up.Abort(ctx)
+	if !errors.Is(err, ErrAccess) {
+		return err
+	}
+	_, _ = up.Complete(ctx, Condition{}) // of no parts it is refused
+	return nil
+}
+
 // copyPart tries it on an upload that is dropped again.
 func (p *probe) copyPart(ctx context.Context, id ID) error {
 	err := p.simplify(1, func() error {
@@ -226,7 +239,7 @@ func (p *probe) copyPart(ctx context.Context, id ID) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(up.CopyPart(ctx, 1, p.source(id.Key), Range{}), up.Abort(ctx))
+		return errors.Join(up.CopyPart(ctx, 1, p.source(id.Key), Range{}), p.drop(ctx, up))
 	})
 	p.caps.CopyParts = err == nil
 	if errors.Is(err, ErrInvalid) || errors.Is(err, ErrUnsupported) || errors.Is(err, ErrAccess) {
@@ -258,10 +271,10 @@ func (p *probe) upload(ctx context.Context, id ID) (err error) {
 			return err
 		}
 		if err := up.Part(ctx, 1, bytes.NewReader([]byte("part")), 4); err != nil {
-			return errors.Join(err, up.Abort(ctx))
+			return errors.Join(err, p.drop(ctx, up))
 		}
 		if _, err = up.Complete(ctx, c); err != nil {
-			return errors.Join(err, up.Abort(ctx))
+			return errors.Join(err, p.drop(ctx, up))
 		}
 		return nil
 	})

@@ -118,11 +118,11 @@ func (e encryptionProbe) upload(ctx context.Context) (Confirmation, error) {
 	}
 	err = up.Part(ctx, 1, bytes.NewReader(probeBody), int64(len(probeBody)))
 	if err != nil {
-		return Unconfirmed, errors.Join(err, up.Abort(ctx))
+		return Unconfirmed, errors.Join(err, e.drop(ctx, up))
 	}
 	made, err := up.Complete(ctx, Condition{})
 	if err != nil {
-		return Unconfirmed, errors.Join(err, up.Abort(ctx))
+		return Unconfirmed, errors.Join(err, e.drop(ctx, up))
 	}
 	return e.judge(ctx, made)
 }

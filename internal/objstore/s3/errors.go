@@ -37,6 +37,7 @@ type failure struct {
 	maybe    bool          // the request may have been done
 	region   string        // the bucket's, where the answer names it
 	expired  bool          // the credentials
+	digest   bool          // a Content-MD5 is missing
 }
 
 // oddAnswer is an answer that cannot be used although it says success.
@@ -72,7 +73,8 @@ func sentinel(code string) error {
 		return objstore.ErrTooLarge
 	case "NotImplemented":
 		return objstore.ErrUnsupported
-	case "ServerSideEncryptionConfigurationNotFoundError", "NoSuchLifecycleConfiguration":
+	case "ServerSideEncryptionConfigurationNotFoundError", "NoSuchLifecycleConfiguration", "NoSuchBucketPolicy",
+		"NoSuchPublicAccessBlockConfiguration", "ObjectLockConfigurationNotFoundError":
 		return errUnset
 	case "InvalidRange", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML":
 		return objstore.ErrInvalid
@@ -119,6 +121,7 @@ func (s *Store) classify(c call, a *attempt, err error) *failure {
 	if f.is = f.keys(c, message); f.is == nil {
 		f.name(c)
 	}
+	f.digest = c.write && wantsDigest(f.code, message) && !s.locked.Load()
 	f.decide(s)
 	f.cause = f.words(c, message, request, *s.region.Load())
 	return f
@@ -234,6 +237,8 @@ func (f *failure) decide(s *Store) {
 		f.again, f.few = true, true
 	case f.code == "ExpiredToken" || f.code == "ExpiredTokenException" || f.code == "TokenRefreshRequired":
 		f.again, f.few, f.expired = true, true, true
+	case f.digest:
+		f.again, f.few, f.now = true, true, true
 	case f.region != "" && f.region != *s.region.Load() && (f.status == http.StatusMovedPermanently || f.status == http.StatusTemporaryRedirect || f.status == http.StatusBadRequest || f.status == http.StatusForbidden):
 		f.again, f.few, f.now = true, true, true
 	}
@@ -241,6 +246,9 @@ func (f *failure) decide(s *Store) {
 
 // learn keeps what a failure teaches for the next attempt.
 func (s *Store) learn(f *failure) {
+	if f.digest {
+		s.locked.Store(true)
+	}
 	if f.now && f.region != "" {
 		s.region.Store(&f.region)
 	}

@@ -35,7 +35,7 @@ type Config struct {
 	Profile  string // "" is AWS_PROFILE
 	CABundle string // path of a PEM file to trust instead of the system's; "" is AWS_CA_BUNDLE
 
-	ForcePathStyle      bool // also set by any endpoint
+	ForcePathStyle      bool // also set by any endpoint; never so with an access point
 	NoSignRequest       bool // anonymous
 	RequesterPays       bool
 	ExpectedBucketOwner string // account ID
@@ -56,6 +56,7 @@ type Config struct {
 // Store is a bucket. It is safe for concurrent use.
 type Store struct {
 	cfg    Config
+	loaded aws.Config
 	client *awss3.Client
 	http   *http.Client
 	gate   *gate
@@ -63,6 +64,7 @@ type Store struct {
 
 	region atomic.Pointer[string] // that of the bucket, as far as is known
 	plain  atomic.Int32           // which checksums are left away: see Simplify
+	locked atomic.Bool            // bodies without a checksum need a Content-MD5
 	authed atomic.Bool            // credentials were found once, so their absence will pass
 	seen   atomic.Int64           // when the bucket last showed that it exists, Unix ns
 }
@@ -74,6 +76,7 @@ var (
 	_ objstore.Tagger     = (*Store)(nil)
 	_ objstore.Defaulter  = (*Store)(nil)
 	_ objstore.Bucket     = (*Store)(nil)
+	_ objstore.Settings   = (*Store)(nil)
 )
 
 // New makes a client. It sends no request to the bucket (the credential chain
@@ -93,7 +96,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.MaxAttempts == 0 {
 		cfg.MaxAttempts = loaded.RetryMaxAttempts
 	}
-	s := &Store{cfg: cfg, http: newHTTP(loaded, cfg), gate: newGate(cfg.Concurrency)}
+	s := &Store{cfg: cfg, loaded: loaded, http: newHTTP(loaded, cfg), gate: newGate(cfg.Concurrency)}
 	s.region.Store(&loaded.Region)
 	if loaded.RequestChecksumCalculation == aws.RequestChecksumCalculationWhenRequired {
 		s.plain.Store(plainAll)
@@ -101,7 +104,8 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	s.client = awss3.NewFromConfig(loaded, func(o *awss3.Options) {
 		o.HTTPClient = s.http
 		o.Retryer, o.RetryMaxAttempts = aws.NopRetryer{}, 0
-		o.UsePathStyle = cfg.ForcePathStyle || o.BaseEndpoint != nil
+		o.UsePathStyle = (cfg.ForcePathStyle || o.BaseEndpoint != nil) && !isARN(cfg.Bucket)
+		o.UseARNRegion = true
 		o.DisableLogOutputChecksumValidationSkipped = true
 	})
 	if base := s.client.Options().BaseEndpoint; base != nil {

@@ -117,8 +117,12 @@ func (u *uploader) Part(ctx context.Context, n int, body io.ReadSeeker, size int
 		if err != nil {
 			return err
 		}
+		md5, err := s.digest(data, u.algorithm != "")
+		if err != nil {
+			return err
+		}
 		out, err := s.client.UploadPart(ctx, &awss3.UploadPartInput{
-			Bucket: &s.cfg.Bucket, Key: &u.key, UploadId: &u.id, PartNumber: &number, Body: data, ContentLength: &size,
+			Bucket: &s.cfg.Bucket, Key: &u.key, UploadId: &u.id, PartNumber: &number, Body: data, ContentLength: &size, ContentMD5: md5,
 			ChecksumAlgorithm: u.algorithm, RequestPayer: s.payer(), ExpectedBucketOwner: s.owner(),
 		}, u.options, s.with(u.enc.Reads()))
 		if err != nil {

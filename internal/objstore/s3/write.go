@@ -115,8 +115,12 @@ func (s *Store) Put(ctx context.Context, key string, body io.ReadSeeker, size in
 		if err != nil {
 			return err
 		}
+		md5, err := s.digest(data, s.algorithm(plainUploads) != "")
+		if err != nil {
+			return err
+		}
 		out, err := s.client.PutObject(ctx, &awss3.PutObjectInput{
-			Bucket: &s.cfg.Bucket, Key: &key, Body: data, ContentLength: &size,
+			Bucket: &s.cfg.Bucket, Key: &key, Body: data, ContentLength: &size, ContentMD5: md5,
 			Metadata: opt.Metadata, StorageClass: types.StorageClass(opt.StorageClass),
 			IfMatch: quoted(opt.Condition.IfMatch), IfNoneMatch: star(opt.Condition), ChecksumAlgorithm: s.algorithm(plainUploads),
 			RequestPayer: s.payer(), ExpectedBucketOwner: s.owner(), Tagging: tagging(opt.Tags),
@@ -136,9 +140,9 @@ func (s *Store) Put(ctx context.Context, key string, body io.ReadSeeker, size in
 func (s *Store) source(src objstore.ID) *string {
 	const hex = "0123456789ABCDEF"
 	var b strings.Builder
-	b.WriteString(s.cfg.Bucket + "/")
-	for i := range len(src.Key) {
-		c := src.Key[i]
+	path := sourcePrefix(s.cfg.Bucket) + src.Key
+	for i := range len(path) {
+		c := path[i]
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_.~/", c) >= 0 {
 			b.WriteByte(c)
 			continue

@@ -1,0 +1,39 @@
+package s3
+
+import (
+	"crypto/md5" //nolint:gosec // what S3 asks for, against damage on the way
+	"encoding/base64"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Buckets with Object Lock take no body without a checksum or a Content-MD5
+// (Amazon S3 API Reference, PutObject; "Managing Object Lock"): a PUT and each
+// part. Where the server knows no checksum, or does not bear them, the header is
+// sent once it has asked for it, and from then on: it costs a pass over every
+// body, which is for those who need it.
+
+// wantsDigest tells that refusal: 400 InvalidRequest of AWS, MissingContentMD5
+// of others.
+func wantsDigest(code, message string) bool {
+	return code == "MissingContentMD5" ||
+		code == "InvalidRequest" && strings.Contains(message, "Content-MD5") && strings.Contains(message, "required")
+}
+
+// digest is the Content-MD5 of a body that has no checksum, where the server
+// wants one; nil where not. body is rewound.
+func (s *Store) digest(body io.ReadSeeker, checksum bool) (*string, error) {
+	if checksum || !s.locked.Load() {
+		return nil, nil
+	}
+	h := md5.New() //nolint:gosec // see above
+	if _, err := io.Copy(h, body); err != nil {
+		return nil, fmt.Errorf("digest: %w", err)
+	}
+	if _, err := body.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("digest: %w", err)
+	}
+	text := base64.StdEncoding.EncodeToString(h.Sum(nil))
+	return &text, nil
+}
