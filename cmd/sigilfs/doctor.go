@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/sigilfs/sigilfs/internal/config"
 	"github.com/sigilfs/sigilfs/internal/doctor"
 	"github.com/spf13/cobra"
 )
@@ -16,8 +17,10 @@ func newDoctor() *cobra.Command {
 		Use:   "doctor TARGET",
 		Short: "Look whether all is well with a bucket",
 		Long: `doctor tries what a mount tries, and asks what nobody asks until it is missing:
+who the credentials are of, each permission and each grant of KMS, what the
+bucket's policy denies, default encryption, public access, object lock,
 abandoned uploads and the lifecycle rule that ends them, rules that would
-remove what the volume needs, versions that nothing ever removes.
+remove what the volume needs, this host's clock and its FUSE.
 
     sigilfs doctor s3://bucket/prefix --encryption client --key file:main.key
 
@@ -71,24 +74,46 @@ func (e *examination) checks(ctx context.Context) []doctor.Check {
 		doctor.Settled(connectionCheck, finding(connection, "the configuration of the connection makes sense")),
 	}
 	t := doctor.Target{
-		Store: e.store, Bucket: e.set.target.Bucket, Root: e.set.volumeRoot, ReadOnly: e.set.readOnly,
+		Store: e.store, Settings: e.store, Connection: e.store, Bucket: e.set.target.Bucket, Root: e.set.volumeRoot, ReadOnly: e.set.readOnly,
 		Explain: storeRemedy, AWS: e.awsArguments(),
 	}
 	if keys == nil && connection == nil {
 		t.Records = e.uploadRecords
 		var err error
-		if t.Encryption, err = e.rootEncryption(); err != nil {
+		if t.Encryption, err = e.rootEncryption(); err == nil {
+			t.Writes, err = e.written()
+		}
+		if err != nil {
 			all[0] = doctor.Settled(keysCheck, finding(err, ""))
 		}
 	}
 	all = append(all, doctor.Bucket(t, []string{connectionCheck}, []string{keysCheck})...)
 	all = append(all,
+		doctor.Check{Name: grantsCheck, Needs: []string{keysCheck}, Ask: e.tryGrants},
 		doctor.Check{Name: epochsCheck, Needs: []string{keysCheck, doctor.Reach}, Ask: e.tryKeys},
-		doctor.Check{Name: encryptionCheck, Needs: []string{doctor.Write}, Ask: e.tryEncryption})
+		doctor.Check{Name: encryptionCheck, Needs: []string{doctor.Writing}, Ask: e.tryEncryption},
+		doctor.Check{Name: fuseCheck, Ask: e.tryFUSE},
+		doctor.Check{Name: othersCheck, Needs: []string{fuseCheck}, Ask: e.tryOthers})
 	if e.set.cacheDir != "" && e.set.cacheSize != 0 {
 		all = append(all, doctor.Check{Name: cacheCheck, Ask: e.tryCache})
 	}
 	return all
+}
+
+// written is what the rules ask of S3.
+func (e *examination) written() ([]doctor.Write, error) {
+	var all []doctor.Write
+	for _, r := range e.rules {
+		mode, err := r.asked()
+		if err != nil {
+			return nil, mountError("%s: %w", r.At, err)
+		}
+		all = append(all, doctor.Write{
+			Prefix: e.set.target.Prefix + r.Prefix, Mode: string(r.Mode),
+			Encryption: encryption(mode).Writes(), Unasked: r.Mode == config.BucketDefault,
+		})
+	}
+	return all, nil
 }
 
 func finding(err error, text string) doctor.Finding {

@@ -18,8 +18,14 @@ type examOutput struct {
 	err      error // the first of out
 }
 
+// examVersion counts what a reader of the document must know of; a new check or
+// field is nothing of that kind.
+const examVersion = 1
+
 // examJSON is the document of --json.
 type examJSON struct {
+	Version int `json:"version"`
+
 	Target string          `json:"target"`
 	Status doctor.Status   `json:"status"` // the worst
 	Checks []doctor.Result `json:"checks"`
@@ -75,5 +81,5 @@ func (o *examOutput) end(results []doctor.Result) error {
 	e := json.NewEncoder(o.out)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false) // commands have quotes and redirections
-	return e.Encode(examJSON{o.target, doctor.Worst(results), results})
+	return e.Encode(examJSON{examVersion, o.target, doctor.Worst(results), results})
 }

@@ -16,8 +16,12 @@ type Target struct {
 	Bucket string // its name, for commands
 	Root   string // of the volume: "" or a prefix that ends in a slash
 
+	Settings   objstore.Settings   // of the bucket; nil: cannot be asked
+	Connection objstore.Connection // to it; nil: as well
+
 	ReadOnly   bool                 // send nothing that writes
 	Encryption *objstore.Encryption // of what is written to try
+	Writes     []Write              // what the rules write, the root's last
 
 	// Records gives the uploads that mounts of the volume have noted, or
 	// ErrNoKeys; nil is the same.
@@ -43,7 +47,10 @@ var ErrNoKeys = errors.New("the keys of the volume are not there")
 // exam is one run over a target.
 type exam struct {
 	Target
-	caps objstore.Capabilities
+	caps     objstore.Capabilities // once wrote
+	wrote    bool                  // as the root's rule does
+	greeting objstore.Greeting
+	defaults *objstore.Default // nil: not asked
 
 	asked    bool // for the rules
 	rules    []objstore.LifecycleRule
@@ -52,13 +59,24 @@ type exam struct {
 
 // Names of the checks of a bucket.
 const (
-	Reach      = "bucket"     // it is there and lets us list
-	Write      = "write"      // what is written can be read again, and deleted
-	Conditions = "conditions" // of writes are honoured
-	Uploads    = "uploads"    // that nobody ended
-	Lifecycle  = "lifecycle"  // a rule ends such uploads
-	Expiry     = "expiry"     // no rule takes the volume's own objects away
-	Versions   = "versions"   // what becomes of those that are replaced
+	Credentials  = "credentials" // whose they are
+	Endpoint     = "endpoint"    // the way there: name, protocol, certificate
+	Clock        = "clock"       // of this host, against the server's
+	Reach        = "bucket"      // it is there and lets us list
+	Writing      = "write"       // what is written can be read again, copied, and deleted
+	Conditions   = "conditions"  // of writes are honoured
+	Multipart    = "multipart"   // uploads can be made and given up
+	Tagging      = "tagging"     // tags can be written and read
+	Checksums    = "checksums"   // go with what is written
+	Uploads      = "uploads"     // that nobody ended
+	Lifecycle    = "lifecycle"   // a rule ends such uploads
+	Expiry       = "expiry"      // no rule takes the volume's own objects away
+	Versions     = "versions"    // what becomes of those that are replaced
+	Lock         = "lock"        // how long they cannot be removed
+	Public       = "public"      // access is blocked
+	Policy       = "policy"      // denies nothing that a rule writes, lets nobody else in
+	ByDefault    = "default"     // encryption, and bucket key
+	CustomerKeys = "sse-c"       // is blocked, or wanted
 )
 
 // Bucket gives the checks of a bucket. needs is what all of them need; write is
@@ -70,13 +88,24 @@ func Bucket(t Target, needs, write []string) []Check {
 	e := &exam{Target: t}
 	reached := []string{Reach}
 	return []Check{
+		{Credentials, needs, e.credentials},
+		{Endpoint, needs, e.endpoint},
+		{Clock, []string{Endpoint}, e.clock},
 		{Reach, needs, e.reach},
-		{Write, append(reached, write...), e.write},
-		{Conditions, []string{Write}, e.conditions},
+		{Writing, append(reached, write...), e.write},
+		{Conditions, []string{Writing}, e.conditions},
+		{Multipart, []string{Writing}, e.multipart},
+		{Tagging, []string{Writing}, e.tagging},
+		{Checksums, []string{Writing}, e.checksums},
 		{Uploads, reached, e.uploads},
 		{Lifecycle, reached, e.lifecycle},
 		{Expiry, reached, e.expiry},
 		{Versions, reached, e.versions},
+		{Lock, reached, e.lock},
+		{Public, reached, e.public},
+		{Policy, reached, e.policy},
+		{ByDefault, reached, e.byDefault},
+		{CustomerKeys, reached, e.customerKeys},
 	}
 }
 
@@ -105,7 +134,7 @@ func (e *exam) failed(err error) Finding {
 func (e *exam) unanswered(what, action string, err error) Finding {
 	switch {
 	case errors.Is(err, objstore.ErrAccess):
-		return Finding{Status: Skipped, Text: fmt.Sprintf("%s: these credentials may not ask", what), Remedy: "grant " + action + " to have it looked at"}
+		return Finding{Status: Warning, Text: fmt.Sprintf("%s: cannot be looked at: permission %s is missing", what, action), Remedy: "grant " + action + " to who runs this, to have it looked at; no mount needs it"}
 	case errors.Is(err, objstore.ErrUnsupported), errors.Is(err, objstore.ErrInvalid):
 		return skipped("%s: this server cannot be asked", what)
 	}

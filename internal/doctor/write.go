@@ -25,7 +25,7 @@ func (e *exam) write(ctx context.Context) Finding {
 	if err != nil {
 		return e.failed(err)
 	}
-	e.caps = caps
+	e.caps, e.wrote = caps, true
 	switch {
 	case !caps.Read:
 		return Finding{Status: Warning, Text: "these credentials may write and not read: nothing in a mount can be looked up or opened", Remedy: "grant s3:GetObject, and s3:GetObjectVersion where the bucket keeps versions, unless this host is only to write"}
@@ -34,10 +34,8 @@ func (e *exam) write(ctx context.Context) Finding {
 			Status: Warning, Text: "these credentials may not delete: files can be written, not removed or renamed, and what was tried just now stays under " + e.scratch(),
 			Remedy: "grant s3:DeleteObject, unless this host is only to add files",
 		}
-	case caps.Simple:
-		return ok("what is written can be read again and deleted; the server does not take all checksums of S3, and what goes up without one is protected by its signature alone")
 	}
-	return ok("what is written can be read again and deleted")
+	return ok("what is written can be read again, copied and deleted")
 }
 
 // conditions tells which of them the probe saw honoured.

@@ -163,11 +163,14 @@ func TestOwners(t *testing.T) {
 
 func TestParseTarget(t *testing.T) {
 	for in, want := range map[string]option.Target{
-		"s3://acme":              {Bucket: "acme"},
-		"s3://acme/":             {Bucket: "acme"},
-		"s3://acme/web1":         {Bucket: "acme", Prefix: "web1/"},
-		"s3://acme/web1/":        {Bucket: "acme", Prefix: "web1/"},
-		"s3://a.b-c_D1/x y/ü/_z": {Bucket: "a.b-c_D1", Prefix: "x y/ü/_z/"},
+		"s3://acme":       {Bucket: "acme"},
+		"s3://acme/":      {Bucket: "acme"},
+		"s3://acme/web1":  {Bucket: "acme", Prefix: "web1/"},
+		"s3://acme/web1/": {Bucket: "acme", Prefix: "web1/"},
+		"s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/web":          {Bucket: "arn:aws:s3:eu-west-1:123456789012:accesspoint/web"},
+		"s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/web/a/b/":     {Bucket: "arn:aws:s3:eu-west-1:123456789012:accesspoint/web", Prefix: "a/b/"},
+		"arn:aws-us-gov:s3:us-gov-west-1:123456789012:accesspoint:web-1/": {Bucket: "arn:aws-us-gov:s3:us-gov-west-1:123456789012:accesspoint:web-1"},
+		"s3://a.b-c_D1/x y/ü/_z":                                          {Bucket: "a.b-c_D1", Prefix: "x y/ü/_z/"},
 	} {
 		want.Spec = in
 		got, err := option.ParseTarget(in)
@@ -177,6 +180,8 @@ func TestParseTarget(t *testing.T) {
 	}
 	for _, in := range []string{
 		"", "acme", "s3:acme", "s3://", "s3:///x", "s3://ab/../c", "s3://acme//x", "s3://acme/x//", "s3://acme/.sigil/x",
+		"s3://arn:aws:s3:::acme", "arn:aws:s3::123456789012:accesspoint/m1.mrap/x", "arn:aws:s3:eu-west-1:123456789012:accesspoint/", "arn:aws:s3:eu-west-1:12345:accesspoint/web", "arn:aws:s3:eu-west-1:123456789012:accesspoint/web//x",
+		"s3://arn:aws:s3-object-lambda:eu-west-1:123456789012:accesspoint/web", "arn:aws:s3-outposts:eu-west-1:123456789012:outpost/op-1/accesspoint/web",
 		"s3://acme/x\ny", "s3://-acme", "s3://a b", "http://acme/x", "site.yaml", "s3://acme/\xff", "s3://acme/" + strings.Repeat("x", 1023),
 	} {
 		if got, err := option.ParseTarget(in); err == nil {
@@ -186,7 +191,7 @@ func TestParseTarget(t *testing.T) {
 }
 
 func FuzzParseTarget(f *testing.F) {
-	for _, s := range []string{"s3://acme", "s3://acme/a/b/", "s3://acme//", "s3://acme/.sigil", "x.yaml", "s3://"} {
+	for _, s := range []string{"s3://acme", "s3://acme/a/b/", "s3://acme//", "s3://acme/.sigil", "x.yaml", "s3://", "arn:aws:s3:eu-west-1:123456789012:accesspoint/web/p"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

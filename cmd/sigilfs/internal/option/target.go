@@ -11,7 +11,7 @@ import (
 // Target is what is mounted.
 type Target struct {
 	Spec   string // as it was typed
-	Bucket string
+	Bucket string // its name, or the ARN of an access point
 	Prefix string // of every key: "" or ending in "/"
 }
 
@@ -22,9 +22,23 @@ const maxPrefix = 1024 - 2
 // know upper case and "_".
 var bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$`)
 
-// ParseTarget reads s3://bucket[/prefix].
+// accessPoint is the ARN of one of S3's access points (Amazon S3 User Guide,
+// "Referencing access points"), in front of a prefix or nothing.
+var accessPoint = regexp.MustCompile(`^(arn:aws[a-z-]*:s3:[a-z0-9-]+:[0-9]{12}:accesspoint[/:][a-z0-9][a-z0-9-]{1,48}[a-z0-9])(/|$)`)
+
+// multiRegion is one of several regions: it cannot be the source of a copy
+// (Amazon S3 API Reference, CopyObject), as every rename is, and the bucket that
+// answers may not have what was just written.
+var multiRegion = regexp.MustCompile(`^arn:aws[a-z-]*:s3::[0-9]{12}:accesspoint[/:]`)
+
+// ParseTarget reads s3://BUCKET[/PREFIX], where BUCKET may be the ARN of an
+// access point: arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME. Such an ARN needs no
+// s3:// in front of it.
 func ParseTarget(spec string) (Target, error) {
 	rest, ok := strings.CutPrefix(spec, "s3://")
+	if strings.HasPrefix(rest, "arn:") {
+		return parseARN(spec, rest)
+	}
 	if !ok {
 		return Target{}, fmt.Errorf("%q is not a bucket; write s3://bucket, s3://bucket/prefix or the path of a configuration file", spec)
 	}
@@ -37,6 +51,21 @@ func ParseTarget(spec string) (Target, error) {
 		return Target{}, fmt.Errorf("%q: %w", spec, err)
 	}
 	return Target{Spec: spec, Bucket: bucket, Prefix: prefix}, nil
+}
+
+func parseARN(spec, rest string) (Target, error) {
+	if multiRegion.MatchString(rest) {
+		return Target{}, fmt.Errorf("%q: a multi-Region access point cannot be mounted, since S3 copies nothing from it and its buckets differ for a while; name the access point, or the bucket, of one region", spec)
+	}
+	m := accessPoint.FindStringSubmatch(rest)
+	if m == nil {
+		return Target{}, fmt.Errorf("%q: the ARN is none of an access point; write arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME, with /PREFIX or without", spec)
+	}
+	prefix, err := Prefix(strings.TrimPrefix(rest[len(m[1]):], "/"))
+	if err != nil {
+		return Target{}, fmt.Errorf("%q: %w", spec, err)
+	}
+	return Target{Spec: spec, Bucket: m[1], Prefix: prefix}, nil
 }
 
 // Prefix gives s as the prefix of keys, "" or ending in one "/". Components
