@@ -73,7 +73,7 @@ func toldKeys(keys []*key) []status.Key {
 	for _, k := range keys {
 		one := status.Key{Name: k.Name, Kind: string(k.Kind)}
 		if k.master != nil {
-			one.ID = k.master.ID()
+			one.Kind, one.ID = k.master.Kind(), k.master.ID() // a file tells its kind itself
 		}
 		all = append(all, one)
 	}

@@ -50,7 +50,7 @@ func TestPaceIsShared(t *testing.T) {
 		for range bodies {
 			all.Go(func() { _, _ = io.Copy(io.Discard, paced(t.Context(), l, size)) })
 		}
-		time.Sleep(time.Second) // of the bubble: all are under way
+		<-time.After(time.Second) // all are under way
 		small := time.Now()
 		if _, err := io.Copy(io.Discard, paced(t.Context(), l, 1000)); err != nil {
 			t.Error(err)

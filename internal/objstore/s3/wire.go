@@ -8,7 +8,9 @@ import (
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 )
 
-// Observer is told what goes over the wire, every attempt of it. Its methods
+// Observer is told what goes over the wire, every attempt of it (but for one that
+// net/http makes again by itself, because the server had closed a connection
+// that was idle). Its methods
 // are called on the way of requests, by many goroutines at once, and must not
 // wait.
 type Observer interface {

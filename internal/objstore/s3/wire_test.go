@@ -58,7 +58,9 @@ func TestObserver(t *testing.T) {
 		}
 		_ = r.Close()
 	}
-	want := []string{"PutObject 503", "PutObject 200", "GetObject 200", "GetObject 0", "GetObject 0", "GetObject 200"}
+	// Of the two that broke off net/http sent one again by itself, since it was on
+	// a connection that had been idle.
+	want := []string{"PutObject 503", "PutObject 200", "GetObject 200", "GetObject 0", "GetObject 200"}
 	seen.mu.Lock()
 	defer seen.mu.Unlock()
 	if !slices.Equal(seen.answered, want) {
