@@ -15,6 +15,7 @@ import (
 
 // A diagnosis is what `sigilfs doctor --json` prints.
 type diagnosis struct {
+	Version        int
 	Target, Status string
 	Checks         []struct {
 		Check, Status, Text, Remedy string
@@ -64,12 +65,15 @@ func TestDoctor(t *testing.T) {
 	look := func() diagnosis { return diagnose(t, m.env(t), append([]string{m.target()}, m.config(t).Args...)...) }
 	before := newClient(t, m.bucket).keys(m.Key(""))
 	d := look()
-	if d.Target != m.target() || d.Status != "warning" {
+	if d.Version != 1 || d.Target != m.target() || d.Status != "warning" {
 		t.Errorf("of %s: %s", d.Target, d.Status)
 	}
-	for _, check := range []string{"keys", "connection", "bucket", "write", "expiry", "epochs", "encryption"} {
+	for _, check := range []string{"keys", "connection", "credentials", "endpoint", "clock", "bucket", "write", "multipart", "tagging", "checksums", "expiry", "lock", "policy", "default", "sse-c", "epochs", "encryption", "fuse", "others"} {
 		d.says(t, check, "ok: ")
 	}
+	d.says(t, "endpoint", "TLS 1.3")
+	d.says(t, "grants", "skipped: ")
+	d.says(t, "public", "skipped: ") // MinIO has none
 	const weak = "does not honour conditional copies and deletions"
 	d.says(t, "conditions", "warning: ", weak, "the old name")
 	if n := strings.Count(m.daemon.Log(), weak); n != 1 {
@@ -149,6 +153,29 @@ func TestDoctorsRemedyWorks(t *testing.T) {
 	look().says(t, "lifecycle", "ok: ")
 	look().says(t, "expiry", "failure: ", `"tidy" removes`) // so the rule that was there still is
 
+	look().says(t, "public", "warning: ")
+	_, commands := look().finding(t, "public")
+	cli.run("sh", "-ec", strings.Join(commands, "\n"))
+	look().says(t, "public", "ok: ")
+
+	aws("put-bucket-encryption", "--server-side-encryption-configuration", `{"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}]}`)
+	defaulted := func() diagnosis {
+		t.Helper()
+		return diagnose(t, env, "s3://"+bucket, "--encryption", "bucket-default", "--endpoint-url", moto.Moto, "--insecure-endpoint")
+	}
+	defaulted().says(t, "default", "warning: ", "without a bucket key")
+	_, commands = defaulted().finding(t, "default")
+	cli.run("sh", "-ec", strings.Join(commands, "\n"))
+	defaulted().says(t, "default", "ok: ", "with a bucket key")
+
+	look().says(t, "policy", "ok: ", "no policy")
+	aws("put-bucket-policy", "--policy", `{"Version": "2012-10-17", "Statement": [{"Sid": "tls", "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::`+bucket+`/*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}]}`)
+	look().says(t, "policy", "failure: ", `statement "tls"`, "mode none") // moto holds to it, and is reached so
+	aws("delete-bucket-policy")
+
+	look().says(t, "credentials", "ok: ", "not Amazon S3")
+	named := diagnose(t, append(slices.Clone(env), "AWS_ENDPOINT_URL="+moto.Moto), "s3://"+bucket, "--encryption", "none", "--insecure-endpoint")
+	named.says(t, "credentials", "ok: ", "arn:aws:sts::")
 	aws("put-bucket-versioning", "--versioning-configuration", "Status=Enabled")
 	look().says(t, "versions", "ok: the bucket has versions, and no rule")
 }

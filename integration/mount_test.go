@@ -21,6 +21,7 @@ const daemonTime = 2 * time.Minute
 // s3://bucket/prefix straight on MinIO.
 type mountOptions struct {
 	Server *server.Server // another one
+	Bucket string         // one that is there already
 	Proxy  bool           // put a fault proxy between
 	Args   []string       // more flags
 	Env    []string       // more of the environment
@@ -55,13 +56,16 @@ func newMount(t *testing.T, opt mountOptions) *mount {
 	base := t.TempDir()
 	m := &mount{
 		s3:     reached(opt.Server),
-		bucket: server.Bucket(t, opt.Server),
+		bucket: opt.Bucket,
 		prefix: "pre/fix",
 		key:    filepath.Join(base, "main.key"),
 		state:  filepath.Join(base, "state"),
 		dir:    filepath.Join(base, "mnt"),
 		args:   opt.Args,
 		envs:   opt.Env,
+	}
+	if m.bucket == "" {
+		m.bucket = server.Bucket(t, opt.Server)
 	}
 	must(t, os.Mkdir(m.dir, 0o755))
 	must(t, os.Mkdir(m.state, 0o700))

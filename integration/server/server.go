@@ -143,6 +143,23 @@ func (s *Server) Version(ctx context.Context, name string) error {
 	return err
 }
 
+// MakeLockedBucket makes a bucket with Object Lock, under whose default retention
+// every version is kept for a day.
+func (s *Server) MakeLockedBucket(ctx context.Context, name string) error {
+	locked := true
+	if _, err := s.Client().CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name, ObjectLockEnabledForBucket: &locked}); err != nil {
+		return err
+	}
+	days := int32(1)
+	_, err := s.Client().PutObjectLockConfiguration(ctx, &s3.PutObjectLockConfigurationInput{
+		Bucket: &name, ObjectLockConfiguration: &types.ObjectLockConfiguration{
+			ObjectLockEnabled: types.ObjectLockEnabledEnabled,
+			Rule:              &types.ObjectLockRule{DefaultRetention: &types.DefaultRetention{Mode: types.ObjectLockRetentionModeGovernance, Days: &days}},
+		},
+	})
+	return err
+}
+
 // Env is the whole environment of a child process that is to use this server:
 // nothing of this process's AWS settings is left in it. Endpoint and CA are
 // those of flags, or AWS_ENDPOINT_URL and AWS_CA_BUNDLE here.

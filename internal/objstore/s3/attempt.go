@@ -24,6 +24,7 @@ type attempt struct {
 	stall    time.Duration
 	patience time.Duration // until the answer begins
 	sent     atomic.Bool   // the request's headers went out: the server may have acted
+	digest   bool          // it brings a Content-MD5
 
 	mu   sync.Mutex // guards body
 	body io.ReadSeeker

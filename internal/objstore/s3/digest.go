@@ -21,9 +21,17 @@ func wantsDigest(code, message string) bool {
 		code == "InvalidRequest" && strings.Contains(message, "Content-MD5") && strings.Contains(message, "required")
 }
 
+// keptByLock tells the refusal to remove what is under retention or a legal hold:
+// 403 of AWS, of a version; 400 of MinIO, which keeps no versions of keys that end
+// in a slash, so that those cannot be removed at all as long.
+func keptByLock(code, message string) bool {
+	return code == "AccessDenied" && strings.Contains(message, "protected by object lock") ||
+		code == "InvalidRequest" && strings.Contains(message, "WORM protected")
+}
+
 // digest is the Content-MD5 of a body that has no checksum, where the server
 // wants one; nil where not. body is rewound.
-func (s *Store) digest(body io.ReadSeeker, checksum bool) (*string, error) {
+func (s *Store) digest(a *attempt, body io.ReadSeeker, checksum bool) (*string, error) {
 	if checksum || !s.locked.Load() {
 		return nil, nil
 	}
@@ -34,6 +42,7 @@ func (s *Store) digest(body io.ReadSeeker, checksum bool) (*string, error) {
 	if _, err := body.Seek(0, io.SeekStart); err != nil {
 		return nil, fmt.Errorf("digest: %w", err)
 	}
+	a.digest = true
 	text := base64.StdEncoding.EncodeToString(h.Sum(nil))
 	return &text, nil
 }

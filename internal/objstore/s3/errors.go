@@ -38,6 +38,7 @@ type failure struct {
 	region   string        // the bucket's, where the answer names it
 	expired  bool          // the credentials
 	digest   bool          // a Content-MD5 is missing
+	kept     bool          // the object is under a lock
 }
 
 // oddAnswer is an answer that cannot be used although it says success.
@@ -118,10 +119,13 @@ func (s *Store) classify(c call, a *attempt, err error) *failure {
 	}
 	f.region = header.Get("X-Amz-Bucket-Region")
 	f.after = retryAfter(header.Get("Retry-After"), time.Now())
-	if f.is = f.keys(c, message); f.is == nil {
+	f.kept = c.write && keptByLock(f.code, message)
+	if f.is = f.keys(c, message); f.kept {
+		f.is = objstore.ErrAccess
+	} else if f.is == nil {
 		f.name(c)
 	}
-	f.digest = c.write && wantsDigest(f.code, message) && !s.locked.Load()
+	f.digest = c.write && !a.digest && wantsDigest(f.code, message)
 	f.decide(s)
 	f.cause = f.words(c, message, request, *s.region.Load())
 	return f
@@ -268,6 +272,8 @@ var needed = regexp.MustCompile(`not authorized to perform: ([A-Za-z0-9-]+:[A-Za
 func (f *failure) words(c call, message, request, region string) string {
 	var b strings.Builder
 	switch key := f.keyWords(c, message); {
+	case f.kept:
+		b.WriteString("an object lock keeps it: it can be removed when its retention or legal hold has ended")
 	case key != "":
 		b.WriteString(key)
 	case errors.Is(f.is, objstore.ErrAccess):

@@ -150,6 +150,20 @@ func TestCaller(t *testing.T) {
 	})
 }
 
+// What a lock keeps is denied, and said so: 403 of AWS, 400 of MinIO.
+func TestObjectLockKeeps(t *testing.T) {
+	for _, answer := range []http.HandlerFunc{
+		saysAs(403, "<Error><Code>AccessDenied</Code><Message>Access Denied because object protected by object lock.</Message></Error>"),
+		saysAs(400, "<Error><Code>InvalidRequest</Code><Message>Object is WORM protected and cannot be overwritten</Message></Error>"),
+	} {
+		f := newFake(t, answer)
+		err := f.open(t).Delete(t.Context(), objstore.ID{Key: "dir/", VersionID: "v"}, objstore.Condition{})
+		if !errors.Is(err, objstore.ErrAccess) || !strings.Contains(err.Error(), "an object lock keeps it") || len(f.requests()) != 1 {
+			t.Errorf("%v after %d requests", err, len(f.requests()))
+		}
+	}
+}
+
 // A bucket with Object Lock takes no body without a checksum or a Content-MD5.
 // Where none is sent it is asked for once, and comes from then on.
 func TestObjectLockWantsADigest(t *testing.T) {
@@ -204,6 +218,36 @@ func TestObjectLockWantsADigest(t *testing.T) {
 		}
 		if _, err := put(t.Context(), s, "body", objstore.Condition{}); err != nil || f.requests()[3].Header.Get("Content-Md5") != "" {
 			t.Errorf("a body with a checksum has a digest too: %v", err)
+		}
+	})
+	t.Run("at once", func(t *testing.T) { // none learns from another's refusal
+		const parts = 4
+		arrived, open := make(chan struct{}, parts), make(chan struct{})
+		f := newFake(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPut && r.Header.Get("Content-Md5") == "" {
+				arrived <- struct{}{}
+				<-open
+			}
+			locked(w, r)
+		})
+		s := f.open(t)
+		s.Simplify()
+		up, err := s.Upload(t.Context(), "k", objstore.PutOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		results := make(chan error, parts)
+		for n := range parts {
+			go func() { results <- up.Part(t.Context(), n+1, strings.NewReader("body"), 4) }()
+		}
+		for range parts {
+			<-arrived
+		}
+		close(open)
+		for range parts {
+			if err := <-results; err != nil {
+				t.Error(err)
+			}
 		}
 	})
 	t.Run("in vain", func(t *testing.T) {

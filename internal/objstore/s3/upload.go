@@ -117,7 +117,7 @@ func (u *uploader) Part(ctx context.Context, n int, body io.ReadSeeker, size int
 		if err != nil {
 			return err
 		}
-		md5, err := s.digest(data, u.algorithm != "")
+		md5, err := s.digest(a, data, u.algorithm != "")
 		if err != nil {
 			return err
 		}

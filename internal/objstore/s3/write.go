@@ -115,7 +115,7 @@ func (s *Store) Put(ctx context.Context, key string, body io.ReadSeeker, size in
 		if err != nil {
 			return err
 		}
-		md5, err := s.digest(data, s.algorithm(plainUploads) != "")
+		md5, err := s.digest(a, data, s.algorithm(plainUploads) != "")
 		if err != nil {
 			return err
 		}
