@@ -1,0 +1,96 @@
+package volume
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
+)
+
+// What is not in the bucket is told, with why and since when, until it is.
+func TestStatusOfWhatFails(t *testing.T) {
+	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	f := mountIdle(t, bucket(), func(o *Options) { o.Now = func() time.Time { return now } })
+	if s := f.Stats(); s != (Stats{}) || len(f.Unfinished()) != 0 {
+		t.Fatalf("at the beginning: %+v", s)
+	}
+	file := f.create("b", "", false)
+	f.write(file, "content", 0)
+	if s := f.Stats(); s.Dirty != 1 || s.DirtySize != 7 || s.Failing != 0 || !s.FailingSince.IsZero() {
+		t.Errorf("dirty: %+v", s)
+	}
+	f.s.SetScript(func(op faulty.Op) faulty.Fault {
+		if op.Verb == faulty.Put {
+			return faulty.Fault{Err: objstore.ErrAccess}
+		}
+		return faulty.Fault{}
+	})
+	began := now
+	for range 3 {
+		if err := file.Commit(f.ctx); !errors.Is(err, ErrAccess) {
+			t.Fatal(err)
+		}
+		now = now.Add(time.Minute)
+	}
+	s, all := f.Stats(), f.Unfinished()
+	if s.Failing != 1 || !s.FailingSince.Equal(began) || len(all) != 1 {
+		t.Fatalf("%+v, %+v", s, all)
+	}
+	u := all[0]
+	if u.Path != "b" || u.Size != 7 || !u.Open || u.Uploading || !errors.Is(u.Err, ErrAccess) || !u.Since.Equal(began) || !u.Next.After(began) {
+		t.Errorf("%+v", u)
+	}
+	f.s.SetScript(nil)
+	f.must(file.Commit(f.ctx))
+	if s := f.Stats(); s != (Stats{}) || len(f.Unfinished()) != 0 {
+		t.Errorf("after all is there: %+v", s)
+	}
+}
+
+// The progress of a multipart upload is what parts have come.
+func TestStatusOfAnUpload(t *testing.T) {
+	f := mountIdle(t, bucket(), inParts)
+	content := strings.Repeat("x", twoParts)
+	file := f.create("large", content, false)
+	var during []Unfinished
+	f.s.SetScript(func(op faulty.Op) faulty.Fault {
+		if op.Verb == faulty.Complete {
+			during = f.Unfinished()
+			if s := f.Stats(); s.Uploading != 1 || s.Uploads != 1 {
+				t.Errorf("%+v", s)
+			}
+		}
+		return faulty.Fault{}
+	})
+	f.must(file.Commit(f.ctx))
+	if len(during) != 1 || !during[0].Uploading || during[0].Uploaded != int64(len(content)) {
+		t.Errorf("%+v", during)
+	}
+}
+
+// A conflict is counted once, whatever becomes of the data.
+func TestStatusCountsConflicts(t *testing.T) {
+	for _, c := range []OnConflict{ConflictCopy, ConflictFail, ConflictOverwrite} {
+		m := bucket()
+		here, there := mountIdle(t, m, onConflict(c)), mountIdle(t, m, host("there"))
+		there.put("file", "theirs")
+		file := here.open("file")
+		here.write(file, "ours", 0)
+		there.put("file", "theirs again")
+		for range 2 {
+			if err := file.Commit(here.ctx); err != nil && !errors.Is(err, ErrChanged) {
+				t.Fatal(err)
+			}
+		}
+		want := uint64(1)
+		if c == ConflictOverwrite {
+			want = 0
+		}
+		if got := here.Stats().Conflicts; got != want {
+			t.Errorf("%v: %d conflicts, want %d", c, got, want)
+		}
+	}
+}
