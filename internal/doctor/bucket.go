@@ -50,6 +50,7 @@ type exam struct {
 	caps     objstore.Capabilities // once wrote
 	wrote    bool                  // as the root's rule does
 	greeting objstore.Greeting
+	deaf     bool              // the server cannot be reached
 	defaults *objstore.Default // nil: not asked
 
 	asked    bool // for the rules

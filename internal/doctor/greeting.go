@@ -2,9 +2,12 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
 )
 
 // Bounds of clocks and certificates. S3 refuses requests that are signed more
@@ -55,6 +58,7 @@ func (e *exam) endpoint(ctx context.Context) Finding {
 	defer cancel()
 	g, err := e.Connection.Greet(ctx)
 	if err != nil {
+		e.deaf = errors.Is(err, objstore.ErrUnreachable)
 		return e.failed(err)
 	}
 	e.greeting = g

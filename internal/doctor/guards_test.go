@@ -98,6 +98,8 @@ func TestFindingsOfConnections(t *testing.T) {
 		{"plain HTTP here", secure(func(g *objstore.Greeting) { g.Protocol = "" }).of(), Endpoint, OK, []string{"on this host"}},
 		{"out of reach", line{err: objstore.ErrUnreachable}.of(), Endpoint, Failure, []string{"cannot be reached"}},
 		{"out of reach, the rest", line{err: objstore.ErrUnreachable}.of(), Clock, Skipped, nil},
+		{"out of reach, the rest", line{err: objstore.ErrUnreachable}.of(), Reach, Skipped, []string{"endpoint is failure"}},
+		{"odd answers", line{err: objstore.ErrUnknown}.of(), Reach, OK, nil},
 
 		{"right", secure(nil).of(), Clock, OK, []string{"agree to 1s"}},
 		{"a second off", off(time.Second), Clock, OK, nil},
@@ -173,6 +175,8 @@ func TestFindingsOfTrials(t *testing.T) {
 		{"no tags", patient{mem: mem.Options{NoTags: true}}, Tagging, OK, []string{"none to lose"}},
 		{"healthy", patient{}, Checksums, OK, []string{"CRC-64/NVME"}},
 		{"read-only", patient{change: func(t *Target) { t.ReadOnly = true }}, Tagging, Skipped, nil},
+		{"locked", patient{mem: mem.Options{Locked: true}}, Multipart, OK, nil},
+		{"locked", patient{mem: mem.Options{Locked: true}}, Writing, OK, nil},
 	} {
 		t.Run(tc.check+" "+tc.name, func(t *testing.T) {
 			tc.of.examine(t)[tc.check].is(t, tc.want, tc.says)

@@ -18,6 +18,7 @@ import (
 // limits of S3.
 type Options struct {
 	Versioned bool // keep old bodies, and give VersionIDs
+	Locked    bool // as Versioned, and removing a version is ErrAccess: object lock keeps each for ever
 
 	// Limits that tests make small; 0 is that of package objstore. PageSize is
 	// the number of entries that a listing sees of one state of the bucket (0 is 1000).
@@ -94,6 +95,7 @@ func New(opt Options) *Store {
 	if opt.PageSize == 0 {
 		opt.PageSize = 1000
 	}
+	opt.Versioned = opt.Versioned || opt.Locked
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}

@@ -181,6 +181,9 @@ func (s *Store) delete(ctx context.Context, id objstore.ID, cond objstore.Condit
 		return objstore.ErrBucket
 	}
 	if id.VersionID != "" {
+		if s.opt.Locked && slices.ContainsFunc(s.objects[id.Key], func(o *object) bool { return o.info.VersionID == id.VersionID }) {
+			return objstore.ErrAccess
+		}
 		s.removeVersion(id)
 		return nil
 	}
