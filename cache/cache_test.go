@@ -665,3 +665,23 @@ func BenchmarkHit(b *testing.B) {
 		mustRead(b, r, p, int64(i)*int64(len(p))%(8<<20))
 	}
 }
+
+// Blocks count as found when they are here, or on their way for somebody else.
+func TestStats(t *testing.T) {
+	b := newObject(1000)
+	c := newCache(t, Options{Ahead: -1, Bytes: 1 << 20})
+	r := c.Reader(b.as("a"), b.fetch)
+	if got := c.Stats(); got != (Stats{Own: 1 << 20}) {
+		t.Errorf("at the beginning: %+v", got)
+	}
+	p := make([]byte, 400)
+	mustRead(t, r, p, 0)
+	first := c.Stats()
+	if first.Hits != 0 || first.Misses == 0 || first.Kept == 0 {
+		t.Errorf("after the first read: %+v", first)
+	}
+	mustRead(t, r, p, 0)
+	if got := c.Stats(); got.Hits != first.Misses || got.Misses != first.Misses {
+		t.Errorf("after the second: %+v, the first had %+v", got, first)
+	}
+}

@@ -84,10 +84,14 @@ func TestErrno(t *testing.T) {
 
 func TestReportBoundsAFlood(t *testing.T) {
 	log, lines := logtest.NewNullLogger()
-	now := time.Unix(1e9, 0)
-	r := &reporter{log: log, now: func() time.Time { return now }}
+	now, told := time.Unix(1e9, 0), map[syscall.Errno]int{}
+	r := &reporter{log: log, failed: func(e syscall.Errno) { told[e]++ }, now: func() time.Time { return now }}
 	for range 1000 {
 		_ = r.errno("read", "a", volume.ErrCorrupt)
+		_ = r.errno("read", "a", volume.ErrNotExist) // which is the application's own affair
+	}
+	if told[syscall.EBADMSG] != 1000 || len(told) != 1 {
+		t.Errorf("told of %v", told)
 	}
 	if got := len(lines.AllEntries()); got != burst {
 		t.Fatalf("%d lines for 1000 failures, want %d", got, burst)
