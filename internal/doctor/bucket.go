@@ -51,6 +51,7 @@ type exam struct {
 	wrote    bool                  // as the root's rule does
 	greeting objstore.Greeting
 	deaf     bool              // the server cannot be reached
+	gone     bool              // there is no bucket to ask about
 	defaults *objstore.Default // nil: not asked
 
 	asked    bool // for the rules
@@ -104,7 +105,7 @@ func Bucket(t Target, needs, write []string) []Check {
 		{Versions, reached, e.versions},
 		{Lock, reached, e.lock},
 		{Public, reached, e.public},
-		{Policy, reached, e.policy},
+		{Policy, needs, e.policy}, // it may say why the bucket is not reached
 		{ByDefault, reached, e.byDefault},
 		{CustomerKeys, reached, e.customerKeys},
 	}

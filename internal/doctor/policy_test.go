@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
+	"github.com/sigilfs/sigilfs/internal/objstore/mem"
 )
 
 // deny is a policy of one statement against everybody.
@@ -52,6 +54,12 @@ func TestFindingsOfPolicies(t *testing.T) {
 		{"under the root, untried", deny("s3:GetObject", everything, noPlain), nil, func(t *Target) {
 			t.ReadOnly, t.Connection = true, secure(func(g *objstore.Greeting) { g.Protocol = "" })
 		}, Failure, []string{"s3:GetObject", "https:// URL"}},
+		{"against listing", deny("s3:ListBucket", "arn:aws:s3:::acme", ""), nil, func(t *Target) {
+			t.Store = faulty.New(mem.New(mem.Options{}), faulty.Options{Script: fault(faulty.List, objstore.ErrAccess)})
+		}, Failure, []string{"denies s3:ListBucket"}},
+		{"of no bucket", "", nil, func(t *Target) {
+			t.Store = faulty.New(mem.New(mem.Options{}), faulty.Options{Script: fault(faulty.List, objstore.ErrBucket)})
+		}, Skipped, nil},
 		{"read-only writes nothing", deny("s3:PutObject", everything, unencrypted), other(nil), func(t *Target) { t.ReadOnly = true }, OK, nil},
 		{"for anybody", strings.Replace(deny("s3:GetObject", everything, ""), "Deny", "Allow", 1), nil, nil, Warning, []string{"lets everybody in"}},
 		{"of an access point", deny("s3:PutObject", everything, unencrypted), other(nil), func(t *Target) { t.Bucket = "arn:aws:s3:eu-west-1:123456789012:accesspoint/web" }, OK, nil},

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -14,6 +15,7 @@ func (e *exam) reach(ctx context.Context) Finding {
 		return skipped("not tried: %s is %s", Endpoint, Failure)
 	}
 	if _, err := objstore.Probe(ctx, e.Store, objstore.ProbeOptions{Dir: e.scratch(), ReadOnly: true}); err != nil {
+		e.gone = !errors.Is(err, objstore.ErrAccess)
 		return e.failed(err)
 	}
 	return ok("%s is there and can be listed", e.volume())
