@@ -29,9 +29,8 @@ type account struct {
 	kms    *kms.Client // nil: no key needs it
 	ended  <-chan struct{}
 
-	same     status.Mount // what does not change
-	diskSize int64
-	limit    int64 // of memory
+	same  status.Mount // what does not change
+	limit int64        // of memory
 }
 
 func (m *mounting) account() *account {

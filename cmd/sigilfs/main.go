@@ -8,7 +8,9 @@
 //	diskkey     keys of what a mount keeps on disk, and their records
 //	keymemory   which SSE-C key objects have, from one mount to the next
 //	mountpoint  the kernel's table of mounts
-//	control     how umount finds the process that serves a mount
+//	control     how umount and status find the process that serves a mount
+//	socket      where it is asked how it is
+//	status      what it answers: the document of sigilfs status
 //	background  how a mount becomes a daemon, and its parent learns of it
 //	logging     where the log of a daemon goes
 //	mountargs   the command line of mount.sigilfs
