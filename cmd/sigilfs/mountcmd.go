@@ -24,10 +24,11 @@ const helperUsage = `mount.sigilfs SPEC DIR [-sfnv] [-N namespace] [-o options] 
 
 It is for mount(8) to call: mount -t sigilfs SPEC DIR -o OPTIONS, or a line of fstab:
 
-    s3://bucket/prefix  /mnt  sigilfs  _netdev,nofail,encryption=client,key=file:/etc/sigilfs/main.key  0 0
+    s3://bucket/prefix  /mnt  sigilfs  _netdev,nofail,encrypt=client,key=file:/etc/sigilfs/main.key  0 0
 
 SPEC is s3://bucket/prefix, bucket:/prefix or a configuration file. Options are
-those of mount(8), and the flags of sigilfs mount (see sigilfs mount --help).
+those of mount(8), and the flags of sigilfs mount (see sigilfs mount --help), but
+write encrypt= for --encryption: mount(8) keeps an option of that name to itself.
 -f is fake: all is checked that can be without a request, and nothing mounted.
 -s takes unknown options and says so; -v says what is done; -n changes nothing.
 `
@@ -83,6 +84,9 @@ func helped(ctx context.Context, call mountargs.Call, stdout, stderr io.Writer) 
 	s.dir = call.Dir
 	if err := s.open(call.Spec, flags); err != nil {
 		return err
+	}
+	if !s.ofFile && !flags.Changed("encryption") && !flags.Changed("sse") {
+		return usageError("%s: no encryption is named, and nothing is mounted without saying how it is encrypted; add the option encrypt=client,key=file:PATH, or another mode (mount(8) keeps encryption= to itself)", call.Spec)
 	}
 	if err := s.check(); err != nil {
 		return err

@@ -8,10 +8,11 @@ import (
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/option"
 )
 
-// aliases are options of s3fs that are flags of ours by another name, with the
-// same values.
+// aliases are options that are flags by another name, with the same values: s3fs's,
+// and one for fstab.
 func aliases() map[string]string {
 	return map[string]string{
+		"encrypt":                    "encryption", // which mount(8) keeps to itself: it was once of loop devices
 		"url":                        "endpoint-url",
 		"endpoint":                   "region", // its name for it
 		"use-path-request-style":     "force-path-style",

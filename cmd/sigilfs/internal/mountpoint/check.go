@@ -59,6 +59,11 @@ func Prepare(ctx context.Context, dir string) (path string, cleaned bool, err er
 			return "", cleaned, err
 		}
 		info, err := os.Stat(path)
+		if err == nil && mounted && m.Ours() {
+			// The kernel answers a stat for as long as it believes what a dead
+			// process told; statfs(2) is always asked.
+			err = unix.Statfs(path, new(unix.Statfs_t))
+		}
 		switch {
 		case errors.Is(err, unix.ENOTCONN) && m.Ours():
 			if err := Detach(ctx, path); err != nil {
