@@ -57,7 +57,7 @@ func normalize(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 // by name, so that nobody takes them for misspelt, or for accepted.
 func laterCommands() []string {
 	return []string{
-		"status", "top", "init", "keys", "audit", "verify", "reencrypt", "restore",
+		"top", "init", "keys", "audit", "verify", "reencrypt", "restore",
 		"versions", "adopt", "cat", "put", "ls", "stat", "cp", "decrypt",
 	}
 }

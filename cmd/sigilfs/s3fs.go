@@ -37,7 +37,7 @@ func needless() []string {
 // refusedOptions are options of s3fs for which there is no equivalent, with
 // what there is instead.
 func refusedOptions() map[string]string {
-	return map[string]string{
+	return map[string]string{ //nolint:gosec // it tells where credentials go
 		"passwd-file":          "credentials are found as AWS's own tools find them: put them in ~/.aws/credentials (and name a profile with profile=NAME), or in the environment",
 		"ahbe-conf":            "headers cannot be added to requests",
 		"ensure-diskfree":      "the disk is bounded by max_cache_size and spool_size, and both leave room by themselves",
