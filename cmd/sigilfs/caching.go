@@ -81,7 +81,7 @@ func (m *mounting) openDisk(ctx context.Context) error {
 	}
 	defer clear(key[:])
 	m.disk, err = disk.Open(m.cacheDir, disk.Options{
-		Key: *key, Size: diskSize(m.set.cacheSize, room), Free: min(room.Total/20, mostReserve),
+		Key: *key, Size: diskSize(m.set.cacheSize, room), Free: reserveOf(room),
 		Report: func(err error) { m.log.WithError(err).Warn("nothing more is cached on disk in this mount") },
 	})
 	return err
@@ -94,6 +94,9 @@ func diskSize(asked int64, room disk.Room) int64 {
 	}
 	return max(disk.MinSize, asked)
 }
+
+// reserveOf is what the cache leaves free of a disk, in bytes.
+func reserveOf(room disk.Room) int64 { return min(room.Total/20, mostReserve) }
 
 // cacheKey gives the key of an earlier mount's blocks, if this host can open it
 // again; else a new one, and what is there already is lost. Where it cannot be

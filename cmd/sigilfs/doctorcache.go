@@ -16,7 +16,8 @@ import (
 // cacheCheck is of the directory of --cache, where one is given.
 const cacheCheck = "cache"
 
-// tryCache does with it what a mount does, and leaves nothing there.
+// tryCache does with it what a mount does, and leaves nothing there but a lock
+// file that nobody holds. A directory that is missing is not made.
 func (e *examination) tryCache(ctx context.Context) doctor.Finding {
 	path, err := filepath.Abs(e.set.cacheDir)
 	if err != nil {
@@ -65,7 +66,7 @@ func newCacheDir(path string) doctor.Finding {
 func (e *examination) cacheRoom(path string, room disk.Room) doctor.Finding {
 	const mib = 1 << 20
 	wanted := diskSize(e.set.cacheSize, room)
-	fits := max(0, room.Taken+room.Free-min(room.Total/20, mostReserve))
+	fits := max(0, room.Taken+room.Free-reserveOf(room))
 	if fits < wanted {
 		return doctor.Finding{
 			Status: doctor.Warning,

@@ -81,7 +81,7 @@ type indexRecord struct {
 	etag    string           // of that
 	asked   time.Time        // when; zero is never
 	loading chan struct{}    // closed when the asking that is under way ends
-	foreign bool             // it is for other hosts
+	foreign bool             // it is for other hosts: their keys, or more memory
 
 	// learned stands before the table: by name, directories with a slash. What
 	// this host has written has Read 0, and the latest that its LastModified can

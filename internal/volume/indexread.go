@@ -195,8 +195,9 @@ func (x *attrIndex) loaded(r *indexRecord, table *attrindex.Table, etag string, 
 // it. It needs x.mu.
 func (x *attrIndex) replace(r *indexRecord, table *attrindex.Table, etag string) {
 	freed := r.table.Bytes()
-	if table.Bytes()+r.bytes-freed > x.room.entries { // nothing is known by it
-		table = nil
+	if table.Bytes()+r.bytes-freed > x.room.entries {
+		table, r.foreign = nil, true // nor is it replaced by the less that is known here
+		delete(x.due, r)
 	}
 	r.table, r.etag = table, etag
 	for name, e := range r.learned {

@@ -81,6 +81,30 @@ func TestIndexRoom(t *testing.T) {
 	})
 }
 
+// TestIndexOfMoreMemory: an index that is too large for this host is left to those
+// that have the memory, and not replaced by a smaller one.
+func TestIndexOfMoreMemory(t *testing.T) {
+	for _, n := range []int{10, 1000} {
+		x := newAttrIndex(newClock().now, time.Second, 64<<10)
+		var b attrindex.Builder
+		for i := range n {
+			b.Add(attrindex.Entry{Name: fmt.Sprintf("%s%06d", strings.Repeat("n", 100), i), ETag: "e", Modified: 1, Read: 9, Mode: unix.S_IFREG})
+		}
+		table, err := attrindex.Parse(b.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, _ := x.claimLoad("d")
+		x.loaded(r, table, "etag", true)
+		for i := range 20 {
+			x.learn("d", attrindex.Entry{Name: fmt.Sprint(i), ETag: "e", Modified: 1, Read: 9, Mode: unix.S_IFREG})
+		}
+		if fits := n == 10; len(x.dueIndexes()) == 1 != fits {
+			t.Errorf("%d entries: to be written: %v", n, !fits)
+		}
+	}
+}
+
 // TestIndexWaitsForMemory: an index is read in the memory that content has.
 func TestIndexWaitsForMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -74,9 +74,8 @@ type Volume struct {
 	closed       bool
 }
 
-// New makes a volume; Start brings it to life. The options are checked by
-// whoever makes them.
-func New(opt Options) *Volume {
+// complete sets what is not given.
+func (opt *Options) complete() {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
@@ -108,6 +107,12 @@ func New(opt Options) *Volume {
 	if opt.Remembered == 0 {
 		opt.Remembered = 64 << 20
 	}
+}
+
+// New makes a volume; Start brings it to life. The options are checked by
+// whoever makes them.
+func New(opt Options) *Volume {
+	opt.complete()
 	v := &Volume{
 		opt:          opt,
 		started:      opt.Now().UnixNano(),

@@ -116,7 +116,7 @@ type Options struct {
 
 	// Memory is what commits may hold of content and what indexes take while
 	// they are read, MemoryBytes in all, and what the Cache has beyond its own:
-	// 16 MiB at least. Nil: four commits' worth.
+	// 16 MiB at least. They are given together, or neither: four commits' worth.
 	Memory      *semaphore.Weighted
 	MemoryBytes int64
 

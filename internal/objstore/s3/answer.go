@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/smithy-go/middleware"
@@ -37,15 +38,21 @@ func metadata(h http.Header) map[string]string {
 	return all
 }
 
+// dated is when the server answered, by its own clock (Date, RFC 9110 section
+// 6.6.1); zero where it did not say.
+func dated(h http.Header) time.Time {
+	at, _ := http.ParseTime(h.Get("Date"))
+	return at
+}
+
 // info reads what Head and Get share.
 func info(at objstore.ID, h http.Header) objstore.Info {
 	modified, _ := http.ParseTime(h.Get("Last-Modified"))
-	answered, _ := http.ParseTime(h.Get("Date"))
 	tags, _ := strconv.Atoi(h.Get("X-Amz-Tagging-Count"))
 	got := objstore.Info{
 		ID:           id(at.Key, h.Get("ETag"), h.Get("X-Amz-Version-Id")),
 		Modified:     modified,
-		Answered:     answered,
+		Answered:     dated(h),
 		StorageClass: class(h.Get("X-Amz-Storage-Class")),
 		Metadata:     metadata(h),
 		System:       system(h),

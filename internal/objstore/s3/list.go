@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -95,7 +94,7 @@ func read(out *awss3.ListObjectsV2Output, opt objstore.ListOptions, token string
 		}
 		return url.QueryUnescape(aws.ToString(s))
 	}
-	answered, _ := http.ParseTime(header(out.ResultMetadata).Get("Date"))
+	answered := dated(header(out.ResultMetadata))
 	p := page{entries: make([]objstore.Entry, 0, len(out.Contents)+len(out.CommonPrefixes))}
 	for _, o := range out.Contents {
 		key, err := decode(o.Key)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -92,8 +91,7 @@ func star(cond objstore.Condition) *string {
 // is there now.
 func made(key, etag string, enc *objstore.Encryption, md middleware.Metadata) (objstore.Receipt, error) {
 	h := header(md)
-	answered, _ := http.ParseTime(h.Get("Date"))
-	got := objstore.Receipt{ID: id(key, etag, h.Get("X-Amz-Version-Id")), Answered: answered, Encrypted: encrypted(h)}
+	got := objstore.Receipt{ID: id(key, etag, h.Get("X-Amz-Version-Id")), Answered: dated(h), Encrypted: encrypted(h)}
 	got.Encryption = enc
 	if got.ETag == "" {
 		return got, odd("the answer has no ETag")
