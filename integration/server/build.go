@@ -19,12 +19,13 @@ const minioPackage = "github.com/minio/minio"
 // go.mod pins. It lies in .cache of the repository, named by its version, and
 // a lock on that directory lets one process build while the others wait.
 func buildMinIO(ctx context.Context) (string, error) {
-	module, version, err := locate(ctx)
+	cache, err := Cache(ctx)
 	if err != nil {
 		return "", err
 	}
-	cache := filepath.Join(filepath.Dir(module), ".cache")
-	if err := os.MkdirAll(cache, 0o755); err != nil { //nolint:gosec // a build directory
+	module := filepath.Join(filepath.Dir(cache), "integration")
+	version, err := run(ctx, module, "list", "-m", "-f", "{{.Version}}", minioPackage)
+	if err != nil {
 		return "", err
 	}
 	unlock, err := Lock(filepath.Join(cache, "minio.lock"))
@@ -32,7 +33,7 @@ func buildMinIO(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	binary := filepath.Join(cache, "minio-"+version)
+	binary := filepath.Join(cache, "minio-"+strings.TrimSpace(version))
 	if _, err := os.Stat(binary); err == nil {
 		return binary, nil
 	}
@@ -42,23 +43,20 @@ func buildMinIO(ctx context.Context) (string, error) {
 	return binary, os.Rename(binary+".new", binary)
 }
 
-// locate finds the directory of the module integration and the version of
-// MinIO it pins.
-func locate(ctx context.Context) (module, version string, err error) {
-	dir, err := os.Getwd()
+// Cache gives the directory .cache of the repository, in which tests keep what
+// takes long to make. It finds it from the working directory, which is below
+// the repository.
+func Cache(ctx context.Context) (string, error) {
+	out, err := run(ctx, "", "env", "GOMOD")
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
-	out, err := run(ctx, dir, "env", "GOMOD")
-	if err != nil {
-		return "", "", err
+	root := filepath.Dir(strings.TrimSpace(out))
+	if filepath.Base(root) == "integration" { // a module of its own
+		root = filepath.Dir(root)
 	}
-	module = filepath.Dir(strings.TrimSpace(out))
-	if filepath.Base(module) != "integration" { // run from the main module
-		module = filepath.Join(module, "integration")
-	}
-	version, err = run(ctx, module, "list", "-m", "-f", "{{.Version}}", minioPackage)
-	return module, strings.TrimSpace(version), err
+	cache := filepath.Join(root, ".cache")
+	return cache, os.MkdirAll(cache, 0o755) //nolint:gosec // a build directory
 }
 
 // run runs the go command and gives its output.

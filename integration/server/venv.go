@@ -17,12 +17,8 @@ import (
 // named by name and what is pinned, and a lock on that directory lets one
 // process make it while the others wait.
 func Venv(ctx context.Context, name, pins string) (string, error) {
-	module, _, err := locate(ctx)
+	cache, err := Cache(ctx)
 	if err != nil {
-		return "", err
-	}
-	cache := filepath.Join(filepath.Dir(module), ".cache")
-	if err := os.MkdirAll(cache, 0o755); err != nil { //nolint:gosec // a build directory
 		return "", err
 	}
 	unlock, err := Lock(filepath.Join(cache, name+".lock"))
