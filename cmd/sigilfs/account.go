@@ -27,22 +27,24 @@ type account struct {
 	spool  *spool.Spool // nil: read-only
 	ring   *keyring.Ring
 	kms    *kms.Client // nil: no key needs it
+	asked  *rechecks
 	ended  <-chan struct{}
 
-	same  status.Mount // what does not change
-	limit int64        // of memory
+	same   status.Mount         // what does not change
+	oldest map[string]time.Time // key by kind
+	limit  int64                // of memory
 }
 
 func (m *mounting) account() *account {
 	v, _ := built()
 	a := &account{
-		volume: m.volume, cache: m.cache, disk: m.disk, spool: m.spool, ring: m.ring, kms: m.kms, ended: m.ended,
-		limit: m.set.memoryLimit,
+		volume: m.volume, cache: m.cache, disk: m.disk, spool: m.spool, ring: m.ring, kms: m.kms, asked: &m.rechecks, ended: m.ended,
+		limit: m.set.memoryLimit, oldest: oldestKeys(m.rules),
 	}
 	a.same = status.Mount{
 		Version: status.Version, Dir: m.dir, Source: m.set.source, Bucket: m.set.target.Spec,
 		PID: os.Getpid(), UID: os.Geteuid(), Program: v, Since: time.Now(), ReadOnly: m.set.readOnly,
-		Options: m.set.inEffect(), Rules: told(m.rules), Keys: toldKeys(m.opened),
+		Options: m.set.inEffect(), Rules: toldRules(m.rules), Keys: toldKeys(m.opened),
 	}
 	if m.spool != nil {
 		a.same.Spool = &status.Space{Dir: m.spoolDir, Limit: m.spool.Limit()}
@@ -53,8 +55,8 @@ func (m *mounting) account() *account {
 	return a
 }
 
-// told are the rules, without what they are made of.
-func told(rules []rule) []status.Rule {
+// toldRules are the rules, without what they are made of.
+func toldRules(rules []rule) []status.Rule {
 	var all []status.Rule
 	for _, r := range rules {
 		one := status.Rule{Prefix: r.Prefix, Mode: string(r.Mode)}
@@ -73,21 +75,41 @@ func toldKeys(keys []*key) []status.Key {
 		one := status.Key{Name: k.Name, Kind: string(k.Kind)}
 		if k.master != nil {
 			one.Kind, one.ID = k.master.Kind(), k.master.ID() // a file tells its kind itself
+			one.Created = keyring.Created(k.master)
 		}
 		all = append(all, one)
 	}
 	return all
 }
 
+// oldestKeys are, by kind, when the oldest key was made under which a rule
+// writes. Keys that only read are old by design.
+func oldestKeys(rules []rule) map[string]time.Time {
+	all := map[string]time.Time{}
+	for _, r := range rules {
+		for _, k := range r.keys {
+			if k.master == nil {
+				continue
+			}
+			made, kind := keyring.Created(k.master), k.master.Kind()
+			if then, known := all[kind]; !made.IsZero() && (!known || made.Before(then)) {
+				all[kind] = made
+			}
+		}
+	}
+	return all
+}
+
 // facts are for a scrape.
 func (a *account) facts() metrics.Facts {
-	s, c := a.volume.Stats(), a.cache.Stats()
+	s, c, asked := a.volume.Stats(), a.cache.Stats(), a.asked.tally()
 	f := metrics.Facts{
 		Mounted: a.same.Since, MemoryLimit: a.limit,
 		DirtyFiles: s.Dirty, UploadingFiles: s.Uploading, FailingFiles: s.Failing, DirtyBytes: s.DirtySize,
 		FailingSince: s.FailingSince, Uploads: s.Uploads, Chores: s.Chores, Conflicts: s.Conflicts,
 		MemoryCache: metrics.Cache{Hits: c.Hits, Misses: c.Misses, Filled: metrics.Filled{Used: c.Kept, Limit: c.Own}},
 		KMSRequests: a.kmsRequests(), KeysByKind: map[string]int{}, EpochsByState: map[string]int{},
+		OldestKeys: a.oldest, Rechecks: metrics.Outcomes{All: asked.all, Failed: asked.failed},
 	}
 	if a.spool != nil {
 		f.Spool = &metrics.Filled{Used: a.spool.Used(), Limit: a.spool.Limit()}
@@ -135,6 +157,9 @@ func (a *account) document(now time.Time, errs []status.Event) status.Mount {
 	case <-a.ended:
 		m.State = status.Ending
 	default:
+	}
+	if asked := a.asked.tally(); asked.err != nil {
+		m.KeysFailing = &status.Failing{Since: asked.since, Error: asked.err.Error()}
 	}
 	a.files(&m)
 	a.space(&m)

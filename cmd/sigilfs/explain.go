@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/mountpoint"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/state"
@@ -51,6 +52,8 @@ func explainDir(err error) error {
 		return mountError("mountpoint %w; name a directory", err)
 	case errors.Is(err, mountpoint.ErrVital):
 		return mountError("mountpoint %w; name a directory of its own", err)
+	case errors.Is(err, mountpoint.ErrForeign):
+		return mountError("mountpoint %w; name a directory of your own, or mount as root", err)
 	case errors.Is(err, mountpoint.ErrMounted):
 		return mountError("mountpoint %w; take it away first with sigilfs umount", err)
 	case errors.Is(err, mountpoint.ErrDead):
@@ -75,9 +78,13 @@ func explainState(err error) error {
 }
 
 // explainMount is for what fs.Mount gives: the bucket answered until then.
+// fusermount3 says why it did not mount on stderr, and gives no reason.
 func explainMount(spec string, err error) error {
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return systemError("%s: %w; mounting takes CAP_SYS_ADMIN (in a container: --cap-add SYS_ADMIN --device /dev/fuse)", spec, err)
+	case os.Geteuid() != 0:
+		return mountError("%s: %w; fusermount3 has said before why (in a container it takes --cap-add SYS_ADMIN --device /dev/fuse)", spec, err)
 	}
 	return mountError("%s: %w", spec, err)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/manual"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/option"
 	"github.com/spf13/pflag"
 )
@@ -13,10 +14,22 @@ import (
 func (s *settings) addFlags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	s.bound = f
-	s.addKeyFlags(f)
-	s.addStoreFlags(f)
-	s.addFileFlags(f)
-	s.addProcessFlags(f)
+	for _, group := range []struct {
+		title string
+		add   func(*pflag.FlagSet)
+	}{
+		{"Keys and encryption", s.addKeyFlags},
+		{"Bucket and server", s.addStoreFlags},
+		{"Files", s.addFileFlags},
+		{"Disk, memory and log", s.addProcessFlags},
+	} {
+		group.add(f)
+		f.VisitAll(func(f *pflag.Flag) {
+			if f.Annotations == nil {
+				f.Annotations = map[string][]string{manual.Group: {group.title}}
+			}
+		})
+	}
 }
 
 func (s *settings) addKeyFlags(f *pflag.FlagSet) {
@@ -53,8 +66,9 @@ func (s *settings) addStoreFlags(f *pflag.FlagSet) {
 func (s *settings) addFileFlags(f *pflag.FlagSet) {
 	f.BoolVar(&s.readOnly, "read-only", false, "send no request that changes anything")
 	f.BoolVar(&s.allowOther, "allow-other", false, "let other users in, as far as modes let them")
-	f.Var(parsed(&s.uid, option.UID, decimal), "uid", "`USER` of what has no owner of its own")
-	f.Var(parsed(&s.gid, option.GID, decimal), "gid", "`GROUP` of what has no owner of its own")
+	f.Var(parsed(&s.uid, option.UID, decimal), "uid", "`USER` of what has no owner of its own (default: who mounts)")
+	f.Var(parsed(&s.gid, option.GID, decimal), "gid", "`GROUP` of what has no owner of its own (default: of who mounts)")
+	f.Lookup("uid").DefValue, f.Lookup("gid").DefValue = "", "" // a page is not about who made it
 	f.Var(parsed(&s.dirMode, option.Mode, octal), "dir-mode", "`MODE` of directories without one of their own")
 	f.Var(parsed(&s.fileMode, option.Mode, octal), "file-mode", "`MODE` of files without one of their own")
 	f.Var(parsed(&s.attrTimeout, option.Duration, time.Duration.String), "attr-timeout", "`TIME` for which an answer of the bucket is believed; 0 is never (alias --metadata-ttl)")

@@ -38,8 +38,8 @@ exists is never overwritten.
 			return keygen(c, kind, output)
 		},
 	}
-	cmd.Flags().StringVar(&kind, "kind", keyring.KindAES, "what the key is for: aes, age, ssec or sign")
-	cmd.Flags().StringVarP(&output, "output", "o", "", "file to make")
+	cmd.Flags().StringVar(&kind, "kind", keyring.KindAES, "`KIND` of key: aes, age, ssec or sign")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "`FILE` to make")
 	return cmd
 }
 

@@ -13,9 +13,11 @@
 //	status      what it answers: the document of sigilfs status
 //	background  how a mount becomes a daemon, and its parent learns of it
 //	logging     where the log of a daemon goes
-//	mountargs   the command line of mount.sigilfs
+//	mountargs   the command lines of mount.sigilfs and umount.sigilfs
+//	manual      manual pages, from the same definitions as the flags
 //
-// Called mount.sigilfs it is mount(8)'s helper, see mountcmd.go.
+// Called mount.sigilfs it is mount(8)'s helper, see mountcmd.go, and called
+// umount.sigilfs that of umount(8), see umountcmd.go.
 //
 // Exit codes are those of mount(8), see exit.go.
 package main
@@ -34,8 +36,11 @@ var version string
 
 func main() {
 	start := run
-	if isHelper(filepath.Base(os.Args[0])) {
+	switch name := filepath.Base(os.Args[0]); {
+	case isHelper(name):
 		start = runHelper
+	case isUmountHelper(name):
+		start = runUmountHelper
 	}
 	os.Exit(profiled(func() int { return start(context.Background(), os.Args[1:], os.Stdout, os.Stderr) }))
 }

@@ -21,7 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"sigilfs": main, "mount.sigilfs": main})
+	testscript.Main(m, map[string]func(){"sigilfs": main, "mount.sigilfs": main, "umount.sigilfs": main})
 }
 
 // The command line as a person meets it: testdata/script. What mounts is

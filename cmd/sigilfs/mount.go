@@ -79,6 +79,7 @@ func serveMount(ctx context.Context, s *settings, child *background.Process) err
 	}
 	m := &mounting{set: s, log: log, sink: sink, stderr: os.Stderr}
 	defer m.closeLog()
+	log.AddHook(&m.seen.errors)
 	// From here on until the end no signal is lost, and none ends the process
 	// under its mount.
 	signals := make(chan os.Signal, 8)

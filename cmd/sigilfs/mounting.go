@@ -60,6 +60,7 @@ type mounting struct {
 	volume   *volume.Volume
 	endLife  context.CancelFunc // of what volume does by itself
 	recheck  func()             // ends the rechecks of ring
+	rechecks rechecks           // how these went
 	control  *control.File
 	server   *fs.Server
 	ended    chan struct{} // closed when server answers no more
@@ -305,7 +306,7 @@ func (m *mounting) mount(ctx context.Context) error {
 		defer close(m.ended)
 		m.server.Wait()
 	}()
-	m.recheck = startRecheck(context.WithoutCancel(ctx), keysInUse{m.ring, m.volume}, s.keyRecheck, m.log)
+	m.recheck = startRecheck(context.WithoutCancel(ctx), keysInUse{m.ring, m.volume}, s.keyRecheck, &m.rechecks, m.log)
 	m.tellOthers(ctx)
 	m.log.Infof("mounted %s on %s", s.target.Spec, m.dir)
 	return nil

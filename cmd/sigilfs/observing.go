@@ -31,7 +31,6 @@ type observing struct {
 // openMetrics begins to listen at --metrics, before anything is mounted, so
 // that an address that cannot be had refuses the mount.
 func (m *mounting) openMetrics(ctx context.Context) error {
-	m.log.AddHook(&m.seen.errors)
 	if m.set.metrics == "" {
 		return nil
 	}
@@ -82,6 +81,13 @@ func (o *observing) failed() func(syscall.Errno) {
 		return nil
 	}
 	return func(errno syscall.Errno) { o.metrics.Failed(unix.ErrnoName(errno)) }
+}
+
+// kmsFailed counts a call of KMS that failed, where anybody asked for that.
+func (o *observing) kmsFailed(action string) {
+	if o.metrics != nil {
+		o.metrics.KMSFailed(action)
+	}
 }
 
 // stop ends all of it.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/sigilfs/sigilfs/internal/config"
@@ -140,6 +141,9 @@ func (m *mounting) openKMS(ctx context.Context) error {
 func (m *mounting) tellKMS(c kms.Call) {
 	log := m.log.WithField("key", c.KeyID)
 	if c.Err != nil {
+		if !errors.Is(c.Err, context.Canceled) { // by whoever did not want it any more
+			m.seen.kmsFailed(c.Action)
+		}
 		log.WithError(c.Err).Debugf("kms:%s failed after %d requests", c.Action, c.Attempts)
 		return
 	}

@@ -68,17 +68,22 @@ func (l *optionList) apply(p option.Pair) error {
 	return l.flag(p)
 }
 
-// ignored are the options that are for others: init systems, mount(8), the
-// kernel's defaults, and those that ask for what is so in any case.
+// ignored are the options that are for others, by name.
 func ignored(name string) bool {
-	switch name {
-	case "auto", "noauto", "user", "nouser", "users", "nousers", "owner", "group", "-netdev", "nofail", "defaults",
-		"comment", "helper", "uhelper", "async", "atime", "noatime", "relatime", "norelatime", "strictatime", "lazytime", "nolazytime",
-		"diratime", "nodiratime", "default-permissions", "nonempty", "allow-delete", "allow-overwrite":
-		return true
-	}
-	return strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "X-")
+	return slices.Contains(ignoredNames(), name) || strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "X-")
 }
+
+// ignoredNames are for init systems, mount(8), the kernel's defaults, or ask for
+// what is so in any case.
+func ignoredNames() []string {
+	return append(alwaysAllowed(),
+		"auto", "noauto", "user", "nouser", "users", "nousers", "owner", "group", "-netdev", "nofail", "defaults",
+		"comment", "helper", "uhelper", "async", "dirsync", "atime", "noatime", "relatime", "norelatime", "strictatime", "lazytime", "nolazytime",
+		"diratime", "nodiratime", "default-permissions", "nonempty")
+}
+
+// alwaysAllowed are switches of Mountpoint's for what is allowed here in any case.
+func alwaysAllowed() []string { return []string{"allow-delete", "allow-overwrite"} }
 
 // word is an option of mount(8) that is one word, and the flag that it sets.
 type word struct {

@@ -38,8 +38,10 @@ on this host before it leaves; the bucket holds ciphertext.
 	root.SetErr(stderr)
 	root.SetGlobalNormalizationFunc(normalize)
 	root.SetFlagErrorFunc(flagError)
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newMount(), newUmount(), newStatus(), newRecover(), newDoctor(), newKeygen(), newVersion())
+	root.Version = versionLine()
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.AddCommand(newMount(), newUmount(), newStatus(), newRecover(), newDoctor(), newKeygen(), newVersion(), newCompletion(), newManual())
+	addCompletions(root)
 	return root
 }
 

@@ -20,8 +20,8 @@ func newUmount() *cobra.Command {
 		Aliases: []string{"unmount"},
 		Short:   "Unmount, and wait until everything is committed",
 		Long: `umount takes the mount on DIR away and returns when its process has committed
-what was written and has ended. Plain umount(8) and fusermount3 -u do the same
-without waiting.`,
+what was written and has ended. So does umount(8) where it finds its helper,
+/sbin/umount.fuse.sigilfs; fusermount3 -u does not wait.`,
 		Args: arguments(1, "sigilfs umount DIR"),
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
@@ -72,7 +72,7 @@ func takeAway(ctx context.Context, path string) error {
 	case err == nil, errors.Is(err, mountpoint.ErrNotMounted): // somebody was faster
 		return nil
 	case errors.Is(err, mountpoint.ErrBusy):
-		return mountError("%s is in use: close the programs and shells that work in it (fuser -vm %s lists them) and try again", path, path)
+		return mountError("%s: %w: close the programs and shells that work in it (fuser -vm %s lists them) and try again", path, mountpoint.ErrBusy, path)
 	}
 	return mountError("%w", err)
 }

@@ -115,7 +115,7 @@ func Parse(name string, text []byte) (*Config, error) {
 		return nil, err
 	}
 	c := &Config{}
-	known := append([]string{"bucket", "keys", "encryption", "cache"}, Names()...)
+	known := append(names(Parts()), Names()...)
 	return c, root.each(known, c.set)
 }
 
@@ -137,9 +137,10 @@ func (c *Config) set(e entry) (err error) {
 
 // cache takes the two flags that are one field.
 func (c *Config) cache(e entry) error {
-	flags := map[string]string{"dir": "cache", "size": "max-cache-size"}
-	return e.value.each([]string{"dir", "size"}, func(part entry) error {
-		s, err := part.setting(flags[part.name], Text)
+	docs := CacheFields()
+	return e.value.each(names(docs), func(part entry) error {
+		i := slices.IndexFunc(docs, func(d Doc) bool { return d.Name == part.name })
+		s, err := part.setting(docs[i].Value, Text)
 		c.Settings = append(c.Settings, s)
 		return err
 	})
@@ -147,9 +148,10 @@ func (c *Config) cache(e entry) error {
 
 // flag takes a field that is a flag.
 func (c *Config) flag(e entry) error {
-	i := slices.IndexFunc(fields(), func(f Field) bool { return f.Name == e.name })
-	s, err := e.setting(e.name, fields()[i].Type)
-	if err == nil && fields()[i].Source {
+	flags := Flags()
+	i := slices.IndexFunc(flags, func(f Field) bool { return f.Name == e.name })
+	s, err := e.setting(e.name, flags[i].Type)
+	if err == nil && flags[i].Source {
 		_, err = KeyFlag(s.At, "", s.Value)
 	}
 	c.Settings = append(c.Settings, s)

@@ -17,9 +17,8 @@ type Field struct {
 	Source bool // it says where a key is, as KeyFlag reads it
 }
 
-// fields are all but bucket, keys, encryption and cache, which have a shape of
-// their own.
-func fields() []Field {
+// Flags are all fields but those that have a shape of their own, see Parts.
+func Flags() []Field {
 	return []Field{
 		{Name: "state-key", Source: true},
 		{Name: "key-recheck"},
@@ -67,10 +66,10 @@ func fields() []Field {
 	}
 }
 
-// Names are the fields that are flags of the same name.
+// Names are those of Flags.
 func Names() []string {
 	var names []string
-	for _, f := range fields() {
+	for _, f := range Flags() {
 		names = append(names, f.Name)
 	}
 	return names

@@ -40,7 +40,7 @@ func Secret(s string) bool {
 	return literal.MatchString(s) || literal.MatchString(s[strings.IndexByte(s, ':')+1:])
 }
 
-func sources() []string { return []string{"file", "env", "credential", "command"} }
+func sources() []string { return names(Sources()) }
 
 // checkSource looks at the scheme, and for a key in the place of its source.
 func checkSource(at Place, s string) error {
@@ -68,7 +68,7 @@ func parseKeys(e entry) ([]Key, error) {
 		if err := CheckName(named.at, k.Name); err != nil {
 			return nil, err
 		}
-		if err := named.value.each([]string{"kms", "context", "age", "aes", "ssec", "rsa"}, k.set); err != nil {
+		if err := named.value.each(names(KeyFields()), k.set); err != nil {
 			return nil, err
 		}
 		if err := k.check(); err != nil {
@@ -118,7 +118,7 @@ func (k *Key) setID(e entry) (err error) {
 }
 
 func (k *Key) setAge(e entry) error {
-	return e.value.each([]string{"recipients", "identities"}, func(part entry) (err error) {
+	return e.value.each(names(AgeFields()), func(part entry) (err error) {
 		if part.name == "recipients" {
 			return k.setRecipients(part)
 		}

@@ -63,10 +63,7 @@ func parseRules(e entry) ([]Rule, error) {
 // parseRule reads a rule, and checks it by itself.
 func parseRule(n node) (Rule, error) {
 	r := Rule{At: n.at, places: map[string]Place{}}
-	err := n.each([]string{
-		"prefix", "mode", "key", "context", "bucket-key", "sse", "allow-plaintext", "require-encryption",
-		"s3ec-version", "s3ec-legacy-wrapping", "s3ec-legacy-cbc", "s3ec-require-commitment", "instruction-files",
-	}, r.set)
+	err := n.each(names(RuleFields()), r.set)
 	if err == nil {
 		err = r.check()
 	}
@@ -185,7 +182,7 @@ func (r *Rule) setSSE(e entry) error {
 		return err
 	}
 	places := map[string]Place{}
-	err := e.value.each([]string{"mode", "key", "context", "bucket-key"}, func(part entry) (err error) {
+	err := e.value.each(names(BeneathFields()), func(part entry) (err error) {
 		places[part.name] = part.at
 		switch part.name {
 		case "mode":
@@ -210,12 +207,9 @@ func (r *Rule) setSSE(e entry) error {
 
 // fits refuses fields that a mode has no use for.
 func fits(m Mode, places map[string]Place) error {
-	u, _ := m.use()
-	for _, name := range []string{
-		"key", "context", "bucket-key", "sse", "allow-plaintext", "require-encryption", "s3ec-version",
-		"s3ec-legacy-wrapping", "s3ec-legacy-cbc", "s3ec-require-commitment", "instruction-files",
-	} {
-		if at, given := places[name]; given && !slices.Contains(u.fields, name) {
+	known := append([]string{"prefix", "mode"}, m.Fields()...)
+	for _, name := range names(RuleFields()) {
+		if at, given := places[name]; given && !slices.Contains(known, name) {
 			return at.errorf("%s does not go with mode %s", name, m)
 		}
 	}

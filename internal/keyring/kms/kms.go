@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,9 +51,13 @@ type Client struct {
 	gate   chan struct{} // holds one for each request under way
 	count  [actions]atomic.Uint64
 	authed atomic.Bool // credentials were found once, so their absence will pass
+	made   sync.Map    // time.Time by ARN, of the keys that Resolve asked for
 }
 
-var _ keyring.KMS = (*Client)(nil)
+var (
+	_ keyring.KMS   = (*Client)(nil)
+	_ keyring.Dated = (*Client)(nil)
+)
 
 // New makes a client. It sends no request to KMS (the credential chain may ask
 // its own sources); errors are those of the configuration. Close it.

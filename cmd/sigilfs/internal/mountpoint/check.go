@@ -45,7 +45,8 @@ func Canonical(dir string) (string, error) {
 
 // Prepare sees that dir can be mounted on and gives its canonical form. A dead
 // mount of ours is taken away first (cleaned is true then). Errors:
-// ErrMounted, ErrNotDir, ErrDead, ErrVital, fs.ErrNotExist, those of the system.
+// ErrMounted, ErrNotDir, ErrDead, ErrVital, ErrForeign, fs.ErrNotExist, those of
+// the system.
 func Prepare(ctx context.Context, dir string) (path string, cleaned bool, err error) {
 	for {
 		if path, err = Canonical(dir); err != nil {
@@ -80,7 +81,7 @@ func Prepare(ctx context.Context, dir string) (path string, cleaned bool, err er
 		case !info.IsDir():
 			return "", cleaned, fmt.Errorf("%s %w", path, ErrNotDir)
 		}
-		return path, cleaned, nil
+		return path, cleaned, yours(path, info)
 	}
 }
 
@@ -126,7 +127,7 @@ func Device(allowOther bool) error {
 		return err
 	}
 	if allowOther && !userAllowOther("/etc/fuse.conf") {
-		return errors.New("allow_other is for root unless /etc/fuse.conf has a line user_allow_other")
+		return errors.New("allow_other is for root unless /etc/fuse.conf has a line user_allow_other, which root may add; without allow_other only the user who mounts is let in")
 	}
 	return nil
 }

@@ -18,21 +18,22 @@ var (
 )
 
 // Unmount takes the mount on dir away. ErrBusy: somebody uses it. ErrNotMounted.
-func Unmount(ctx context.Context, dir string) error { return unmount(ctx, dir, false) }
+func Unmount(ctx context.Context, dir string) error { return unmount(ctx, dir, 0) }
 
 // Detach takes it out of the tree at once, though somebody uses it: who does
 // may go on, nobody else comes in. Right for dead mounts too.
-func Detach(ctx context.Context, dir string) error { return unmount(ctx, dir, true) }
+func Detach(ctx context.Context, dir string) error { return unmount(ctx, dir, unix.MNT_DETACH) }
 
-func unmount(ctx context.Context, dir string, lazy bool) error {
-	flags := unix.UMOUNT_NOFOLLOW
-	if lazy {
-		flags |= unix.MNT_DETACH
-	}
-	err := unix.Unmount(dir, flags)
+// Force is Unmount of one whose process may hang: calls that wait for it fail
+// (ECONNABORTED). Of users other than root it is Unmount. ErrBusy, ErrNotMounted.
+func Force(ctx context.Context, dir string) error { return unmount(ctx, dir, unix.MNT_FORCE) }
+
+// unmount takes a flag of umount2(2).
+func unmount(ctx context.Context, dir string, flag int) error {
+	err := unix.Unmount(dir, unix.UMOUNT_NOFOLLOW|flag)
 	switch {
 	case errors.Is(err, unix.EPERM): // not root: the helper of FUSE may
-		err = fusermount(ctx, dir, lazy)
+		err = fusermount(ctx, dir, flag == unix.MNT_DETACH)
 	case errors.Is(err, unix.EBUSY):
 		err = ErrBusy
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
