@@ -13,8 +13,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sigilfs/sigilfs/integration/faultproxy"
+	"github.com/sigilfs/sigilfs/integration/server"
 )
 
 // samples are what one scrape told: by name with labels.
@@ -188,4 +190,44 @@ func TestMetricsAreForThisHost(t *testing.T) {
 			t.Errorf("%s: %v\n%s", address, err, out)
 		}
 	}
+}
+
+// Keys in KMS: what is asked of it, what it refuses, how old the key is, and
+// that it could not be asked for again.
+func TestMetricsOfKMS(t *testing.T) {
+	m := newKMSMount(t, "--metrics", "127.0.0.1:0", "--key-recheck", "200ms", "--retry-timeout", "1s")
+	m.Start(t)
+	address := metricsAt(t, m.mount)
+	writeFile(t, m.Path("file"), []byte("content"))
+	now, text := scrape(t, address)
+	if now.sum("sigilfs_kms_requests_total", `operation="GenerateDataKey"`) != 1 || now.sum("sigilfs_kms_requests_total", `operation="DescribeKey"`) != 1 || now.sum("sigilfs_kms_failed_calls_total") != 0 {
+		t.Errorf("what was asked of KMS:\n%s", text)
+	}
+	if age := time.Since(time.Unix(int64(now.sum("sigilfs_key_created_timestamp_seconds", `kind="kms"`)), 0)); age < -time.Minute || age > daemonTime {
+		t.Errorf("the key is %v old", age)
+	}
+	wait(t, func() bool {
+		now, _ = scrape(t, address)
+		return now.sum("sigilfs_key_rechecks_total") >= 2
+	})
+	if now.sum("sigilfs_key_recheck_failures_total") != 0 {
+		t.Error("rechecks failed")
+	}
+	// KMS is away: nothing is revoked, and it is told.
+	m.moto.Fault(func(server.KMSCall) *server.KMSAnswer {
+		return &server.KMSAnswer{Status: http.StatusInternalServerError, Code: "KMSInternalException", Message: "not now"}
+	})
+	wait(t, func() bool {
+		now, _ = scrape(t, address)
+		return now.sum("sigilfs_key_recheck_failures_total") >= 1 && now.sum("sigilfs_kms_failed_calls_total", `operation="Decrypt"`) >= 1
+	})
+	if r, text, code := status(t, m.mount, m.dir); code != 64 || len(r.Mounts) != 1 || !strings.Contains(strings.Join(r.Mounts[0].Reasons, ""), "could not be asked for again since") {
+		t.Errorf("exit code %d\n%s", code, text)
+	}
+	m.moto.Fault(nil)
+	wait(t, func() bool {
+		_, _, code := status(t, m.mount, m.dir)
+		return code == 0
+	})
+	wantFile(t, m.Path("file"), []byte("content"))
 }

@@ -227,8 +227,18 @@ func (a *account) epochs(m *status.Mount) {
 	m.MoreEpochs = len(all) - len(m.Epochs)
 }
 
-// inEffect are the options that were given, by flags or the file. Those about
-// keys are left out: anything may be in them by mistake.
+// aboutKeys tells the flags whose values are shown nowhere: anything may be in
+// them by mistake.
+func aboutKeys(flag string) bool {
+	switch flag {
+	case "encryption", "key", "also-key", "sse-c-key", "state-key", "sse", "sse-kms-key-id", "options":
+		return true
+	}
+	return false
+}
+
+// inEffect are the options that were given, by flags or the file, but for those
+// about keys.
 func (s *settings) inEffect() map[string]string {
 	all := map[string]string{}
 	if s.bound == nil {
@@ -239,11 +249,9 @@ func (s *settings) inEffect() map[string]string {
 		if !f.Changed && value == f.DefValue {
 			return
 		}
-		switch f.Name {
-		case "encryption", "key", "also-key", "sse-c-key", "state-key", "sse", "sse-kms-key-id", "options":
-			return
+		if !aboutKeys(f.Name) {
+			all[f.Name] = value
 		}
-		all[f.Name] = value
 	})
 	return all
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"reflect"
 	"sync"
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/status"
@@ -29,7 +30,7 @@ func (l *lastErrors) Levels() []logrus.Level {
 func (l *lastErrors) Fire(e *logrus.Entry) error {
 	event := status.Event{
 		Time: e.Time, Level: e.Level.String(), Text: e.Message,
-		Path: field(e, "path"), Op: field(e, "op"), Error: field(e, logrus.ErrorKey),
+		Path: field(e, "path"), Op: field(e, "op"), Error: field(e, logrus.ErrorKey), More: otherFields(e),
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -47,7 +48,23 @@ func (l *lastErrors) Fire(e *logrus.Entry) error {
 // sameEvent compares all but when it was, and how often.
 func sameEvent(a, b status.Event) bool {
 	a.Time, a.Again = b.Time, b.Again
-	return a == b
+	return reflect.DeepEqual(a, b)
+}
+
+// otherFields are those that have no place of their own. A stack is for the log.
+func otherFields(e *logrus.Entry) map[string]string {
+	more := map[string]string{}
+	for name := range e.Data {
+		switch name {
+		case "path", "op", logrus.ErrorKey, "stack":
+		default:
+			more[name] = field(e, name)
+		}
+	}
+	if len(more) == 0 {
+		return nil
+	}
+	return more
 }
 
 func field(e *logrus.Entry, name string) string {

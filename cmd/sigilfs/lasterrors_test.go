@@ -22,12 +22,12 @@ func TestLastErrors(t *testing.T) {
 			log.WithField("path", fmt.Sprint("file", i)).WithField("op", "write").WithError(errors.New("no")).Error("operation failed")
 		}
 	}
-	log.Warn("careful")
+	log.WithField("epoch", "n55j").WithField("stack", "long").Warn("careful")
 	all := last.all()
 	if len(all) != mostErrors {
 		t.Fatalf("%d are kept", len(all))
 	}
-	if e := all[mostErrors-1]; e.Level != "warning" || e.Text != "careful" || e.Time.IsZero() {
+	if e := all[mostErrors-1]; e.Level != "warning" || e.Text != "careful" || e.Time.IsZero() || len(e.More) != 1 || e.More["epoch"] != "n55j" {
 		t.Errorf("%+v", e)
 	}
 	if e := all[mostErrors-2]; e.Path != fmt.Sprint("file", 2*mostErrors-1) || e.Op != "write" || e.Error != "no" || e.Again != 2 {

@@ -30,11 +30,50 @@ func (k keysInUse) Recheck(ctx context.Context) error {
 	return errors.Join(k.ring.Recheck(ctx), k.volume.RecheckKeys(ctx))
 }
 
+// rechecks counts them. Safe for concurrent use.
+type rechecks struct {
+	mu   sync.Mutex // guards what follows
+	last recheckTally
+}
+
+// recheckTally is how they went.
+type recheckTally struct {
+	all, failed uint64
+	since       time.Time // the first of failures up to the last recheck; zero: that did not fail
+	err         error     // of the last one
+}
+
+// tell is of one that ended. It gives what was there before.
+func (r *rechecks) tell(now time.Time, err error) recheckTally {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.last
+	r.last.all++
+	r.last.err = err
+	switch {
+	case err == nil:
+		r.last.since = time.Time{}
+	case before.err == nil:
+		r.last.since = now
+		fallthrough
+	default:
+		r.last.failed++
+	}
+	return before
+}
+
+func (r *rechecks) tally() recheckTally {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
+}
+
 // startRecheck asks again for the keys in use at every interval: another host
 // may have retired or closed an epoch, or changed the keys that it is wrapped
 // for, and KMS may have been told to refuse one. 0 is never. stop ends it and
-// waits for its end. Of errors that follow one another only the first is logged.
-func startRecheck(ctx context.Context, keys checker, every time.Duration, log logrus.FieldLogger) (stop func()) {
+// waits for its end. All are counted; of errors that follow one another only the
+// first is logged.
+func startRecheck(ctx context.Context, keys checker, every time.Duration, count *rechecks, log logrus.FieldLogger) (stop func()) {
 	if every <= 0 {
 		return func() {}
 	}
@@ -42,7 +81,7 @@ func startRecheck(ctx context.Context, keys checker, every time.Duration, log lo
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		recheck(ctx, keys, every, log)
+		recheck(ctx, keys, every, count, log)
 	}()
 	return func() {
 		cancel()
@@ -50,25 +89,25 @@ func startRecheck(ctx context.Context, keys checker, every time.Duration, log lo
 	}
 }
 
-func recheck(ctx context.Context, keys checker, every time.Duration, log logrus.FieldLogger) {
+func recheck(ctx context.Context, keys checker, every time.Duration, count *rechecks, log logrus.FieldLogger) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for failed := false; ; {
+	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
 		err := keys.Recheck(ctx)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return
-		case err != nil && !failed:
+		}
+		switch before := count.tell(time.Now(), err).err; {
+		case err != nil && before == nil:
 			log.WithError(err).Warn("the keys in use could not be asked for again, and are used as they were seen last")
-		case err == nil && failed:
+		case err == nil && before != nil:
 			log.Info("the keys in use could be asked for again")
 		}
-		failed = err != nil
 	}
 }
 

@@ -37,17 +37,25 @@ func testLog() (*logrus.Logger, *bytes.Buffer) {
 func TestRecheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, out := testLog()
+		var count rechecks
+		begin := time.Now()
 		ring := &checks{fail: func(n int) error {
+			if got := count.tally(); n == 4 && (got.failed != 2 || got.since.Sub(begin) != 2*time.Minute) {
+				t.Errorf("after three: %+v", got)
+			}
 			if n == 2 || n == 3 {
 				return errors.New("bucket is away")
 			}
 			return nil
 		}}
-		stop := startRecheck(t.Context(), ring, time.Minute, log)
+		stop := startRecheck(t.Context(), ring, time.Minute, &count, log)
 		<-time.After(4*time.Minute + time.Second)
 		stop()
 		if ring.n != 4 {
 			t.Errorf("%d rechecks in four minutes", ring.n)
+		}
+		if got := count.tally(); got.all != 4 || got.failed != 2 || !got.since.IsZero() || got.err != nil {
+			t.Errorf("counted %+v", got)
 		}
 		if text := out.String(); strings.Count(text, "bucket is away") != 1 || strings.Count(text, "could be asked for again") != 1 {
 			t.Errorf("logged %s", text)
@@ -64,7 +72,7 @@ func TestRecheckNever(t *testing.T) {
 		}
 		log, out := testLog()
 		ring := &checks{fail: func(int) error { return errors.New("asked") }}
-		stop := startRecheck(t.Context(), ring, s.keyRecheck, log)
+		stop := startRecheck(t.Context(), ring, s.keyRecheck, &rechecks{}, log)
 		<-time.After(1000 * time.Hour)
 		stop()
 		if ring.n != 0 || out.Len() != 0 {
@@ -85,7 +93,7 @@ func (s stuck) Recheck(ctx context.Context) error {
 func TestRecheckStops(t *testing.T) {
 	log, out := testLog()
 	ring := stuck{make(chan struct{})}
-	stop := startRecheck(t.Context(), ring, time.Millisecond, log)
+	stop := startRecheck(t.Context(), ring, time.Millisecond, &rechecks{}, log)
 	<-ring.began
 	stop()
 	if out.Len() != 0 {
@@ -118,7 +126,7 @@ func TestRecheckEndsWithTheVolume(t *testing.T) {
 		Store: mem.New(mem.Options{}), Rules: []volume.Rule{{Mode: "none"}}, Cache: blocks, Log: log, ReadOnly: true,
 	})
 	ring := &revoking{m: m, began: make(chan struct{})}
-	m.recheck = startRecheck(t.Context(), ring, time.Millisecond, log)
+	m.recheck = startRecheck(t.Context(), ring, time.Millisecond, &rechecks{}, log)
 	<-ring.began
 	stopping, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

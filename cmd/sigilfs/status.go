@@ -12,6 +12,7 @@ import (
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/socket"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/status"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -83,11 +84,21 @@ func closeAll(peers []*control.Peer) {
 	}
 }
 
+// mostAsked bounds how many are asked at once: one that hangs is waited for for
+// seconds, and must not hold up the others.
+const mostAsked = 16
+
 func showStatus(ctx context.Context, peers []*control.Peer, asJSON bool, out io.Writer) error {
-	report := status.Report{Version: status.Version, Mounts: []status.Mount{}}
-	for _, p := range peers {
-		report.Mounts = append(report.Mounts, askStatus(ctx, p))
+	report := status.Report{Version: status.Version, Mounts: make([]status.Mount, len(peers))}
+	var all errgroup.Group
+	all.SetLimit(mostAsked)
+	for i, p := range peers {
+		all.Go(func() error {
+			report.Mounts[i] = askStatus(ctx, p)
+			return nil
+		})
 	}
+	_ = all.Wait() // nothing of it fails
 	if err := printReport(&report, asJSON, out); err != nil {
 		return systemError("%w", err)
 	}
@@ -109,6 +120,8 @@ func askStatus(ctx context.Context, p *control.Peer) status.Mount {
 		m, err = status.Decode(text)
 	}
 	if err == nil {
+		// Which mount it is is not for it to say: it may be another user's.
+		m.Dir, m.PID, m.UID = rec.Dir, rec.PID, p.UID()
 		return m
 	}
 	m = status.Mount{Version: status.Version, Dir: rec.Dir, Source: rec.Spec, PID: rec.PID, UID: p.UID(), Error: err.Error()}

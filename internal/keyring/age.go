@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"filippo.io/age"
 	"filippo.io/age/tag"
@@ -24,6 +25,7 @@ type ageMaster struct {
 	identities []age.Identity // none: only recipients are held
 	external   bool           // an identity asks a plugin, which may fail and later not
 	id         string
+	made       time.Time // the identities' source; zero: not known
 }
 
 // recipient is an age recipient and its one canonical text, which the key id

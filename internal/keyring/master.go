@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"time"
 )
 
 // Kinds of master keys, as in a wrap's "type".
@@ -44,8 +45,9 @@ var _ Master = (*aesMaster)(nil)
 // aesMaster is a 32-byte AES-256 master key. It holds the key by pointer, so
 // that printing what holds an aesMaster shows no key.
 type aesMaster struct {
-	key *[KeySize]byte
-	id  string
+	key  *[KeySize]byte
+	id   string
+	made time.Time // zero: not known
 }
 
 func newAES(key [KeySize]byte) *aesMaster {

@@ -87,7 +87,9 @@ func open(ctx context.Context, spec Spec, via Sources) (Master, error) {
 		return nil, err
 	}
 	defer clear(key[:])
-	return newAES(key), nil
+	m := newAES(key)
+	m.made = c.written
+	return m, nil
 }
 
 // hasSecret recognises a key in the place of its source: what age calls a
@@ -172,5 +174,10 @@ func ageFromContent(ctx context.Context, c content, want string, named []recipie
 	case want == wantRecipients && len(ids) > 0:
 		return nil, fmt.Errorf("%w: %s holds an age identity, and recipients were asked for", ErrKeySource, c.name)
 	}
-	return newAge(append(named, listed...), ids)
+	m, err := newAge(append(named, listed...), ids)
+	if err != nil {
+		return nil, err
+	}
+	m.made = c.written
+	return m, nil
 }

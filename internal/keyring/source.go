@@ -40,9 +40,10 @@ const maxSource = 1 << 20
 
 // content is what a source gave.
 type content struct {
-	data  []byte
-	name  string // of the source, for messages
-	loose error  // says why the source is too open for a secret; nil if it is not
+	data    []byte
+	name    string    // of the source, for messages
+	loose   error     // says why the source is too open for a secret; nil if it is not
+	written time.Time // of a file: when it was last; else zero
 }
 
 // secret gives the data, if the source keeps it from others.
@@ -89,8 +90,8 @@ func readFile(path, name string, private bool) (content, error) {
 		return content{}, fmt.Errorf("%w: %s is not a regular file", ErrKeySource, name)
 	}
 	c := content{name: name}
-	if private {
-		c.loose = looseFile(path, name, info)
+	if private { // a credential is written anew at each start of its service
+		c.loose, c.written = looseFile(path, name, info), info.ModTime()
 	}
 	c.data, err = io.ReadAll(io.LimitReader(f, maxSource+1))
 	if err != nil {

@@ -24,9 +24,14 @@ type Facts struct {
 	DiskLost           int64  // blocks that could not be kept
 	KMSRequests        map[string]uint64
 	KeysByKind         map[string]int
+	OldestKeys         map[string]time.Time // by kind, of those that are written under; none where it is not known
 	EpochsByState      map[string]int
 	OldestCurrentEpoch time.Time // zero: nothing is sealed under an epoch
+	Rechecks           Outcomes  // of the keys in use
 }
+
+// Outcomes of something that is done again and again.
+type Outcomes struct{ All, Failed uint64 }
 
 // Filled is space that is bounded.
 type Filled struct{ Used, Limit int64 }
@@ -81,6 +86,9 @@ func facts() []fact {
 
 		{"sigilfs_kms_requests_total", "Requests sent to KMS, every attempt, by operation.", "operation", counter, many(func(f *Facts) map[string]uint64 { return f.KMSRequests })},
 		{"sigilfs_keys", "Keys that are configured, by kind.", "kind", gauge, many(func(f *Facts) map[string]int { return f.KeysByKind })},
+		{"sigilfs_key_created_timestamp_seconds", "When the oldest key under which this host writes was made, by kind, as far as its source tells: when its file was last written, what KMS says.", "kind", gauge, many(func(f *Facts) map[string]float64 { return moments(f.OldestKeys) })},
+		{"sigilfs_key_rechecks_total", "How often the keys in use were asked for again (--key-recheck).", "", counter, one(func(f *Facts) uint64 { return f.Rechecks.All })},
+		{"sigilfs_key_recheck_failures_total", "Of these, how often there was no answer for all of them; what was seen last holds then.", "", counter, one(func(f *Facts) uint64 { return f.Rechecks.Failed })},
 		{"sigilfs_epochs", "Epochs that are in use here, by state.", "state", gauge, many(func(f *Facts) map[string]int { return f.EpochsByState })},
 		{"sigilfs_epoch_created_timestamp_seconds", "When the oldest epoch under which this host seals was made.", "", gauge, moment(func(f *Facts) time.Time { return f.OldestCurrentEpoch })},
 	}
@@ -89,7 +97,7 @@ func facts() []fact {
 // only is the one value of a metric without label.
 func only(v float64) map[string]float64 { return map[string]float64{"": v} }
 
-type number interface{ int | int64 | uint64 }
+type number interface{ int | int64 | uint64 | float64 }
 
 func one[N number](of func(*Facts) N) func(*Facts) map[string]float64 {
 	return func(f *Facts) map[string]float64 { return only(float64(of(f))) }
@@ -112,9 +120,20 @@ func moment(of func(*Facts) time.Time) func(*Facts) map[string]float64 {
 		if at.IsZero() {
 			return nil
 		}
-		return only(float64(at.UnixNano()) / 1e9)
+		return only(seconds(at))
 	}
 }
+
+func moments(all map[string]time.Time) map[string]float64 {
+	times := map[string]float64{}
+	for label, at := range all {
+		times[label] = seconds(at)
+	}
+	return times
+}
+
+// seconds since 1970.
+func seconds(at time.Time) float64 { return float64(at.UnixNano()) / 1e9 }
 
 func filled(of func(Filled) int64) func(*Facts) map[string]float64 {
 	return func(f *Facts) map[string]float64 {

@@ -30,6 +30,7 @@ type Metrics struct {
 	latency  *prometheus.HistogramVec // by operation
 	sent     prometheus.Counter
 	received prometheus.Counter
+	kms      *prometheus.CounterVec // by operation
 	failed   *prometheus.CounterVec // by errno
 	unproven *prometheus.CounterVec // by errno
 }
@@ -53,6 +54,10 @@ func New(b Build) *Metrics {
 		received: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sigilfs_s3_received_bytes_total", Help: "Bytes of answer bodies received from S3.",
 		}),
+		kms: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sigilfs_kms_failed_calls_total",
+			Help: "Calls of KMS that failed after all attempts, by operation.",
+		}, []string{"operation"}),
 		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sigilfs_failed_operations_total",
 			Help: "Operations of applications that failed because of the bucket, the keys or the disk, by errno.",
@@ -70,7 +75,7 @@ func New(b Build) *Metrics {
 	for _, errno := range authentication() { // there from the start, so that the first one is an increase
 		m.unproven.WithLabelValues(errno)
 	}
-	m.registry.MustRegister(build, m.requests, m.latency, m.sent, m.received, m.failed, m.unproven,
+	m.registry.MustRegister(build, m.requests, m.latency, m.sent, m.received, m.kms, m.failed, m.unproven,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -103,6 +108,9 @@ func (m *Metrics) Sent(n int) { m.sent.Add(float64(max(n, 0))) }
 
 // Received is told of n bytes of an answer's body.
 func (m *Metrics) Received(n int) { m.received.Add(float64(max(n, 0))) }
+
+// KMSFailed is told of a call of KMS that failed.
+func (m *Metrics) KMSFailed(operation string) { m.kms.WithLabelValues(operation).Inc() }
 
 // Failed is told of an operation that failed with an errno, by its name
 // ("EBADMSG").

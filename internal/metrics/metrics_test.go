@@ -22,7 +22,7 @@ func full() Facts {
 		Mounted: at, MemoryLimit: 1, DirtyFiles: 5, UploadingFiles: 2, FailingFiles: 1, DirtyBytes: 6, FailingSince: at,
 		Uploads: 7, Chores: 8, Conflicts: 9, Spool: &Filled{10, 11}, MemoryCache: Cache{12, 13, Filled{14, 15}},
 		DiskCache: &Cache{16, 17, Filled{18, 19}}, DiskLost: 20, KMSRequests: map[string]uint64{"Decrypt": 21},
-		KeysByKind: map[string]int{"aes": 22}, EpochsByState: map[string]int{"open": 23}, OldestCurrentEpoch: at,
+		KeysByKind: map[string]int{"aes": 22}, OldestKeys: map[string]time.Time{"aes": at}, Rechecks: Outcomes{25, 24}, EpochsByState: map[string]int{"open": 23}, OldestCurrentEpoch: at,
 	}
 }
 
@@ -46,6 +46,7 @@ func TestScrape(t *testing.T) {
 	m.Answered("", 999, 0)
 	m.Sent(100)
 	m.Received(200)
+	m.KMSFailed("Decrypt")
 	m.Failed("EBADMSG")
 	m.Failed("EIO")
 	code, text := get(t, m, http.MethodGet, "/metrics")
@@ -88,7 +89,11 @@ func TestScrape(t *testing.T) {
 		`sigilfs_cache_limit_bytes{tier="disk"} 19`,
 		`sigilfs_cache_lost_blocks_total 20`,
 		`sigilfs_kms_requests_total{operation="Decrypt"} 21`,
+		`sigilfs_kms_failed_calls_total{operation="Decrypt"} 1`,
 		`sigilfs_keys{kind="aes"} 22`,
+		`sigilfs_key_created_timestamp_seconds{kind="aes"} 1.7000000005e+09`,
+		`sigilfs_key_rechecks_total 25`,
+		`sigilfs_key_recheck_failures_total 24`,
 		`sigilfs_epochs{state="open"} 23`,
 		`sigilfs_epoch_created_timestamp_seconds 1.7000000005e+09`,
 		`process_start_time_seconds `,
@@ -105,7 +110,7 @@ func TestAbsent(t *testing.T) {
 	m := New(Build{})
 	m.Watch(func() Facts { return Facts{} })
 	_, text := get(t, m, http.MethodGet, "/metrics")
-	for _, name := range []string{"sigilfs_spool", `tier="disk"`, "sigilfs_failing_since", "sigilfs_epoch_created", "sigilfs_cache_lost", "sigilfs_kms"} {
+	for _, name := range []string{"sigilfs_spool", `tier="disk"`, "sigilfs_failing_since", "sigilfs_epoch_created", "sigilfs_cache_lost", "sigilfs_kms", "sigilfs_key_created"} {
 		if strings.Contains(text, "\n"+name) {
 			t.Errorf("%s is there", name)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
@@ -34,7 +35,18 @@ func (c *Client) Resolve(ctx context.Context, keyID string) (string, error) {
 	if out.KeyMetadata == nil || aws.ToString(out.KeyMetadata.Arn) == "" {
 		return "", fmt.Errorf("kms: %s of %s: the answer names no key", describeKey, keyID)
 	}
-	return *out.KeyMetadata.Arn, nil
+	key := *out.KeyMetadata.Arn
+	if made := out.KeyMetadata.CreationDate; made != nil {
+		c.made.Store(key, *made)
+	}
+	return key, nil
+}
+
+// Created is keyring.Dated's: known of keys for which KMS was asked.
+func (c *Client) Created(arn string) time.Time {
+	made, _ := c.made.Load(arn)
+	at, _ := made.(time.Time)
+	return at
 }
 
 // GenerateDataKey gives a new AES-256 key under keyID (an ARN, a key id or an

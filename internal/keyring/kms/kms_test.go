@@ -29,7 +29,7 @@ func b64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 func good() reply {
 	return reply{body: map[string]any{
 		"KeyId": arn, "SourceKeyId": arn, "Plaintext": b64(plain[:]), "CiphertextBlob": b64(blob),
-		"KeyMetadata": map[string]any{"Arn": arn, "KeyId": keyID},
+		"KeyMetadata": map[string]any{"Arn": arn, "KeyId": keyID, "CreationDate": 1.7e9},
 	}}
 }
 
@@ -49,10 +49,16 @@ func TestRequests(t *testing.T) {
 	if b, err := c.ReEncrypt(ctx, kms.Side{KeyID: arn, Context: team}, blob, kms.Side{KeyID: keyID}); err != nil || string(b) != string(blob) {
 		t.Fatal(b, err)
 	}
+	if at := c.Created(arn); !at.IsZero() {
+		t.Errorf("a key that nobody asked for was made %v", at)
+	}
 	for _, name := range []string{keyID, "alias/backup", "arn:aws:kms:eu-central-1:111122223333:alias/backup", arn} {
 		if got, err := c.Resolve(ctx, name); err != nil || got != arn {
 			t.Fatal(got, err)
 		}
+	}
+	if at := c.Created(arn); at.Unix() != 1.7e9 {
+		t.Errorf("the key was made %v", at)
 	}
 	if got, want := c.Stats(), (kms.Stats{GenerateDataKey: 1, Decrypt: 1, Encrypt: 1, ReEncrypt: 1, DescribeKey: 3}); got != want || got.Total() != 7 || len(calls) != 7 {
 		t.Errorf("counted %v, told %v", got, calls)

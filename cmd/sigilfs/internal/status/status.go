@@ -76,6 +76,7 @@ type Mount struct {
 	Keys        []Key             `json:"keys,omitempty"`
 	Epochs      []Epoch           `json:"epochs,omitempty"` // the newest first
 	MoreEpochs  int               `json:"more_epochs,omitempty"`
+	KeysFailing *Failing          `json:"keys_failing,omitempty"` // nil: the keys in use could be asked for again, or never were
 	KMSRequests map[string]uint64 `json:"kms_requests,omitempty"`
 
 	Errors []Event `json:"errors,omitempty"` // last warnings and errors of the log, the newest last
@@ -141,9 +142,16 @@ type Memory struct {
 
 // Key is a configured key. It is never shown, nor where it comes from.
 type Key struct {
-	Name string `json:"name,omitempty"`
-	Kind string `json:"kind"`
-	ID   string `json:"id,omitempty"`
+	Name    string    `json:"name,omitempty"`
+	Kind    string    `json:"kind"`
+	ID      string    `json:"id,omitempty"`
+	Created time.Time `json:"created,omitzero"` // as far as its source tells
+}
+
+// Failing is something that is tried again and again, and has failed since.
+type Failing struct {
+	Since time.Time `json:"since"`
+	Error string    `json:"error"`
 }
 
 // Epoch is a key under which objects are sealed, and which the keys open.
@@ -166,6 +174,8 @@ type Event struct {
 	Op    string    `json:"op,omitempty"`
 	Error string    `json:"error,omitempty"`
 	Again int       `json:"again,omitempty"` // so often was it followed by the same
+
+	More map[string]string `json:"more,omitempty"` // what else the line has, by name
 }
 
 // almostFull is the part of a spool from which on the mount is degraded: what
@@ -184,6 +194,9 @@ func (m *Mount) Judge() {
 	}
 	if s := m.Spool; s != nil && s.Limit > 0 && float64(s.Used) >= almostFull*float64(s.Limit) {
 		m.reason("the spool is %d %% full", s.Used*100/s.Limit)
+	}
+	if k := m.KeysFailing; k != nil {
+		m.reason("the keys in use could not be asked for again since %s: %s", k.Since.Format(time.RFC3339), k.Error)
 	}
 	for _, e := range m.Epochs {
 		if e.Lost && e.Current {

@@ -33,13 +33,16 @@ func example() *Report {
 			Disk:   &Tier{Space: Space{Dir: "/var/cache/sigilfs", Used: 5 << 30, Limit: 10 << 30}, Lost: 4},
 		},
 		Memory: &Memory{Heap: 100 << 20, System: 150 << 20, Limit: 512 << 20},
-		Keys:   []Key{{Name: "main", Kind: "kms", ID: "kms:arn"}, {Kind: "ssec"}},
+		Keys:   []Key{{Name: "main", Kind: "kms", ID: "kms:arn", Created: at.Add(-400 * 24 * time.Hour)}, {Kind: "ssec"}},
 		Epochs: []Epoch{
 			{ID: "n55j3ol3cvxelki6cr3lsprozy", State: "open", Created: at.Add(-49 * time.Hour), Host: "h", Keys: []string{"kms:arn"}, Current: true},
 			{ID: "aaaaaaaaaaaaaaaaaaaaaaaaaa", State: "retired", Created: at.Add(-1000 * time.Hour), Lost: true},
 		},
-		MoreEpochs: 2, KMSRequests: map[string]uint64{"Decrypt": 5},
-		Errors: []Event{{Time: at, Level: "error", Text: "operation failed", Op: "write", Path: "a", Error: "no", Again: 2}},
+		MoreEpochs: 2, KMSRequests: map[string]uint64{"Decrypt": 5}, KeysFailing: &Failing{Since: at.Add(-time.Hour), Error: "KMS is away"},
+		Errors: []Event{
+			{Time: at, Level: "error", Text: "operation failed", Op: "write", Path: "a", Error: "no", Again: 2},
+			{Time: at, Level: "warning", Text: "a new epoch is made", More: map[string]string{"epoch": "n55j", "at": "logs/"}},
+		},
 	}
 	full.Judge()
 	gone := Mount{Version: Version, Dir: "/gone", Source: "s3://acme", PID: 7, Error: "no answer"}
@@ -134,6 +137,7 @@ func TestJudge(t *testing.T) {
 		{"full spool", Mount{Spool: &Space{Used: 90, Limit: 100}}, Degraded},
 		{"lost epoch", Mount{Epochs: []Epoch{{Lost: true}}}, OK},
 		{"lost epoch in use", Mount{Epochs: []Epoch{{Lost: true, Current: true}}}, Degraded},
+		{"keys", Mount{KeysFailing: &Failing{}}, Degraded},
 		{"silent", Mount{Error: "no", Files: &Files{Failing: 1}}, Silent},
 	} {
 		if tt.m.Judge(); tt.m.Health != tt.want || (tt.want == Degraded) != (len(tt.m.Reasons) == 1) {

@@ -3,6 +3,7 @@ package status
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -145,7 +146,7 @@ func (w *writer) keys(m *Mount) {
 		w.field("rule", "%s: %s%s", first(r.Prefix, "(all)"), r.Mode, only(len(r.Keys) > 0, ", "+strings.Join(r.Keys, ", ")))
 	}
 	for _, k := range m.Keys {
-		w.field("key", "%s (%s)%s", first(k.Name, "without a name"), k.Kind, only(k.ID != "", " "+k.ID))
+		w.field("key", "%s (%s)%s%s", first(k.Name, "without a name"), k.Kind, only(k.ID != "", " "+k.ID), only(!k.Created.IsZero(), ", "+span(m.Asked.Sub(k.Created))+" old"))
 	}
 	for _, e := range m.Epochs {
 		w.field("epoch", "%s, %s, %s old%s%s", e.ID, e.State, span(m.Asked.Sub(e.Created)), only(e.Current, ", written under"), only(e.Lost, ", not in the bucket any more"))
@@ -161,6 +162,9 @@ func (w *writer) event(e Event) {
 		if more != "" {
 			text += ": " + more
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.More)) {
+		text += " " + name + "=" + e.More[name]
 	}
 	w.field(e.Level, "%s %s%s", e.Time.Format(time.RFC3339), text, only(e.Again > 0, fmt.Sprintf(" (and %d times again)", e.Again)))
 }
