@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/socket"
+	"github.com/sigilfs/sigilfs/internal/keyring/kms"
 	"github.com/sigilfs/sigilfs/internal/metrics"
 	"github.com/sigilfs/sigilfs/internal/objstore/s3"
 	"github.com/sirupsen/logrus"
@@ -83,8 +84,9 @@ func (o *observing) failed() func(syscall.Errno) {
 	return func(errno syscall.Errno) { o.metrics.Failed(unix.ErrnoName(errno)) }
 }
 
-// kmsFailed counts a call of KMS that failed, where anybody asked for that.
-func (o *observing) kmsFailed(action string) {
+// calledKMS is told of a call of KMS that ended, and counted where anybody asked
+// for that. One that was given up by whoever made it did not fail.
+func (o *observing) calledKMS(c kms.Call) {
 	if o.metrics != nil {
 		o.metrics.KMSFailed(action)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"strings"
 
 	"github.com/sigilfs/sigilfs/internal/config"
@@ -137,13 +136,11 @@ func (m *mounting) openKMS(ctx context.Context) error {
 	return err
 }
 
-// tellKMS logs what was asked of KMS: it is paid for, and audited elsewhere.
+// tellKMS logs and counts what was asked of KMS: it is paid for, and audited elsewhere.
 func (m *mounting) tellKMS(c kms.Call) {
+	m.seen.calledKMS(c)
 	log := m.log.WithField("key", c.KeyID)
 	if c.Err != nil {
-		if !errors.Is(c.Err, context.Canceled) { // by whoever did not want it any more
-			m.seen.kmsFailed(c.Action)
-		}
 		log.WithError(c.Err).Debugf("kms:%s failed after %d requests", c.Action, c.Attempts)
 		return
 	}

@@ -14,7 +14,7 @@ func names(t *testing.T) map[string]bool {
 	m := New(Build{})
 	m.Watch(full)
 	m.Answered("PutObject", 200, time.Second)
-	m.KMSFailed("Decrypt")
+	m.CalledKMS("Decrypt", true)
 	m.Failed("EIO")
 	families, err := m.registry.Gather()
 	if err != nil {

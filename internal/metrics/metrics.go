@@ -109,8 +109,14 @@ func (m *Metrics) Sent(n int) { m.sent.Add(float64(max(n, 0))) }
 // Received is told of n bytes of an answer's body.
 func (m *Metrics) Received(n int) { m.received.Add(float64(max(n, 0))) }
 
-// KMSFailed is told of a call of KMS that failed.
-func (m *Metrics) KMSFailed(operation string) { m.kms.WithLabelValues(operation).Inc() }
+// CalledKMS is told of a call of KMS that ended. One that did not fail has the
+// counter be there, so that the first failure is an increase.
+func (m *Metrics) CalledKMS(operation string, failed bool) {
+	failures := m.kms.WithLabelValues(operation)
+	if failed {
+		failures.Inc()
+	}
+}
 
 // Failed is told of an operation that failed with an errno, by its name
 // ("EBADMSG").

@@ -46,7 +46,8 @@ func TestScrape(t *testing.T) {
 	m.Answered("", 999, 0)
 	m.Sent(100)
 	m.Received(200)
-	m.KMSFailed("Decrypt")
+	m.CalledKMS("Decrypt", true)
+	m.CalledKMS("Encrypt", false)
 	m.Failed("EBADMSG")
 	m.Failed("EIO")
 	code, text := get(t, m, http.MethodGet, "/metrics")
@@ -90,6 +91,7 @@ func TestScrape(t *testing.T) {
 		`sigilfs_cache_lost_blocks_total 20`,
 		`sigilfs_kms_requests_total{operation="Decrypt"} 21`,
 		`sigilfs_kms_failed_calls_total{operation="Decrypt"} 1`,
+		`sigilfs_kms_failed_calls_total{operation="Encrypt"} 0`,
 		`sigilfs_keys{kind="aes"} 22`,
 		`sigilfs_key_created_timestamp_seconds{kind="aes"} 1.7000000005e+09`,
 		`sigilfs_key_rechecks_total 25`,
