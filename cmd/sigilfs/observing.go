@@ -88,7 +88,7 @@ func (o *observing) failed() func(syscall.Errno) {
 // for that. One that was given up by whoever made it did not fail.
 func (o *observing) calledKMS(c kms.Call) {
 	if o.metrics != nil {
-		o.metrics.KMSFailed(action)
+		o.metrics.CalledKMS(c.Action, c.Err != nil && !errors.Is(c.Err, context.Canceled))
 	}
 }
 
