@@ -6,26 +6,32 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/logging"
+	"github.com/sigilfs/sigilfs/systemd"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 )
 
-// newLog makes the log: lines for people, or JSON for machines.
+// newLog makes the log: lines for people, or JSON for machines. What goes
+// straight to journald has priorities, and is stamped there.
 func newLog(out io.Writer, format string, debug bool) *logrus.Logger {
 	log := logrus.New()
 	log.SetOutput(out)
 	if debug {
 		log.SetLevel(logrus.DebugLevel)
 	}
-	if format == "json" {
-		log.SetFormatter(&logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano})
-		return log
-	}
-	_, journal := os.LookupEnv("JOURNAL_STREAM") // systemd stamps lines itself
-	log.SetFormatter(&logrus.TextFormatter{
+	journal := isJournal(out)
+	var lines logrus.Formatter = &logrus.TextFormatter{
 		DisableColors: !isTerminal(out), FullTimestamp: true, DisableTimestamp: journal,
 		TimestampFormat: time.RFC3339,
-	})
+	}
+	if format == "json" {
+		lines = &logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano}
+	}
+	if journal {
+		lines = logging.Prioritized{Lines: lines}
+	}
+	log.SetFormatter(lines)
 	return log
 }
 
@@ -44,6 +50,12 @@ func cycleLevel(log *logrus.Logger) {
 	next := levels[(slices.Index(levels, log.GetLevel())+1)%len(levels)]
 	log.SetLevel(next)
 	log.Infof("log level is %s now", next)
+}
+
+// isJournal tells whether journald reads what is written to w.
+func isJournal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && systemd.Journal(f)
 }
 
 // isTerminal tells whether a person looks at what is written to w.

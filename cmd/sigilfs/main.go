@@ -64,6 +64,9 @@ func end(err error, stderr io.Writer) int {
 		return 0
 	}
 	if !errors.Is(err, errTold) {
+		if isJournal(stderr) {
+			_, _ = io.WriteString(stderr, "<3>") // of an error, see logging.Prioritized
+		}
 		say(stderr, err.Error())
 	}
 	return exitCode(err)

@@ -80,17 +80,20 @@ func serveMount(ctx context.Context, s *settings, child *background.Process) err
 	m := &mounting{set: s, log: log, sink: sink, stderr: os.Stderr}
 	defer m.closeLog()
 	log.AddHook(&m.seen.errors)
+	m.openManager(child)
 	// From here on until the end no signal is lost, and none ends the process
 	// under its mount.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	defer signal.Stop(signals)
 	if err := m.begin(ctx, child); err != nil {
+		m.managed.failed(err)
 		return err
 	}
 	if child != nil && !m.goBehind(child) {
 		return m.end(ctx, signals, true)
 	}
+	m.tellManager()
 	return m.serve(ctx, signals)
 }
 

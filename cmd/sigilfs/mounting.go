@@ -65,6 +65,7 @@ type mounting struct {
 	server   *fs.Server
 	ended    chan struct{} // closed when server answers no more
 	seen     observing
+	managed  managed
 }
 
 // start goes through everything that can refuse, cheapest first, and says

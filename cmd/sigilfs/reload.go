@@ -21,6 +21,8 @@ const reloadTimeout = 30 * time.Second
 // stop-timeout. Of everything else that differs one line says that it waits for
 // the next mount. What cannot be read changes nothing.
 func (m *mounting) reload(serving context.Context) {
+	m.managed.reloading()
+	defer m.managed.reloaded()
 	ctx, cancel := context.WithTimeout(serving, reloadTimeout)
 	defer cancel()
 	if m.sink != nil {

@@ -91,6 +91,7 @@ func (m *mounting) dump() {
 // end takes the mount away, if it still is there, and lets go of everything in
 // the order opposite to start. Files that are closed in time are committed.
 func (m *mounting) end(ctx context.Context, signals <-chan os.Signal, unmount bool) error {
+	m.managed.ending(m.set.stopTimeout + closeGrace + extension)
 	ctx, cancel := context.WithCancelCause(ctx)
 	stopped := make(chan struct{})
 	spare := 0
@@ -108,7 +109,9 @@ func (m *mounting) end(ctx context.Context, signals <-chan os.Signal, unmount bo
 	<-watched
 	cancel(nil)
 	m.release()
+	m.managed.stop(m.ended)
 	if err = m.verdict(err); err != nil {
+		m.managed.failed(err)
 		return err
 	}
 	m.log.Infof("unmounted %s from %s", m.set.target.Spec, m.dir)
