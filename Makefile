@@ -5,6 +5,9 @@
 export PATH := /usr/local/go/bin:/usr/sbin:/usr/bin:/sbin:/bin:$(PATH)
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT := $(shell git rev-parse HEAD 2>/dev/null)
+# What is made at another time of the same sources is the same.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 SOURCES := $(shell find cmd cache fs internal objcrypt systemd -name '*.go' 2>/dev/null) go.mod go.sum
 
 # Seconds for each fuzz target in `make fuzz`, and so in `make test`.
@@ -17,12 +20,74 @@ FAR := Posix|Rsync|Tar|Cp|Restic|Borg|Git|SQLite|Fio|Link|Rsnapshot|Editors|Unli
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOFUMPT  := go run mvdan.cc/gofumpt@v0.12.0
 
-.PHONY: build demo bench test test-full setup unit fuzz integration interop lint clean
+# Where make install puts things. mount(8) looks for its helpers in /sbin,
+# whatever PREFIX is; HELPED is what they are links to.
+PREFIX ?= /usr/local
+SBINDIR ?= /sbin
+HELPED ?= $(PREFIX)/bin/sigilfs
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/sigilfs
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+HELPERS := mount.sigilfs mount.fuse.sigilfs umount.sigilfs umount.fuse.sigilfs
+PAGES := sigilfs.1 mount.sigilfs.8 sigilfs.yaml.5
+UNITS = $(wildcard systemd/*.service)
+
+.PHONY: build install uninstall deb demo bench test test-full setup unit fuzz integration interop lint vuln clean force
 
 build: bin/sigilfs
 
-bin/sigilfs: $(SOURCES)
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/sigilfs
+bin/sigilfs: $(SOURCES) bin/version
+	CGO_ENABLED=0 go build -trimpath -buildvcs=$(if $(COMMIT),true,false) -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/sigilfs
+
+# Changes when the version does, or the commit.
+force:
+bin/version: force
+	@mkdir -p bin
+	@echo '$(VERSION) $(COMMIT)' | cmp -s - $@ || echo '$(VERSION) $(COMMIT)' >$@
+
+# Manual pages and completions come from the binary itself.
+bin/man/%.gz: bin/sigilfs
+	@mkdir -p $(@D)
+	bin/sigilfs manual $* >bin/man/$*
+	gzip -9nf bin/man/$*
+
+bin/completion/%: bin/sigilfs
+	@mkdir -p $(@D)
+	bin/sigilfs completion $* >$@
+
+install: bin/sigilfs $(PAGES:%=bin/man/%.gz) bin/completion/bash bin/completion/zsh bin/completion/fish
+	install -Dm755 bin/sigilfs '$(DESTDIR)$(PREFIX)/bin/sigilfs'
+	install -d '$(DESTDIR)$(SBINDIR)'
+	for name in $(HELPERS); do ln -sfn '$(HELPED)' "$(DESTDIR)$(SBINDIR)/$$name"; done
+	for page in $(PAGES); do install -Dm644 bin/man/$$page.gz "$(DESTDIR)$(MANDIR)/man$${page##*.}/$$page.gz"; done
+	for name in $(filter-out mount.sigilfs,$(HELPERS)); do ln -sfn mount.sigilfs.8.gz "$(DESTDIR)$(MANDIR)/man8/$$name.8.gz"; done
+	install -Dm644 bin/completion/bash '$(DESTDIR)$(BASHDIR)/sigilfs'
+	install -Dm644 bin/completion/zsh '$(DESTDIR)$(ZSHDIR)/_sigilfs'
+	install -Dm644 bin/completion/fish '$(DESTDIR)$(FISHDIR)/sigilfs.fish'
+	install -d '$(DESTDIR)$(UNITDIR)'
+	for unit in $(UNITS); do sed 's|/usr/bin/sigilfs|$(PREFIX)/bin/sigilfs|' $$unit >"$(DESTDIR)$(UNITDIR)/$${unit##*/}"; chmod 644 "$(DESTDIR)$(UNITDIR)/$${unit##*/}"; done
+	install -d '$(DESTDIR)$(DOCDIR)'
+	install -m644 README.md CHANGELOG.md LICENSE docs/*.md docs/*.yml docs/*.py '$(DESTDIR)$(DOCDIR)'
+	cp -RT docs/policies '$(DESTDIR)$(DOCDIR)/policies'
+	cp -RT examples '$(DESTDIR)$(DOCDIR)/examples'
+	cp -RT systemd/examples '$(DESTDIR)$(DOCDIR)/examples/systemd'
+	install -m644 packaging/example.yaml '$(DESTDIR)$(DOCDIR)/examples'
+	chmod -R u=rwX,go=rX '$(DESTDIR)$(DOCDIR)'
+
+# Keys, configuration and what is not committed stay: /etc/sigilfs, /var/lib/sigilfs.
+uninstall:
+	rm -f '$(DESTDIR)$(PREFIX)/bin/sigilfs' $(HELPERS:%='$(DESTDIR)$(SBINDIR)/%') $(HELPERS:%='$(DESTDIR)$(MANDIR)/man8/%.8.gz')
+	rm -f '$(DESTDIR)$(MANDIR)/man1/sigilfs.1.gz' '$(DESTDIR)$(MANDIR)/man5/sigilfs.yaml.5.gz'
+	rm -f '$(DESTDIR)$(BASHDIR)/sigilfs' '$(DESTDIR)$(ZSHDIR)/_sigilfs' '$(DESTDIR)$(FISHDIR)/sigilfs.fish'
+	rm -f $(UNITS:systemd/%='$(DESTDIR)$(UNITDIR)/%')
+	rm -rf '$(DESTDIR)$(DOCDIR)'
+
+# bin/sigilfs_VERSION_ARCH.deb.
+deb: bin/sigilfs
+	VERSION='$(VERSION)' packaging/deb
 
 # Starts an embedded S3 server, makes a key, mounts, shows plaintext in the
 # mount and ciphertext in the bucket. ONCE=1 checks the same steps and exits.
@@ -71,6 +136,11 @@ lint:
 	$(GOLANGCI) run --allow-parallel-runners ./...
 	cd integration && $(GOLANGCI) run --allow-parallel-runners --config ../.golangci.yml ./...
 	@files=$$($(GOFUMPT) -l .) && test -z "$$files" || { echo "run gofumpt -w on: $$files" >&2; exit 1; }
+	@$(MAKE) --no-print-directory vuln
+
+# Known vulnerabilities in what is linked and called.
+vuln:
+	@.ci/vuln
 
 clean:
 	rm -rf bin
