@@ -92,9 +92,8 @@ func TestDoctorInterrupted(t *testing.T) {
 			arrives(t, gate)
 			must(t, cmd.Process.Signal(syscall.SIGINT))
 			gate.Drop()
-			_ = cmd.Wait()
-			if !strings.Contains(out.String(), "interrupted") {
-				t.Errorf("it says\n%s", &out)
+			if err := cmd.Wait(); err == nil || !strings.Contains(out.String(), "interrupted") {
+				t.Errorf("%v; it says\n%s", err, &out)
 			}
 			client := newClient(t, m.bucket)
 			if keys := client.keys(m.Key(".sigil/doctor/")); len(keys) != 0 {

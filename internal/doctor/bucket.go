@@ -52,6 +52,7 @@ type exam struct {
 	greeting objstore.Greeting
 	deaf     bool              // the server cannot be reached
 	gone     bool              // there is no bucket to ask about
+	reached  bool              // it was listed
 	defaults *objstore.Default // nil: not asked
 
 	asked    bool // for the rules

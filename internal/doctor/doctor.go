@@ -71,7 +71,7 @@ type Options struct {
 }
 
 // Examine asks all, in order. When ctx ends, the checks that are left are
-// skipped.
+// warned of: nobody knows.
 func Examine(ctx context.Context, checks []Check, opt Options) []Result {
 	opt.Timeout = cmp.Or(opt.Timeout, 2*time.Minute)
 	var results []Result
@@ -87,7 +87,7 @@ func Examine(ctx context.Context, checks []Check, opt Options) []Result {
 
 func ask(ctx context.Context, c Check, before []Result, timeout time.Duration) Finding {
 	if ctx.Err() != nil {
-		return Finding{Status: Skipped, Text: "not tried: interrupted"}
+		return Finding{Status: Warning, Text: "not tried: interrupted", Remedy: "let it run to its end"}
 	}
 	for _, need := range c.Needs {
 		i := slices.IndexFunc(before, func(r Result) bool { return r.Check == need })

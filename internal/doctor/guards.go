@@ -71,10 +71,11 @@ func (e *exam) lock(ctx context.Context) Finding {
 	case l.Mode == "":
 		return ok("the bucket has object lock, and locks nothing by default")
 	}
-	return Finding{
-		Status: OK, Text: fmt.Sprintf("the bucket has object lock: each version is kept for %s (%s), so what is overwritten or removed stays as long, and is paid for, what was just tried too", retention(l), strings.ToLower(l.Mode)),
-		Remedy: "see to it that a lifecycle rule with NoncurrentVersionExpiration removes versions later than that",
+	f := ok("the bucket has object lock: each version is kept for %s (%s), so what is overwritten or removed stays as long, and is paid for, what was just tried too", retention(l), strings.ToLower(l.Mode))
+	if rules, _ := e.enabled(ctx); e.outdating(rules) == nil {
+		f.Remedy = "see to it that a lifecycle rule with NoncurrentVersionExpiration removes versions later than that"
 	}
+	return f
 }
 
 func retention(l objstore.ObjectLock) string {

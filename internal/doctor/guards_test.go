@@ -160,6 +160,14 @@ func TestFindingsOfGuards(t *testing.T) {
 	}
 }
 
+// simplified is a store whose configuration leaves checksums away.
+type simplified struct{ objstore.Store }
+
+var _ objstore.Simplifier = simplified{}
+
+func (simplified) Simplify() bool   { return false }
+func (simplified) Simplified() bool { return true }
+
 func TestFindingsOfTrials(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -174,6 +182,7 @@ func TestFindingsOfTrials(t *testing.T) {
 		{"tags unread", patient{script: fault(faulty.Tags, objstore.ErrAccess)}, Tagging, Warning, []string{"grant s3:GetObjectTagging"}},
 		{"no tags", patient{mem: mem.Options{NoTags: true}}, Tagging, OK, []string{"none to lose"}},
 		{"healthy", patient{}, Checksums, OK, []string{"CRC-64/NVME"}},
+		{"left away", patient{change: func(t *Target) { t.Store = simplified{t.Store} }}, Checksums, OK, []string{"not all", "AWS_REQUEST_CHECKSUM_CALCULATION"}},
 		{"read-only", patient{change: func(t *Target) { t.ReadOnly = true }}, Tagging, Skipped, nil},
 		{"locked", patient{mem: mem.Options{Locked: true}}, Multipart, OK, nil},
 		{"locked", patient{mem: mem.Options{Locked: true}}, Writing, OK, nil},
@@ -181,6 +190,16 @@ func TestFindingsOfTrials(t *testing.T) {
 		t.Run(tc.check+" "+tc.name, func(t *testing.T) {
 			tc.of.examine(t)[tc.check].is(t, tc.want, tc.says)
 		})
+	}
+}
+
+// Where a rule removes old versions there is nothing to be done about a lock.
+func TestLockWithARule(t *testing.T) {
+	p := settings{lock: objstore.ObjectLock{Enabled: true, Mode: "COMPLIANCE", Years: 1}}.of()
+	p.examine(t)[Lock].is(t, OK, []string{"1 year (compliance)", "NoncurrentVersionExpiration"})
+	p.mem.Lifecycle = []objstore.LifecycleRule{rule("old", "", func(r *objstore.LifecycleRule) { r.NoncurrentDays = 400 })}
+	if f := p.examine(t)[Lock]; f.Status != OK || f.Remedy != "" {
+		t.Errorf("%+v", f)
 	}
 }
 

@@ -125,15 +125,24 @@ func (e *exam) versions(ctx context.Context) Finding {
 	if err != nil {
 		return ok("the bucket has versions; whether a rule ever removes old ones is not known")
 	}
-	for _, r := range rules {
-		if r.NoncurrentDays > 0 && r.Filter.Covers(e.Root) {
-			return ok("the bucket has versions, and rule %q removes them %s after they were replaced", r.ID, days(r.NoncurrentDays))
-		}
+	if r := e.outdating(rules); r != nil {
+		return ok("the bucket has versions, and rule %q removes them %s after they were replaced", r.ID, days(r.NoncurrentDays))
 	}
 	return Finding{
 		Status: OK, Text: "the bucket has versions, and no rule for all of " + e.volume() + " ever removes old ones: each overwrite and each removed file is paid for from then on",
 		Remedy: "if that is not meant to be, add a rule with NoncurrentVersionExpiration",
 	}
+}
+
+// outdating gives a rule that removes old versions in all of the volume; nil is
+// none.
+func (e *exam) outdating(rules []objstore.LifecycleRule) *objstore.LifecycleRule {
+	for i, r := range rules {
+		if r.NoncurrentDays > 0 && r.Filter.Covers(e.Root) {
+			return &rules[i]
+		}
+	}
+	return nil
 }
 
 func names(rules []objstore.LifecycleRule) string {

@@ -31,7 +31,7 @@ func (e *exam) policy(ctx context.Context) Finding {
 		return e.unanswered(what, action, err)
 	}
 	if len(raw) == 0 {
-		return e.advise("the bucket has no policy", no)
+		return e.advise("the bucket has no policy", nil)
 	}
 	doc, err := parsePolicy(raw)
 	if err != nil {
@@ -40,45 +40,107 @@ func (e *exam) policy(ctx context.Context) Finding {
 	if f, found := e.denied(doc); found {
 		return f
 	}
-	if f, found := e.anybody(doc); found {
+	if f, found := anybody(doc); found {
+		return f
+	}
+	if f, found := e.unsure(doc); found {
 		return f
 	}
 	return e.judgePolicy(doc)
 }
 
-// denied looks for a statement that denies what a mount does.
-func (e *exam) denied(doc document) (Finding, bool) {
+// asking is a request that a mount makes, and nobody has tried.
+type asking struct {
+	request
+	what string // for a sentence
+}
+
+func (e *exam) untried() []asking {
+	var all []asking
 	for _, w := range e.Writes {
-		if e.ReadOnly || e.wrote && w.Prefix == e.Root {
-			continue // it was tried, which tells more
-		}
-		if s := denies(doc, e.request("s3:PutObject", w.Prefix, w.Encryption), yes); s != nil {
-			return e.denial(*s, w), true
+		if !e.ReadOnly && (!e.wrote || w.Prefix != e.Root) {
+			what := fmt.Sprintf("what mode %s writes under %q", w.Mode, w.Prefix)
+			all = append(all, asking{e.request("s3:PutObject", w.Prefix, w.Encryption), what})
 		}
 	}
-	for _, action := range []string{"s3:GetObject", "s3:ListBucket"} {
-		if s := denies(doc, e.request(action, e.Root, nil), yes); s != nil && (e.ReadOnly || !e.wrote) {
+	if !e.wrote {
+		all = append(all, asking{e.request("s3:GetObject", e.Root, nil), "s3:GetObject"})
+	}
+	if !e.reached {
+		all = append(all, asking{e.request("s3:ListBucket", e.Root, nil), "s3:ListBucket"})
+	}
+	return all
+}
+
+// denied looks for a statement that denies what a mount does.
+func (e *exam) denied(doc document) (Finding, bool) {
+	for _, a := range e.untried() {
+		if s := denies(doc, a.request); s != nil {
+			return Finding{Status: Failure, Text: fmt.Sprintf("the statement %s of the bucket's policy denies %s", s.name(), a.what), Remedy: s.remedy()}, true
+		}
+	}
+	return Finding{}, false
+}
+
+// unsure looks for a statement that may deny what a mount does, on conditions
+// that are not known here. What was tried, and let through, tells of some that
+// they do not hold.
+func (e *exam) unsure(doc document) (Finding, bool) {
+	tried := e.tried()
+	for _, a := range e.untried() {
+		for _, s := range doc.Statement {
+			through := func(r request) bool { return s.applies(r) != no }
+			if s.Effect != "Deny" || s.applies(a.request) != perhaps || slices.ContainsFunc(tried, through) {
+				continue
+			}
 			return Finding{
-				Status: Failure, Text: fmt.Sprintf("the statement %s of the bucket's policy denies %s to everybody who comes as this host does", s.name(), action),
-				Remedy: "change that statement" + s.hint(),
+				Status: Warning, Text: fmt.Sprintf("whether the statement %s of the bucket's policy denies %s is not known here%s", s.name(), a.what, s.dependence()),
+				Remedy: "see whether it is meant for this host, and try it once mounted",
 			}, true
 		}
 	}
 	return Finding{}, false
 }
 
-func (e *exam) denial(s statement, w Write) Finding {
-	f := Finding{
-		Status: Failure,
-		Text:   fmt.Sprintf("the statement %s of the bucket's policy denies what mode %s writes under %q", s.name(), w.Mode, w.Prefix),
-		Remedy: "change that statement" + s.hint(),
+// tried are requests that the bucket has let through.
+func (e *exam) tried() []request {
+	var all []request
+	if e.reached {
+		all = append(all, e.request("s3:ListBucket", e.Root, nil))
 	}
+	if !e.wrote {
+		return all
+	}
+	// One whose key of KMS is not known as policies name it tells nothing of others.
+	headers := e.Encryption.Writes()
+	if key := headers[sseKeyHeader]; key == "" || strings.HasPrefix(key, "arn:") {
+		all = append(all, e.request("s3:PutObject", e.Root, headers))
+	}
+	if e.caps.Read {
+		all = append(all, e.request("s3:GetObject", e.Root, nil))
+	}
+	if e.caps.Delete {
+		all = append(all, e.request("s3:DeleteObject", e.Root, nil))
+	}
+	return all
+}
+
+// dependence names the conditions.
+func (s statement) dependence() string {
+	if keys := s.keys(); len(keys) > 0 {
+		return fmt.Sprintf(": it depends on %.200q", strings.Join(keys, ", "))
+	}
+	return ": it depends on who asks, and for what"
+}
+
+// remedy is what to do about a statement that denies what a mount does.
+func (s statement) remedy() string {
 	for _, key := range s.keys() {
 		if strings.HasPrefix(key, sseKeyStart) {
-			f.Remedy = "ask S3 for the encryption that it wants, with the mode of the rule or, beneath what this host encrypts, with --sse (sse-kms with --sse-kms-key-id), or change that statement"
+			return "ask S3 for the encryption that it wants, with the mode of the rule or, beneath what this host encrypts, with --sse (sse-kms with --sse-kms-key-id), or change that statement"
 		}
 	}
-	return f
+	return "change that statement" + s.hint()
 }
 
 // hint says what would meet a condition of the connection.
@@ -93,28 +155,14 @@ func (s statement) hint() string {
 	return ""
 }
 
-// denies gives the first statement of that kind that applies at least so surely.
-func denies(doc document, r request, surely verdict) *statement {
+// denies gives the first statement that surely denies the request; nil is none.
+func denies(doc document, r request) *statement {
 	for i, s := range doc.Statement {
-		if s.Effect == "Deny" && s.applies(r) >= surely {
+		if s.Effect == "Deny" && s.applies(r) == yes {
 			return &doc.Statement[i]
 		}
 	}
 	return nil
-}
-
-// anybody looks for a statement that lets everybody in, on no condition.
-func (e *exam) anybody(doc document) (Finding, bool) {
-	for _, s := range doc.Statement {
-		if s.Effect != "Allow" || !s.Principal.everybody || len(s.Condition) > 0 {
-			continue
-		}
-		return Finding{
-			Status: Warning, Text: fmt.Sprintf("the statement %s of the bucket's policy lets everybody in, on no condition", s.name()),
-			Remedy: "name the principals that need it, or make the condition",
-		}, true
-	}
-	return Finding{}, false
 }
 
 // judgePolicy tells which of the usual protections are there.
@@ -125,24 +173,44 @@ func (e *exam) judgePolicy(doc document) Finding {
 		about = "the bucket's policy has 1 statement, not against what the rules write"
 	}
 	bare := e.request("s3:PutObject", e.Root, nil)
-	if asked := e.with(bare, map[string]string{sseHeader: "AES256"}); denies(doc, bare, yes) != nil && denies(doc, asked, yes) == nil {
+	if asked := e.with(bare, map[string]string{sseHeader: "AES256"}); denies(doc, bare) != nil && denies(doc, asked) == nil {
 		about += "; it denies writes that ask for no encryption"
-	} else if asked = e.with(bare, map[string]string{sseHeader: "aws:kms"}); denies(doc, bare, yes) != nil && denies(doc, asked, yes) == nil {
+	} else if asked = e.with(bare, map[string]string{sseHeader: "aws:kms"}); denies(doc, bare) != nil && denies(doc, asked) == nil {
 		about += "; it denies writes that do not ask for sse-kms"
 	}
-	plain := e.request("s3:GetObject", e.Root, nil)
-	plain.known[secureKey] = "false"
-	secure := e.request("s3:GetObject", e.Root, nil)
-	secure.known[secureKey] = "true"
-	return e.advise(about, is(denies(doc, plain, yes) != nil && denies(doc, secure, yes) == nil))
+	return e.advise(about, e.plainDenied(doc))
+}
+
+// transfers are what should not go over plain HTTP.
+func transfers() []string {
+	return []string{"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"}
+}
+
+// plainDenied lists those of transfers that the policy denies over plain HTTP
+// alone.
+func (e *exam) plainDenied(doc document) []string {
+	var all []string
+	for _, action := range transfers() {
+		plain, secure := e.request(action, e.Root, nil), e.request(action, e.Root, nil)
+		plain.known[secureKey], secure.known[secureKey] = "false", "true"
+		if denies(doc, plain) != nil && denies(doc, secure) == nil {
+			all = append(all, action)
+		}
+	}
+	return all
 }
 
 // advise ends a sentence about the policy: plain HTTP is denied, or should be.
-func (e *exam) advise(text string, denied verdict) Finding {
-	if denied == yes {
+func (e *exam) advise(text string, denied []string) Finding {
+	var f Finding
+	switch len(denied) {
+	case len(transfers()):
 		return ok("%s; it denies plain HTTP", text)
+	case 0:
+		f = ok("%s; plain HTTP is not denied", text)
+	default:
+		f = ok("%s; it denies plain HTTP for %s alone", text, strings.Join(denied, ", "))
 	}
-	f := ok("%s; plain HTTP is not denied", text)
 	f.Remedy = "to have S3 refuse requests that anybody may listen to, add " + compact(map[string]any{
 		"Sid": "OnlyTLS", "Effect": "Deny", "Principal": "*", "Action": "s3:*",
 		"Resource":  []string{"arn:aws:s3:::" + e.Bucket, "arn:aws:s3:::" + e.Bucket + "/*"},

@@ -3,6 +3,7 @@ package doctor
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -11,16 +12,25 @@ import (
 	"github.com/sigilfs/sigilfs/internal/objstore/mem"
 )
 
-// deny is a policy of one statement against everybody.
+// deny is a policy of one statement against everybody. resource may be a list.
 func deny(action, resource, condition string) string {
+	if !strings.HasPrefix(resource, "[") {
+		resource = strconv.Quote(resource)
+	}
 	if condition != "" {
 		condition = `,"Condition":` + condition
 	}
-	return fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Sid":"s","Effect":"Deny","Principal":"*","Action":%q,"Resource":%q%s}]}`, action, resource, condition)
+	return fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Sid":"s","Effect":"Deny","Principal":"*","Action":%q,"Resource":%s%s}]}`, action, resource, condition)
+}
+
+// allow is one that lets everybody read, on that condition.
+func allow(condition string) string {
+	return strings.Replace(deny("s3:GetObject", everything, condition), "Deny", "Allow", 1)
 }
 
 const (
 	everything  = "arn:aws:s3:::acme/*"
+	whole       = `["arn:aws:s3:::acme","arn:aws:s3:::acme/*"]`
 	noPlain     = `{"Bool":{"aws:SecureTransport":"false"}}`
 	unencrypted = `{"Null":{"s3:x-amz-server-side-encryption":"true"}}`
 	kmsOnly     = `{"StringNotEquals":{"s3:x-amz-server-side-encryption":"aws:kms"}}`
@@ -40,7 +50,9 @@ func TestFindingsOfPolicies(t *testing.T) {
 	}{
 		{"none", "", nil, nil, OK, []string{"has no policy; plain HTTP is not denied", `"aws:SecureTransport":"false"`}},
 		{"nonsense", "{", nil, nil, Warning, []string{"makes no sense"}},
-		{"no plain HTTP", deny("s3:*", everything, noPlain), other(nil), nil, OK, []string{"it denies plain HTTP"}},
+		{"no plain HTTP", deny("s3:*", whole, noPlain), other(nil), nil, OK, []string{"it denies plain HTTP"}},
+		{"no plain HTTP, but to list", deny("s3:*", everything, noPlain), other(nil), nil, OK, []string{"it denies plain HTTP for s3:GetObject, s3:PutObject, s3:DeleteObject alone", "OnlyTLS"}},
+		{"no plain HTTP to read", deny("s3:GetObject", everything, noPlain), other(nil), nil, OK, []string{"it denies plain HTTP for s3:GetObject alone", "OnlyTLS"}},
 		{"encryption wanted, none asked", deny("s3:PutObject", everything, unencrypted), other(nil), nil, Failure, []string{`statement "s"`, `"web1/logs/"`, "--sse"}},
 		{"encryption wanted, and asked", deny("s3:PutObject", everything, unencrypted), other(aes), nil, OK, []string{"denies writes that ask for no encryption"}},
 		{"kms wanted, another asked", deny("s3:Put*", everything, kmsOnly), other(aes), nil, Failure, nil},
@@ -61,7 +73,22 @@ func TestFindingsOfPolicies(t *testing.T) {
 			t.Store = faulty.New(mem.New(mem.Options{}), faulty.Options{Script: fault(faulty.List, objstore.ErrBucket)})
 		}, Skipped, nil},
 		{"read-only writes nothing", deny("s3:PutObject", everything, unencrypted), other(nil), func(t *Target) { t.ReadOnly = true }, OK, nil},
-		{"for anybody", strings.Replace(deny("s3:GetObject", everything, ""), "Deny", "Allow", 1), nil, nil, Warning, []string{"lets everybody in"}},
+		{"from elsewhere, of that prefix alone", deny("s3:PutObject", "arn:aws:s3:::acme/web1/logs/*", `{"NotIpAddress":{"aws:SourceIp":"10.0.0.0/8"}}`), other(nil), nil, Warning, []string{`statement "s"`, `"web1/logs/"`, "aws:sourceip", "not known"}},
+		{"of somebody", strings.Replace(deny("s3:PutObject", "arn:aws:s3:::acme/web1/logs/*", ""), `"*"`, `{"AWS":"arn:aws:iam::1:role/x"}`, 1), other(nil), nil, Warning, []string{"who asks"}},
+		{"of another key, by alias, of that prefix alone", deny("s3:PutObject", "arn:aws:s3:::acme/web1/logs/*", `{"StringNotEquals":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"arn:aws:kms:eu-west-1:1:key/a"}}`), other(kms(sseKeyHeader, "alias/b")), nil, Warning, []string{"not known"}},
+		{"from elsewhere, to read", deny("s3:GetObject", everything, `{"NotIpAddress":{"aws:SourceIp":"10.0.0.0/8"}}`), nil, func(t *Target) { t.ReadOnly = true }, Warning, []string{"s3:GetObject"}},
+		{"from elsewhere, which a listing has tried", deny("s3:*", whole, `{"NotIpAddress":{"aws:SourceIp":"10.0.0.0/8"}}`), nil, func(t *Target) { t.ReadOnly = true }, OK, nil},
+		{"for anybody", allow(""), nil, nil, Warning, []string{"lets everybody in, on no condition"}},
+		{"for all but one", strings.Replace(allow(""), `"Principal":"*"`, `"NotPrincipal":{"AWS":"1"}`, 1), nil, nil, Warning, []string{"lets everybody in"}},
+		{"for anybody with TLS", allow(`{"Bool":{"aws:SecureTransport":"true"}}`), nil, nil, Warning, []string{"that says who"}},
+		{"for anybody but", allow(`{"NotIpAddress":{"aws:SourceIp":"10.0.0.0/8"}}`), nil, nil, Warning, nil},
+		{"for anybody without", allow(`{"StringEqualsIfExists":{"aws:PrincipalOrgID":"o-1"}}`), nil, nil, Warning, nil},
+		{"for the whole net", allow(`{"IpAddress":{"aws:SourceIp":["10.0.0.0/8","0.0.0.0/0"]}}`), nil, nil, Warning, nil},
+		{"for any of many", allow(`{"StringLike":{"aws:PrincipalArn":"arn:aws:iam::*:role/web"}}`), nil, nil, Warning, nil},
+		{"for a network", allow(`{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}`), nil, nil, OK, nil},
+		{"for an organization with TLS", allow(`{"StringEquals":{"aws:PrincipalOrgID":"o-1"},"Bool":{"aws:SecureTransport":"true"}}`), nil, nil, OK, nil},
+		{"for roles of an account", allow(`{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::123456789012:role/*"}}`), nil, nil, OK, nil},
+		{"for somebody", strings.Replace(allow(""), `"*"`, `{"AWS":"arn:aws:iam::123456789012:root"}`, 1), nil, nil, OK, nil},
 		{"of an access point", deny("s3:PutObject", everything, unencrypted), other(nil), func(t *Target) { t.Bucket = "arn:aws:s3:eu-west-1:123456789012:accesspoint/web" }, OK, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

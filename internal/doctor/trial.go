@@ -134,8 +134,12 @@ func (e *exam) tagging(ctx context.Context) Finding {
 
 // checksums tells what protects a body on the way.
 func (e *exam) checksums(context.Context) Finding {
-	if !e.caps.Simple {
-		return ok("CRC-64/NVME goes with all that is written, and the server checks it")
+	simple := e.caps.Simple
+	if s, is := e.Store.(objstore.Simplifier); is { // also by its configuration
+		simple = s.Simplified()
 	}
-	return ok("the server does not take all checksums of S3: what goes up without one is protected by TLS, or over plain HTTP by its signature")
+	if !simple {
+		return ok("CRC-64/NVME goes with all that is written, and the server takes it")
+	}
+	return ok("not all that is written brings a checksum of S3's, since the server does not take it there or the environment says so (AWS_REQUEST_CHECKSUM_CALCULATION): TLS protects it on the way, or over plain HTTP its signature")
 }

@@ -18,6 +18,7 @@ func (e *exam) reach(ctx context.Context) Finding {
 		e.gone = !errors.Is(err, objstore.ErrAccess)
 		return e.failed(err)
 	}
+	e.reached = true
 	return ok("%s is there and can be listed", e.volume())
 }
 

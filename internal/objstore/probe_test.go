@@ -153,7 +153,8 @@ type picky struct {
 	simple bool
 }
 
-func (p *picky) Simplify() bool { was := p.simple; p.simple = true; return !was }
+func (p *picky) Simplify() bool   { was := p.simple; p.simple = true; return !was }
+func (p *picky) Simplified() bool { return p.simple }
 
 func TestProbeSimplifies(t *testing.T) {
 	m := mem.New(mem.Options{})

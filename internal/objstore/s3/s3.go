@@ -174,6 +174,9 @@ func (s *Store) Simplify() bool {
 
 // Endpoint gives the URL of a custom endpoint; "" is Amazon S3.
 func (s *Store) Endpoint() string { return aws.ToString(s.client.Options().BaseEndpoint) }
+// Simplified is objstore.Simplifier's.
+func (s *Store) Simplified() bool { return s.plain.Load() != plainNone }
+
 
 // String names the bucket.
 func (s *Store) String() string { return "s3://" + s.cfg.Bucket }

@@ -196,6 +196,9 @@ func TestChecksums(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if s.Simplified() != (tc.env != "") {
+			t.Errorf("%s: simplified %v", tc.name, s.Simplified())
+		}
 		tc.setup(t, s)
 		if _, err := put(t.Context(), s, "x", objstore.Condition{}); err != nil {
 			t.Fatal(err)
