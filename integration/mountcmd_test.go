@@ -148,6 +148,33 @@ func TestMountByHostForm(t *testing.T) {
 	f.gone("umount")
 }
 
+// A line of fstab that was s3fs's, with how it is encrypted added.
+func TestMountByS3fsOptions(t *testing.T) {
+	f := fstab(t, "")
+	passwd := filepath.Join(filepath.Dir(f.dir), "passwd-s3fs")
+	writeFile(t, passwd, fmt.Appendf(nil, "other-bucket:A:B\n%s:%s:%s\n", f.bucket, f.s3.AccessKey, f.s3.SecretKey))
+	must(t, os.Chmod(passwd, 0o640))
+	f.tool.env = slices.DeleteFunc(f.tool.env, func(e string) bool {
+		return strings.HasPrefix(e, "AWS_ACCESS") || strings.HasPrefix(e, "AWS_SECRET")
+	})
+	mount := func(free string) {
+		t.Helper()
+		f.run("mount", "-t", "sigilfs", f.bucket+":/pre/fix", f.dir, "-o", strings.Join([]string{
+			"passwd_file=" + passwd, "url=" + f.s3.URL, "use_path_request_style", "endpoint=us-east-1", "allow_other", "umask=022", "nonempty", "dbglevel=warn",
+			"use_cache=" + filepath.Join(filepath.Dir(f.dir), "cache"), "ensure_diskfree=" + free, "multipart_size=10", "ca_bundle=" + f.s3.CAFile, "state_dir=" + f.state, "encrypt=client", "key=file:" + f.key,
+		}, ","))
+	}
+	mount("10")
+	writeFile(t, f.Path("file"), content(1, 1<<20))
+	f.gone("umount")
+	mount("999999999999")
+	wantFile(t, f.Path("file"), content(1, 1<<20))
+	if err := os.WriteFile(f.Path("other"), content(2, 1<<20), 0o600); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("write to a disk that is to be left free: %v", err)
+	}
+	f.gone("umount")
+}
+
 func TestUmountBusyAndLazy(t *testing.T) {
 	f := fstab(t, "")
 	f.run("mount", f.dir)

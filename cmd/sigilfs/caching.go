@@ -22,7 +22,8 @@ const (
 	// directory: plain umount(8) returns before the process has ended.
 	cacheWait = 5 * time.Second
 
-	// A twentieth of the disk is left free by the cache, and no more than this.
+	// A twentieth of the disk is left free by the cache, and no more than this
+	// unless it is asked for.
 	mostReserve = 16 << 30
 )
 
@@ -81,7 +82,7 @@ func (m *mounting) openDisk(ctx context.Context) error {
 	}
 	defer clear(key[:])
 	m.disk, err = disk.Open(m.cacheDir, disk.Options{
-		Key: *key, Size: diskSize(m.set.cacheSize, room), Free: reserveOf(room),
+		Key: *key, Size: diskSize(m.set.cacheSize, room), Free: m.set.reserveOf(room),
 		Report: func(err error) { m.log.WithError(err).Warn("nothing more is cached on disk in this mount") },
 	})
 	return err
@@ -96,7 +97,9 @@ func diskSize(asked int64, room disk.Room) int64 {
 }
 
 // reserveOf is what the cache leaves free of a disk, in bytes.
-func reserveOf(room disk.Room) int64 { return min(room.Total/20, mostReserve) }
+func (s *settings) reserveOf(room disk.Room) int64 {
+	return max(s.diskFree, min(room.Total/20, mostReserve))
+}
 
 // cacheKey gives the key of an earlier mount's blocks, if this host can open it
 // again; else a new one, and what is there already is lost. Where it cannot be

@@ -66,7 +66,7 @@ func newCacheDir(path string) doctor.Finding {
 func (e *examination) cacheRoom(path string, room disk.Room) doctor.Finding {
 	const mib = 1 << 20
 	wanted := diskSize(e.set.cacheSize, room)
-	fits := max(0, room.Taken+room.Free-reserveOf(room))
+	fits := max(0, room.Taken+room.Free-e.set.reserveOf(room))
 	if fits < wanted {
 		return doctor.Finding{
 			Status: doctor.Warning,

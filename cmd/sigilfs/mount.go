@@ -48,6 +48,10 @@ Exit codes are those of mount(8): 1 usage, 2 system, 32 mount failure.`,
 		},
 	}
 	s.addFlags(cmd.Flags())
+	for _, name := range alwaysAllowed() {
+		cmd.Flags().Bool(name, true, "is so in any case")
+		_ = cmd.Flags().MarkHidden(name) // the flag is there
+	}
 	return cmd
 }
 

@@ -136,10 +136,22 @@ func remains(flags *pflag.FlagSet) []string {
 	return names
 }
 
+// spelled is the name of an option as people write it: what begins with "-" is
+// _netdev, or meant to be.
+func spelled(name string) string {
+	if rest, ok := strings.CutPrefix(name, "-"); ok {
+		return "_" + rest
+	}
+	return name
+}
+
 // unknownOption is the error about p, nil where it is passed over (-s).
 func (l *optionList) unknownOption(p option.Pair) error {
-	known := append(flagNames(l.flags), wordNames()...)
-	text := unknown("option", p.Name, append(known, s3fsNames()...), laterFlags())
+	known := slices.Concat(flagNames(l.flags), wordNames(), s3fsNames(), ignoredNames())
+	for i, name := range known {
+		known[i] = spelled(name)
+	}
+	text := unknown("option", spelled(p.Name), known, laterFlags())
 	if l.sloppy && strings.HasPrefix(text, "unknown ") {
 		l.passed = append(l.passed, "-o: "+text)
 		return nil

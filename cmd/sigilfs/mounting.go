@@ -107,7 +107,7 @@ const commitRetry = 5 * time.Minute
 func (m *mounting) openStore(ctx context.Context) error {
 	s := m.set
 	store, err := s3.New(ctx, s3.Config{
-		Bucket: s.target.Bucket, Region: s.region, Endpoint: s.endpoint, Profile: s.profile, CABundle: s.caBundle,
+		Bucket: s.target.Bucket, Region: s.region, Endpoint: s.endpoint, Profile: s.profile, PasswdFile: s.passwdFile, CABundle: s.caBundle,
 		ForcePathStyle: s.pathStyle, NoSignRequest: s.anonymous, RequesterPays: s.payer, ExpectedBucketOwner: s.bucketOwner,
 		RetryTimeout: s.retryTimeout, CommitTimeout: max(s.retryTimeout, commitRetry),
 		UploadLimit: s.uploadLimit, DownloadLimit: s.downloadLimit, Observer: m.seen.observer(),

@@ -128,7 +128,7 @@ func (m *mounting) openKMS(ctx context.Context) error {
 	}
 	s := m.set
 	client, err := kms.New(ctx, kms.Config{
-		Region: s.region, Profile: s.profile, CABundle: s.caBundle, RetryTimeout: s.retryTimeout, OnCall: m.tellKMS,
+		Region: s.region, Profile: s.profile, CABundle: s.caBundle, PasswdFile: s.passwdFile, Bucket: s.target.Bucket, RetryTimeout: s.retryTimeout, OnCall: m.tellKMS,
 	})
 	if err == nil {
 		m.kms = client

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/pflag"
@@ -22,11 +23,22 @@ func (s *settings) settlePaths() {
 	if s.base == "" {
 		s.base = absolute(".")
 	}
-	for _, path := range []*string{&s.cacheDir, &s.stateDir, &s.caBundle, &s.logFile} {
+	for _, name := range awsFiles() {
+		if path := os.Getenv(name); path != "" && !filepath.IsAbs(path) {
+			_ = os.Setenv(name, filepath.Join(s.base, path)) // a name and a value without zeros
+		}
+	}
+	for _, path := range []*string{&s.cacheDir, &s.stateDir, &s.caBundle, &s.passwdFile, &s.logFile} {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(s.base, *path)
 		}
 	}
+}
+
+// awsFiles are the variables that name files which the SDK reads again, when
+// credentials are refreshed or read anew.
+func awsFiles() []string {
+	return []string{"AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"}
 }
 
 // absolute gives path from the root, or as it is where the current directory

@@ -151,7 +151,9 @@ func (s *settings) again() (*settings, error) {
 	*fresh = *s.line
 	fresh.bound, fresh.base = flags, s.base
 	for _, name := range s.given {
-		flags.Lookup(name).Changed = true
+		if f := flags.Lookup(name); f != nil { // else it sets nothing
+			f.Changed = true
+		}
 	}
 	if err := fresh.open(s.path, flags); err != nil {
 		return nil, err

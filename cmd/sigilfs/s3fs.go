@@ -28,7 +28,7 @@ func aliases() map[string]string {
 func needless() []string {
 	return []string{
 		"compat-dir", "notsup-compat-dir", "complement-stat", "enable-noobj-cache", "disable-noobj-cache", "use-xattr", "enable-content-md5",
-		"sigv4", "noxmlns", "check-cache-dir-exist", "big-writes", "update-parent-dir-stat", "listobjectsv2", "ecs", "imdsv1only", "nodnscache", "nosscache",
+		"sigv4", "sigv4-only", "noxmlns", "check-cache-dir-exist", "big-writes", "update-parent-dir-stat", "listobjectsv2", "ecs", "imdsv1only", "nodnscache", "nosscache",
 		"max-stat-cache-size", "stat-cache-max-size", "multipart-size", "multipart-copy-size", "singlepart-copy-limit", "parallel-count", "multireq-max",
 		"max-background", "max-dirty-data", "max-thread-count", "list-object-max-keys", "use-wtf8", "fd-page-size", "streamupload", "mixupload",
 	}
@@ -38,16 +38,13 @@ func needless() []string {
 // what there is instead.
 func refusedOptions() map[string]string {
 	return map[string]string{ //nolint:gosec // it tells where credentials go
-		"passwd-file":          "credentials are found as AWS's own tools find them: put them in ~/.aws/credentials (and name a profile with profile=NAME), or in the environment",
 		"ahbe-conf":            "headers cannot be added to requests",
-		"ensure-diskfree":      "the disk is bounded by max_cache_size and spool_size, and both leave room by themselves",
 		"tmpdir":               "unfinished writes lie, sealed, below state_dir=DIR",
 		"del-cache":            "the cache is sealed and kept for the next mount: remove the directory, or leave out cache",
 		"mp-umask":             "the mountpoint has the mode of the prefix's own directory: dir_mode, or chmod when it is mounted",
 		"no-check-certificate": "whoever answers would get the requests: name the server's certificate with ca_bundle=FILE",
 		"ssl-verify-hostname":  "whoever answers would get the requests: name the server's certificate with ca_bundle=FILE",
 		"sigv2":                "requests are signed by version 4",
-		"sigv4-only":           "requests are signed by version 4 in any case",
 		"retries":              "requests are tried again by time: retry_timeout=TIME",
 		"connect-timeout":      "requests are bounded by retry_timeout=TIME",
 		"readwrite-timeout":    "requests are bounded by retry_timeout=TIME",
@@ -69,13 +66,12 @@ func refusedOptions() map[string]string {
 		"proxy-cred-file":      "proxies are those of the environment: HTTPS_PROXY, NO_PROXY",
 		"cipher-suites":        "those of TLS 1.2 and 1.3 that are safe are used",
 		"sync":                 "close and fsync return when the bucket has the data, writes do not",
-		"dirsync":              "changes of directories are in the bucket when the call returns, in any case",
 	}
 }
 
 // s3fsNames are all of them, for the nearest to one that is misspelt.
 func s3fsNames() []string {
-	names := slices.Collect(maps.Keys(aliases()))
+	names := slices.Concat(slices.Collect(maps.Keys(aliases())), slices.Collect(maps.Keys(refusedOptions())), needless())
 	return append(names, "use-sse", "load-sse-c", "iam-role", "public-bucket", "use-rrs", "curldbg")
 }
 
@@ -91,6 +87,11 @@ func (l *optionList) s3fs(p option.Pair) (done bool, err error) {
 		return true, l.all(p)
 	}
 	switch p.Name {
+	case "ensure-diskfree":
+		if p.Value != "" && strings.Trim(p.Value, "0123456789") == "" {
+			p.Value += "MiB" // its unit
+		}
+		return true, l.flag(p)
 	case "dbglevel":
 		return true, l.debugLevel(p)
 	case "curldbg":

@@ -25,6 +25,9 @@ func TestS3fsOptions(t *testing.T) {
 		"use_sse=k:1234":                     func(s *settings) { s.flags.sse, s.flags.sseKeyID = "sse-kms", "1234" },
 		"use_sse=custom:/k":                  func(s *settings) { s.flags.sse, s.flags.sseKeySource = "sse-c", "file:/k" },
 		"use_sse=c,load_sse_c=/k":            func(s *settings) { s.flags.sse, s.flags.keys = "sse-c", []string{"ssec:file:/k"} },
+		"passwd_file=/etc/passwd-s3fs":       func(s *settings) { s.passwdFile = "/etc/passwd-s3fs" },
+		"ensure_diskfree=1024":               func(s *settings) { s.diskFree = 1 << 30 },
+		"ensure_diskfree=2GiB":               func(s *settings) { s.diskFree = 2 << 30 },
 		"profile=backup":                     func(s *settings) { s.profile = "backup" },
 		"iam_role":                           func(*settings) {},
 		"iam_role=auto":                      func(*settings) {},
@@ -61,16 +64,15 @@ func TestS3fsOptions(t *testing.T) {
 // What is refused says why, and repeats no value.
 func TestS3fsOptionsThatAreRefused(t *testing.T) {
 	for list, says := range map[string]string{
-		"passwd_file=/etc/passwd-s3fs": "~/.aws/credentials",
-		"ensure_diskfree=1024":         "spool_size",
-		"no_check_certificate":         "ca_bundle",
-		"iam_role=backup":              "role_arn",
-		"retries=5":                    "retry_timeout",
-		"mp_umask=022":                 "dir_mode",
-		"allow_root":                   "allow_other",
-		"use_cach=/x":                  "did you mean use-cache?",
-		"use_ss":                       "did you mean use-sse?",
-		"dbglevel=all":                 "dbglevel",
+		"ensure_diskfree=10%":  "ensure-diskfree",
+		"no_check_certificate": "ca_bundle",
+		"iam_role=backup":      "role_arn",
+		"retries=5":            "retry_timeout",
+		"mp_umask=022":         "dir_mode",
+		"allow_root":           "allow_other",
+		"use_cach=/x":          "did you mean use-cache?",
+		"use_ss":               "did you mean use-sse?",
+		"dbglevel=all":         "dbglevel",
 	} {
 		_, err := parseFlags("-o", list)
 		if err == nil || exitCode(err) != exitUsage || !strings.Contains(err.Error(), says) {

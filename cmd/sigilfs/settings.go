@@ -30,12 +30,14 @@ type settings struct {
 	allowGiven, requireGiven          bool   // not by the file: those of its rules too
 
 	endpoint, region, profile, caBundle     string
+	passwdFile                              string
 	pathStyle, insecure, anonymous, payer   bool
 	bucketOwner, storageClass, volumeRoot   string
 	retryTimeout, stopTimeout, attrTimeout  time.Duration
 	keyRecheck                              time.Duration
 	stateDir, cacheDir                      string
 	spoolSize, memoryLimit, cacheSize       int64
+	diskFree                                int64  // bytes; 0 is the default of each
 	uploadLimit, downloadLimit              int64  // bytes a second; 0 is none
 	metrics                                 string // address; "" is none
 	uid, gid                                uint32
@@ -101,6 +103,8 @@ func (s *settings) checkStore() error {
 	switch {
 	case s.endpoint != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil):
 		return s.wrong("endpoint-url", "is not a URL of the form https://host:port")
+	case s.passwdFile != "" && (s.profile != "" || s.anonymous):
+		return s.wrong("passwd-file", "is given beside --profile or --no-sign-request: give one place for credentials")
 	case slices.Contains([]string{"GLACIER", "DEEP_ARCHIVE"}, strings.ToUpper(s.storageClass)):
 		return s.wrong("storage-class", "%s: objects in it cannot be read back without a restore, so a filesystem cannot live there", s.storageClass)
 	case s.uploadLimit != 0 && s.uploadLimit < s3.MinLimit:

@@ -23,7 +23,7 @@ func (m *mounting) openSpool(ctx context.Context) error {
 		return err
 	}
 	dir := m.state.NewSpool(time.Now())
-	m.spool, err = spool.Open(dir, spool.Options{Limit: m.set.spoolSize, Key: key, KeyRecord: record})
+	m.spool, err = spool.Open(dir, spool.Options{Limit: m.set.spoolSize, Reserve: m.set.diskFree, Key: key, KeyRecord: record})
 	if err != nil {
 		return systemError("%w", err)
 	}

@@ -26,6 +26,10 @@ type Config struct {
 	Profile   string // "" is AWS_PROFILE
 	CABundle  string // path of a PEM file to trust instead of the system's; "" is AWS_CA_BUNDLE
 	Anonymous bool   // requests are not signed
+
+	// PasswdFile is a file of credentials as s3fs has it, which is read instead of
+	// asking the chain; "" is none. Bucket is whose lines in it are meant.
+	PasswdFile, Bucket string
 }
 
 // Load runs the SDK's default chain, which may ask the sources of credentials.
@@ -71,8 +75,11 @@ func (c Config) options() ([]func(*config.LoadOptions) error, error) {
 	if c.Profile != "" {
 		opts = append(opts, config.WithSharedConfigProfile(c.Profile))
 	}
-	if c.Anonymous {
+	switch {
+	case c.Anonymous:
 		opts = append(opts, config.WithCredentialsProvider(aws.AnonymousCredentials{}))
+	case c.PasswdFile != "":
+		opts = append(opts, config.WithCredentialsProvider(passwd(c.PasswdFile, c.Bucket)))
 	}
 	bundle, err := readBundle(c.CABundle)
 	if bundle != nil {

@@ -28,6 +28,7 @@ func Flags() []Field {
 		{Name: "endpoint-url"},
 		{Name: "region"},
 		{Name: "profile"},
+		{Name: "passwd-file"},
 		{Name: "ca-bundle"},
 		{Name: "force-path-style", Type: Switch},
 		{Name: "insecure-endpoint", Type: Switch},
@@ -56,6 +57,7 @@ func Flags() []Field {
 
 		{Name: "state-dir"},
 		{Name: "spool-size"},
+		{Name: "ensure-diskfree"},
 		{Name: "memory-limit"},
 		{Name: "stop-timeout"},
 		{Name: "metrics"},

@@ -32,6 +32,10 @@ type Config struct {
 	Profile  string // "" is AWS_PROFILE
 	CABundle string // path of a PEM file to trust instead of the system's; "" is AWS_CA_BUNDLE
 
+	// PasswdFile is a file of credentials as s3fs has it, with those of Bucket; ""
+	// is none.
+	PasswdFile, Bucket string
+
 	RetryTimeout   time.Duration // no new attempt begins after so long; 0 is 60 s
 	AttemptTimeout time.Duration // an attempt is given up after so long; 0 is 10 s
 	MaxAttempts    int           // 0 is AWS_MAX_ATTEMPTS, the profile's, else no limit but time
@@ -63,7 +67,7 @@ var (
 // its own sources); errors are those of the configuration. Close it.
 func New(ctx context.Context, cfg Config) (*Client, error) {
 	cfg.setDefaults()
-	loaded, err := awsclient.Load(ctx, awsclient.Config{Region: cfg.Region, Endpoint: cfg.Endpoint, Profile: cfg.Profile, CABundle: cfg.CABundle})
+	loaded, err := awsclient.Load(ctx, awsclient.Config{Region: cfg.Region, Endpoint: cfg.Endpoint, Profile: cfg.Profile, CABundle: cfg.CABundle, PasswdFile: cfg.PasswdFile, Bucket: cfg.Bucket})
 	if err != nil {
 		return nil, fmt.Errorf("kms: %w", err)
 	}

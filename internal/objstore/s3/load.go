@@ -16,6 +16,7 @@ import (
 func load(ctx context.Context, cfg Config) (aws.Config, error) {
 	loaded, err := awsclient.Load(ctx, awsclient.Config{
 		Region: cfg.Region, Endpoint: cfg.Endpoint, Profile: cfg.Profile, CABundle: cfg.CABundle, Anonymous: cfg.NoSignRequest,
+		PasswdFile: cfg.PasswdFile, Bucket: cfg.Bucket,
 	})
 	if err != nil {
 		return aws.Config{}, fmt.Errorf("s3: %w", err)

@@ -35,6 +35,8 @@ type Config struct {
 	Profile  string // "" is AWS_PROFILE
 	CABundle string // path of a PEM file to trust instead of the system's; "" is AWS_CA_BUNDLE
 
+	PasswdFile string // of credentials, as s3fs has it; "" is none
+
 	ForcePathStyle      bool // also set by any endpoint; never so with an access point
 	NoSignRequest       bool // anonymous
 	RequesterPays       bool
@@ -172,11 +174,11 @@ func (s *Store) Simplify() bool {
 	}
 }
 
-// Endpoint gives the URL of a custom endpoint; "" is Amazon S3.
-func (s *Store) Endpoint() string { return aws.ToString(s.client.Options().BaseEndpoint) }
 // Simplified is objstore.Simplifier's.
 func (s *Store) Simplified() bool { return s.plain.Load() != plainNone }
 
+// Endpoint gives the URL of a custom endpoint; "" is Amazon S3.
+func (s *Store) Endpoint() string { return aws.ToString(s.client.Options().BaseEndpoint) }
 
 // String names the bucket.
 func (s *Store) String() string { return "s3://" + s.cfg.Bucket }

@@ -1,11 +1,12 @@
 package option
 
 // Nearest gives the one of known that is most like name, or "" where none is
-// near: more than a third of its letters would have to change.
+// near: more than a third of its letters would have to change. Of those equally
+// near it is the first by the alphabet.
 func Nearest(name string, known []string) string {
 	best, least := "", len(name)/3+2
 	for _, k := range known {
-		if d := distance(name, k); d < least && d < len(k) {
+		if d := distance(name, k); d < len(k) && (d < least || d == least && best != "" && k < best) {
 			best, least = k, d
 		}
 	}

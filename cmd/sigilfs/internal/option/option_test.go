@@ -215,7 +215,7 @@ func TestNearest(t *testing.T) {
 	known := []string{"endpoint-url", "uid", "gid", "allow-other", "read-only", "key", "cache"}
 	for in, want := range map[string]string{
 		"endpoint": "", "endpont-url": "endpoint-url", "alow-other": "allow-other", "readonly": "read-only",
-		"udi": "uid", "zzz": "", "kye": "key", "": "",
+		"udi": "uid", "zzz": "", "kye": "key", "": "", "xid": "gid",
 	} {
 		if got := option.Nearest(in, known); got != want {
 			t.Errorf("Nearest(%q) = %q, want %q", in, got, want)
