@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/sigilfs/sigilfs/integration/daemon"
+	"github.com/sigilfs/sigilfs/integration/faultproxy"
 	"golang.org/x/sys/unix"
 )
 
@@ -157,6 +159,9 @@ func TestMountInTheBackground(t *testing.T) {
 			t.Errorf("%s is %s, %v", name, got, err)
 		}
 	}
+	if comm := readFile(t, fmt.Sprintf("/proc/%d/comm", pid)); string(comm) != filepath.Base(binary(t))+"\n" {
+		t.Errorf("ps(1) calls it %q", comm)
+	}
 	argv, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err != nil || bytes.Contains(argv, []byte(m.s3.SecretKey)) {
 		t.Errorf("argv %q, %v", argv, err)
@@ -240,6 +245,30 @@ func TestMountTwiceInTheBackground(t *testing.T) {
 	m.sigilfs(t, "umount", m.dir)
 }
 
+// Two at once do not come to lie one above the other, though nothing is mounted
+// while both look: read-only ones share no state that would keep them apart.
+func TestMountTwiceAtOnce(t *testing.T) {
+	m := idle(t, mountOptions{Proxy: true})
+	gate := faultproxy.NewGate(func(r *http.Request) bool { return r.URL.Query().Has("list-type") }, 0, faultproxy.Before)
+	m.proxy.Set(gate.Fault)
+	t.Cleanup(gate.Drop)
+	cfg := m.config(t)
+	first := exec.CommandContext(t.Context(), cfg.Bin, slices.Concat([]string{"mount", "--read-only"}, cfg.Args, []string{cfg.Target, cfg.Dir})...)
+	first.Env = cfg.Env
+	must(t, first.Start())
+	arrives(t, gate)
+	m.proxy.Set(faultproxy.Pass)
+	if out, code := m.tryBehind(t, cfg, "--read-only"); code != daemon.ExitMount || !strings.Contains(out, "another process is mounting on it") {
+		t.Errorf("%d: %s", code, out)
+	}
+	gate.Open()
+	must(t, first.Wait())
+	m.sigilfs(t, "umount", m.dir)
+	if daemon.Mounted(m.dir) {
+		t.Error("another one lay beneath")
+	}
+}
+
 // Whoever is killed: the next mount comes about at once.
 func TestMountAtOnceAfterKillInTheBackground(t *testing.T) {
 	m := idle(t, mountOptions{})
@@ -261,6 +290,9 @@ func TestMountAtOnceAfterKillInTheBackground(t *testing.T) {
 		out, code := m.tryBehind(t, m.config(t))
 		if code != 0 {
 			t.Fatalf("after %s: %d, %s", how, code, out)
+		}
+		if strings.Contains(out, "level=info") {
+			t.Errorf("who mounts hears more than warnings: %s", out)
 		}
 		if told := strings.Contains(out, "had died"); told != (how == "nothing") {
 			t.Errorf("after %s: %s", how, out)

@@ -34,9 +34,13 @@ func inBackground() error {
 
 // openLog makes the log: of a mount in the foreground on stderr, unless
 // --log-file is given; of one in the background there, or in the host's log,
-// and until it is mounted on stderr too. The sink is nil where there is none.
+// and until it is mounted what warns on stderr too (with --debug all). The sink
+// is nil where there is none.
 func openLog(s *settings, child bool, stderr *os.File) (*logrus.Logger, logging.Sink, error) {
 	log := newLog(stderr, s.logFormat, s.debug)
+	if child && !s.debug {
+		log.SetFormatter(warnings{log.Formatter})
+	}
 	sink, err := openSink(s, child)
 	if sink == nil {
 		if err != nil && s.logFile != "" {
@@ -67,6 +71,17 @@ func openSink(s *settings, child bool) (logging.Sink, error) {
 		return h, nil
 	}
 	return nil, nil
+}
+
+// warnings drops all lines but those that warn, or are worse.
+type warnings struct{ logrus.Formatter }
+
+// Format is logrus.Formatter's.
+func (w warnings) Format(e *logrus.Entry) ([]byte, error) {
+	if e.Level > logrus.WarnLevel {
+		return nil, nil
+	}
+	return w.Formatter.Format(e)
 }
 
 // nowhere is written to when a log has its sink.

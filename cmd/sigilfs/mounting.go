@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -61,6 +62,7 @@ type mounting struct {
 	endLife  context.CancelFunc // of what volume does by itself
 	recheck  func()             // ends the rechecks of ring
 	rechecks rechecks           // how these went
+	claim    *control.Claim     // until it is mounted
 	control  *control.File
 	server   *fs.Server
 	ended    chan struct{} // closed when server answers no more
@@ -87,6 +89,9 @@ func (m *mounting) start(ctx context.Context) error {
 
 // prepareDir looks at this host's side: mountpoint and FUSE.
 func (m *mounting) prepareDir(ctx context.Context) error {
+	if err := m.claimDir(); err != nil {
+		return err
+	}
 	dir, cleaned, err := mountpoint.Prepare(ctx, m.set.dir)
 	if err != nil {
 		return explainDir(err)
@@ -98,6 +103,22 @@ func (m *mounting) prepareDir(ctx context.Context) error {
 		return systemError("%w", err)
 	}
 	m.dir = dir
+	return nil
+}
+
+// claimDir keeps other mounts from the mountpoint. Where that cannot be done the
+// mount works without; what is wrong with the mountpoint is found next.
+func (m *mounting) claimDir() (err error) {
+	dir, err := mountpoint.Canonical(m.set.dir)
+	if err == nil {
+		m.claim, err = control.Take(control.Places(os.Geteuid()), dir)
+	}
+	if errors.Is(err, control.ErrClaimed) {
+		return mountError("mountpoint %s: %w; wait for it", dir, err)
+	}
+	if err != nil {
+		m.log.WithError(err).Debug("the mountpoint is not claimed")
+	}
 	return nil
 }
 
@@ -302,6 +323,7 @@ func (m *mounting) mount(ctx context.Context) error {
 	if err != nil {
 		return explainMount(s.target.Spec, err)
 	}
+	_ = m.claim.Release() // from here on the kernel's table says it
 	m.ended = make(chan struct{})
 	go func() {
 		defer close(m.ended)

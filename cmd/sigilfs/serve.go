@@ -280,6 +280,7 @@ func (m *mounting) release() {
 		m.log.WithField("requests", m.kms.Stats().String()).Info("what this mount asked of KMS")
 		errs = append(errs, m.kms.Close())
 	}
+	errs = append(errs, m.claim.Release())
 	if m.control != nil {
 		errs = append(errs, m.control.Remove())
 	}

@@ -83,19 +83,21 @@ func child(what string) int {
 	sid, _ := unix.Getsid(0)
 	dir, _ := os.Getwd()
 	null, _ := os.Readlink("/proc/self/fd/2")
+	comm, _ := os.ReadFile("/proc/self/comm")
 	if err := p.Ready(); err != nil {
 		return 96
 	}
 	_, _ = io.WriteString(out, strings.Join([]string{
-		strconv.FormatBool(sid == os.Getpid()), dir, null, strconv.FormatBool(statErr != nil), strconv.Itoa(unix.Umask(0)),
+		strconv.FormatBool(sid == os.Getpid()), dir, null, strconv.FormatBool(statErr != nil), strconv.Itoa(unix.Umask(0)), strings.TrimSpace(string(comm)),
 	}, " ")+"\n")
 	return 0
 }
 
-// start makes a parent of this test, whose child has the role.
+// run makes a parent of this test, whose child has the role.
 func run(t *testing.T, what string, env ...string) (code int, stderr string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
+	cmd.Args[0] = "/sbin/mount.test"
 	cmd.Env = append(append(os.Environ(), role+"="+what), env...)
 	var text strings.Builder
 	cmd.Stderr = &text
@@ -122,7 +124,7 @@ func TestTheParentEndsAsTheChildDoes(t *testing.T) {
 	}
 }
 
-// fifo is a pipe by name, so that the daemon can open it by itself.
+// The report comes through a pipe by name, which the daemon can open by itself.
 func TestDetachLeavesNothingOfTheParent(t *testing.T) {
 	name := t.TempDir() + "/report"
 	if err := unix.Mkfifo(name, 0o600); err != nil {
@@ -141,8 +143,8 @@ func TestDetachLeavesNothingOfTheParent(t *testing.T) {
 		t.Fatalf("exit code %d, %s", code, stderr)
 	}
 	line, err := bufio.NewReader(r).ReadString('\n')
-	if want := "true / /dev/null true 63\n"; err != nil || line != want {
-		t.Errorf("session of its own, directory, stderr, inherited is closed, umask: %q, %v, want %q", line, err, want)
+	if want := "true / /dev/null true 63 mount.test\n"; err != nil || line != want {
+		t.Errorf("session of its own, directory, stderr, inherited is closed, umask, name: %q, %v, want %q", line, err, want)
 	}
 }
 

@@ -32,6 +32,8 @@ func Inherit() (*Process, error) {
 	if err != nil || !isSocket(fd) {
 		return nil, fmt.Errorf("%s is for sigilfs itself: unset it", variable)
 	}
+	// The kernel took the name for ps(1) and pgrep(1) from /proc/self/exe.
+	_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0)
 	unix.CloseOnExec(fd)
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, fmt.Errorf("%s: %w", variable, err)

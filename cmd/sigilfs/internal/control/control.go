@@ -75,11 +75,16 @@ func Create(places []string, rec Record) (*File, error) {
 	return nil, fmt.Errorf("control file: %w", errors.Join(errs...))
 }
 
-func create(place string, rec Record) (*File, error) {
+// makePlace makes a place where it is missing. Its errors are also those of safe.
+func makePlace(place string) error {
 	if err := os.Mkdir(place, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, err
+		return err
 	}
-	if err := safe(place, os.Geteuid()); err != nil {
+	return safe(place, os.Geteuid())
+}
+
+func create(place string, rec Record) (*File, error) {
+	if err := makePlace(place); err != nil {
 		return nil, err
 	}
 	f, err := os.CreateTemp(place, ".new-*")

@@ -71,17 +71,37 @@ type File struct {
 	f  *os.File
 }
 
-// OpenFile makes the file, with mode 0640, or goes on with it.
+// OpenFile makes the file, with mode 0640 under the umask of now, or goes on
+// with it.
 func OpenFile(path string) (*File, error) {
-	f, err := appendTo(path)
+	const flags = os.O_WRONLY | os.O_CREATE | os.O_APPEND
+	f, err := os.OpenFile(path, flags, 0o640) //nolint:gosec // those who read logs are often a group
 	if err != nil {
 		return nil, err
 	}
 	return &File{path: path, f: f}, nil
 }
 
-func appendTo(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640) //nolint:gosec // those who read logs are often a group
+// again opens the file at path, or makes one with the permissions of old: by now
+// the umask is that of a daemon.
+func again(path string, old *os.File) (*os.File, error) {
+	const flags = os.O_WRONLY | os.O_APPEND
+	f, err := os.OpenFile(path, flags, 0)
+	if !errors.Is(err, os.ErrNotExist) {
+		return f, err
+	}
+	was, err := old.Stat()
+	if err != nil {
+		return nil, err
+	}
+	f, err = os.OpenFile(path, flags|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Chmod(was.Mode().Perm()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // Write implements Sink.
@@ -94,12 +114,12 @@ func (l *File) Write(_ logrus.Level, line string) error {
 
 // Reopen implements Sink. The old file stays in use if it fails.
 func (l *File) Reopen() error {
-	f, err := appendTo(l.path)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f, err := again(l.path, l.f)
 	if err != nil {
 		return err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	err = l.f.Close()
 	l.f = f
 	return err

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 )
 
 func TestFileIsAppendedToAndReopened(t *testing.T) {
@@ -41,6 +42,29 @@ func TestFileIsAppendedToAndReopened(t *testing.T) {
 		}
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o027 != 0 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
+
+// Who could read the log can after a rotation too, whatever the daemon's umask.
+func TestReopenKeepsThePermissions(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	f, err := OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Umask(unix.Umask(0o077))
+	if err := f.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 }

@@ -86,14 +86,19 @@ func Prepare(ctx context.Context, dir string) (path string, cleaned bool, err er
 }
 
 // vital are the directories without which a host does not run; mount(2) would
-// cover them without a word.
+// cover them without a word. Links are resolved by then: /bin is /usr/bin on most
+// hosts.
 func vital(path string) bool {
-	for _, v := range []string{"/", "/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/run", "/sbin", "/sys", "/usr"} {
-		if path == v {
+	switch path {
+	case "/", "/boot", "/dev", "/etc", "/proc", "/run", "/sys", "/usr", "/var":
+		return true
+	}
+	for _, of := range []string{"bin", "sbin", "lib", "lib32", "lib64"} {
+		if path == "/"+of || path == "/usr/"+of {
 			return true
 		}
 	}
-	return strings.HasPrefix(path, "/proc/") || strings.HasPrefix(path, "/sys/")
+	return strings.HasPrefix(path, "/dev/") || strings.HasPrefix(path, "/proc/") || strings.HasPrefix(path, "/sys/")
 }
 
 // reason drops the path of an os error: the message has it already.

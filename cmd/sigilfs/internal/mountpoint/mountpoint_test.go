@@ -87,7 +87,7 @@ func TestPrepare(t *testing.T) {
 }
 
 func TestVitalDirectoriesAreNotCovered(t *testing.T) {
-	for _, dir := range []string{"/", "/proc", "/proc/../proc/self", "/sys/fs", "/etc/"} {
+	for _, dir := range []string{"/", "/proc", "/proc/../proc/self", "/sys/fs", "/etc/", "/bin", "/sbin", "/lib", "/var", "/dev/pts"} {
 		if _, _, err := Prepare(t.Context(), dir); !errors.Is(err, ErrVital) {
 			t.Errorf("%s: %v", dir, err)
 		}
