@@ -102,7 +102,7 @@ func (o *observing) stop() error {
 	return errors.Join(errs...)
 }
 
-// tell begins to tell what the mount knows of itself, when all of it is there.
+// tellOthers begins to tell what the mount knows of itself, when all of it is there.
 // Who cannot be told is a warning: the mount works without.
 func (m *mounting) tellOthers(ctx context.Context) {
 	a := m.account()

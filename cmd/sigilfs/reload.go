@@ -69,7 +69,7 @@ func (m *mounting) adopt(ctx context.Context, fresh *settings) (differs int) {
 			return
 		}
 		differs++
-		log := m.log.WithFields(logrus.Fields{"was": running.Value.String(), "is": f.Value.String()})
+		log := m.log.WithFields(differing(f.Name, running.Value, f.Value))
 		if !m.change(ctx, f.Name, fresh) {
 			log.Warnf("SIGHUP: %s is changed in %s; it holds from the next mount on", f.Name, m.set.path)
 			return
@@ -91,6 +91,14 @@ func (m *mounting) adopt(ctx context.Context, fresh *settings) (differs int) {
 		}
 	}
 	return differs
+}
+
+// differing are the values of a flag, for the log; never of one about keys.
+func differing(name string, was, is pflag.Value) logrus.Fields {
+	if aboutKeys(name) {
+		return nil
+	}
+	return logrus.Fields{"was": was.String(), "is": is.String()}
 }
 
 // change takes over the flag of that name; false if that takes a new mount.

@@ -31,8 +31,10 @@ func remount(call mountargs.Call, readOnly bool, flags *pflag.FlagSet, stderr io
 	if names := remains(flags); len(names) > 0 {
 		say(stderr, "a remount changes ro and rw alone; for "+strings.Join(names, ", ")+" unmount and mount again")
 	}
-	if err := canWrite(m, path); err != nil && !readOnly {
-		return err
+	if !readOnly {
+		if err := canWrite(m, path); err != nil {
+			return err
+		}
 	}
 	if call.Fake {
 		return nil
