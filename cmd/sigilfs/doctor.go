@@ -93,7 +93,8 @@ func (e *examination) checks(ctx context.Context) []doctor.Check {
 		doctor.Check{Name: epochsCheck, Needs: []string{keysCheck, doctor.Reach}, Ask: e.tryKeys},
 		doctor.Check{Name: encryptionCheck, Needs: []string{doctor.Writing}, Ask: e.tryEncryption},
 		doctor.Check{Name: fuseCheck, Ask: e.tryFUSE},
-		doctor.Check{Name: othersCheck, Needs: []string{fuseCheck}, Ask: e.tryOthers})
+		doctor.Check{Name: othersCheck, Needs: []string{fuseCheck}, Ask: e.tryOthers},
+		doctor.Check{Name: stateCheck, Ask: e.tryState})
 	if e.set.cacheDir != "" && e.set.cacheSize != 0 {
 		all = append(all, doctor.Check{Name: cacheCheck, Ask: e.tryCache})
 	}

@@ -49,17 +49,24 @@ func (e *examination) tryCache(ctx context.Context) doctor.Finding {
 
 // newCacheDir is for a directory that a mount would make.
 func newCacheDir(path string) doctor.Finding {
-	above := filepath.Dir(path)
+	above, err := canMake(path)
+	if err != nil {
+		return doctor.Finding{Status: doctor.Warning, Text: fmt.Sprintf("a mount would cache nothing on disk: %s cannot be made in %s: %v", path, above, err), Remedy: fmt.Sprintf("make %s, of mode 0700, for the user of the mount", path)}
+	}
+	return doctor.Finding{Text: fmt.Sprintf("%s is not there yet, and a mount can make it in %s", path, above)}
+}
+
+// canMake tells whether path can be made, with all above it: in the directory
+// that is there already.
+func canMake(path string) (above string, err error) {
+	above = filepath.Dir(path)
 	for above != filepath.Dir(above) {
 		if _, err := os.Stat(above); err == nil {
 			break
 		}
 		above = filepath.Dir(above)
 	}
-	if err := unix.Access(above, unix.W_OK|unix.X_OK); err != nil {
-		return doctor.Finding{Status: doctor.Warning, Text: fmt.Sprintf("a mount would cache nothing on disk: %s cannot be made in %s: %v", path, above, err), Remedy: fmt.Sprintf("make %s, of mode 0700, for the user of the mount", path)}
-	}
-	return doctor.Finding{Text: fmt.Sprintf("%s is not there yet, and a mount can make it in %s", path, above)}
+	return above, unix.Access(above, unix.W_OK|unix.X_OK)
 }
 
 // cacheRoom compares what may be cached to what can be.

@@ -60,6 +60,19 @@ func Look(root string, id ID) (*Dir, error) {
 	return &Dir{path: filepath.Join(root, id.name())}, nil
 }
 
+// Check gives the directory of all state of this host, and whether it is there;
+// nothing is made. Errors: ErrUnsafe, those of the disk.
+func Check(root string) (path string, there bool, err error) {
+	if path, err = absolute(root); err != nil {
+		return "", false, err
+	}
+	err = private(path, false)
+	if errors.Is(err, os.ErrNotExist) {
+		return path, false, nil
+	}
+	return path, true, err
+}
+
 // Each is Look at all volumes of which there is a directory, in order of their
 // names.
 func Each(root string) ([]*Dir, error) {

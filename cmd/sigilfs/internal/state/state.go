@@ -89,6 +89,11 @@ func makePrivate(path string, strict bool) error {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return err
 	}
+	return private(path, strict)
+}
+
+// private is makePrivate of what is there.
+func private(path string, strict bool) error {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
 		return &os.PathError{Op: "lstat", Path: path, Err: err}
@@ -99,7 +104,7 @@ func makePrivate(path string, strict bool) error {
 	}
 	switch {
 	case st.Mode&unix.S_IFMT == unix.S_IFLNK && !strict:
-		return makePrivateTarget(path)
+		return privateTarget(path)
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		return fmt.Errorf("%w: %s is not a directory", ErrUnsafe, path)
 	case int(st.Uid) != os.Geteuid():
@@ -110,14 +115,14 @@ func makePrivate(path string, strict bool) error {
 	return nil
 }
 
-// makePrivateTarget lets ROOT itself be a symbolic link, as systemd makes one
+// privateTarget lets ROOT itself be a symbolic link, as systemd makes one
 // under DynamicUser=.
-func makePrivateTarget(path string) error {
+func privateTarget(path string) error {
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return err
 	}
-	return makePrivate(target, false)
+	return private(target, false)
 }
 
 // readSmall reads a regular file of ours, at most limit bytes.
