@@ -183,7 +183,7 @@ func TestOrdinaryUserWithItsDefaults(t *testing.T) {
 	if out, err := m.by(nobody, "cat file"); err != nil || out != "text\n" {
 		t.Errorf("after another mount: %q, %v", out, err)
 	}
-	m.tool.run(append(as(nobody), cfg.Bin, "umount", m.dir)...)
+	m.tool.run(append(as(nobody), "umount", m.dir)...) // umount(8), which lets him
 	awaitEnd(t, pid)
 }
 

@@ -50,8 +50,12 @@ func (m *mounting) openMetrics(ctx context.Context) error {
 	return nil
 }
 
+// mostScrapers bounds the connections at --metrics.
+const mostScrapers = 32
+
 // serve answers at l until stop.
 func (o *observing) serve(l net.Listener, log logrus.FieldLogger) {
+	l = socket.Bounded(l, mostScrapers)
 	o.server = &http.Server{
 		Handler: o.metrics.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,

@@ -86,7 +86,7 @@ func closeAll(peers []*control.Peer) {
 
 // mostAsked bounds how many are asked at once: one that hangs is waited for for
 // seconds, and must not hold up the others.
-const mostAsked = 16
+const mostAsked = 8
 
 func showStatus(ctx context.Context, peers []*control.Peer, asJSON bool, out io.Writer) error {
 	report := status.Report{Version: status.Version, Mounts: make([]status.Mount, len(peers))}
