@@ -140,11 +140,6 @@ func TestToldOptionsWork(t *testing.T) {
 			t.Errorf("-o %s is told of, and not known", name)
 		}
 	}
-	for _, name := range wordNames() {
-		if _, isWord := words()[name]; !isWord && !slices.Contains(itemNames(shorthands()), name) && !slices.Contains(itemNames(translated()), name) {
-			t.Errorf("-o %s is understood, and not told of", name)
-		}
-	}
 }
 
 // The example is a file that mounts.

@@ -25,6 +25,7 @@ func translated() []manual.Item {
 		{Words: []string{"public_bucket"}, Value: "[=0|1]", Joined: true, Text: "As no_sign_request."},
 		{Words: []string{"use_rrs"}, Value: "[=0|1]", Joined: true, Text: "As storage_class=REDUCED_REDUNDANCY."},
 		{Words: []string{"iam_role"}, Value: "[=auto]", Joined: true, Text: "The role of this host is found by itself. Another one is assumed by a profile."},
+		{Words: []string{"ensure_diskfree="}, Value: "NUMBER", Joined: true, Text: "A number without a unit is of MiB."},
 		{Words: []string{"dbglevel="}, Value: "LEVEL", Joined: true, Text: "critical, error, warning or info: what is logged anyway. debug: as debug."},
 		{Words: []string{"curldbg"}, Text: "As debug."},
 	}

@@ -102,7 +102,7 @@ func words() map[string]word {
 
 // wordNames are the options that have no flag of their name.
 func wordNames() []string {
-	return append(slices.Collect(maps.Keys(words())), "umask", "dbglevel", "remount")
+	return append(slices.Collect(maps.Keys(words())), itemNames(shorthands())...)
 }
 
 // set gives a flag a value, as the command line would.

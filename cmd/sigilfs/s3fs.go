@@ -71,8 +71,7 @@ func refusedOptions() map[string]string {
 
 // s3fsNames are all of them, for the nearest to one that is misspelt.
 func s3fsNames() []string {
-	names := slices.Concat(slices.Collect(maps.Keys(aliases())), slices.Collect(maps.Keys(refusedOptions())), needless())
-	return append(names, "use-sse", "load-sse-c", "iam-role", "public-bucket", "use-rrs", "curldbg")
+	return slices.Concat(slices.Collect(maps.Keys(aliases())), slices.Collect(maps.Keys(refusedOptions())), needless(), itemNames(translated()))
 }
 
 // s3fs applies an option of s3fs's that is no flag here.

@@ -44,6 +44,8 @@ func umount(ctx context.Context, dir string, stderr io.Writer) error {
 		return mountError("%s is a mount of %q, type %s; take it away with umount %s", path, m.Source, m.Type, path)
 	case !mounted:
 		m.UID = os.Geteuid() // its process may still be committing
+	case os.Geteuid() != 0 && os.Geteuid() != m.UID: // fusermount3 would say that there is no mount
+		return mountError("%s is a mount of user %d, and only they and root may take it away", path, m.UID)
 	}
 	peer := control.Find(control.Places(m.UID), m.UID, path)
 	if peer != nil {

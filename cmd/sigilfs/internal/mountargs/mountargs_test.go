@@ -42,11 +42,14 @@ func TestParse(t *testing.T) {
 
 // Nothing is lost, and nothing comes from nowhere.
 func FuzzParse(f *testing.F) {
-	for _, line := range []string{"a b -sfnv -o x,y", "-N n -t t a b", "-- -a b", "-oo a b"} {
+	for _, line := range []string{"a b -sfnv -o x,y", "-N n -t t a b", "-- -a b", "-oo a b", "a -flnrv", "-vt t -- -a"} {
 		f.Add(line)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
 		args := strings.Split(line, " ")
+		if u, err := ParseUmount(args); err == nil && !u.Help && !u.Version && (u.Dir == "" || !strings.Contains(line, u.Dir)) {
+			t.Errorf("%q: %+v", args, u)
+		}
 		c, err := Parse(args)
 		if err != nil || c.Help || c.Version {
 			return
