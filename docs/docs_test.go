@@ -192,6 +192,34 @@ func inner(name string) bool {
 	}, name)
 }
 
+// Each check of doctor has a line in its table.
+func TestChecksAreExplained(t *testing.T) {
+	b, err := os.ReadFile("OPERATIONS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for path, f := range source(t) {
+		all := path == filepath.FromSlash("../internal/doctor/bucket.go")
+		ast.Inspect(f, func(node ast.Node) bool {
+			spec, ok := node.(*ast.ValueSpec)
+			if !ok || len(spec.Values) != 1 || !all && (filepath.Base(filepath.Dir(path)) != "sigilfs" || !strings.HasSuffix(spec.Names[0].Name, "Check")) {
+				return true
+			}
+			if name := text(spec.Values[0]); name != "" {
+				n++
+				if !strings.Contains(string(b), "\n| "+name+" | ") {
+					t.Errorf("the check %s of %s is not in the table", name, path)
+				}
+			}
+			return true
+		})
+	}
+	if n < 20 {
+		t.Errorf("there are %d checks", n)
+	}
+}
+
 // A policy allows what is in the table of permissions, and nothing else.
 func TestPolicies(t *testing.T) {
 	b, err := os.ReadFile("OPERATIONS.md")

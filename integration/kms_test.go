@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -232,7 +233,7 @@ func TestKMSIdentity(t *testing.T) {
 	owner := kmsClient(t, moto, kms.Config{})
 	plain, blob, err := owner.GenerateDataKey(t.Context(), arn, nil)
 	must(t, err)
-	moto.AccessKey, moto.SecretKey = writer(t, moto)
+	moto.AccessKey, moto.SecretKey = identity(t, moto, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["kms:GenerateDataKey"],"Resource":"*"}]}`)
 	client := kmsClient(t, moto, kms.Config{})
 	setAuth(t, moto, "0")
 	if _, _, err := client.GenerateDataKey(t.Context(), arn, nil); err != nil {
@@ -252,8 +253,8 @@ func TestKMSIdentity(t *testing.T) {
 	}
 }
 
-// writer makes an identity that may draw keys and not open them.
-func writer(t *testing.T, moto *server.KMS) (access, secret string) {
+// identity makes one that may do what a policy says.
+func identity(t *testing.T, moto *server.KMS, policy string) (access, secret string) {
 	t.Helper()
 	iam := func(args ...string) []byte {
 		cmd := exec.CommandContext(t.Context(), "/usr/bin/aws", append([]string{"--endpoint-url", moto.Moto, "--output", "json", "iam"}, args...)...)
@@ -262,13 +263,13 @@ func writer(t *testing.T, moto *server.KMS) (access, secret string) {
 		must(t, err)
 		return out
 	}
-	iam("create-user", "--user-name", "writer")
-	iam("put-user-policy", "--user-name", "writer", "--policy-name", "p", "--policy-document",
-		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["kms:GenerateDataKey"],"Resource":"*"}]}`)
+	name := fmt.Sprintf("user-%x", sha256.Sum256([]byte(policy)))[:20]
+	iam("create-user", "--user-name", name)
+	iam("put-user-policy", "--user-name", name, "--policy-name", "p", "--policy-document", policy)
 	var made struct {
 		AccessKey struct{ AccessKeyId, SecretAccessKey string }
 	}
-	must(t, json.Unmarshal(iam("create-access-key", "--user-name", "writer"), &made))
+	must(t, json.Unmarshal(iam("create-access-key", "--user-name", name), &made))
 	return made.AccessKey.AccessKeyId, made.AccessKey.SecretAccessKey
 }
 
