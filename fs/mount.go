@@ -50,6 +50,10 @@ type Options struct {
 	NoExec     bool
 }
 
+// ErrHelper is that fusermount3, by which all but root mount, did not. It says
+// why on stderr, and gives no reason.
+var ErrHelper = errors.New("fusermount3 did not mount")
+
 // Server is a mounted filesystem. Its methods are safe for concurrent use.
 type Server struct {
 	fuse *fuse.Server
@@ -59,7 +63,7 @@ type Server struct {
 
 // Mount mounts vol at opt.Dir: directly as root, else by fusermount3. It
 // returns when the mount answers. vol is the caller's to close, once Wait has
-// returned. ctx bounds the start alone.
+// returned. ctx bounds the start alone. Errors: ErrHelper, those of vol.
 func Mount(ctx context.Context, vol Volume, opt Options) (*Server, error) {
 	opt, err := opt.withDefaults()
 	if err != nil {
@@ -72,7 +76,10 @@ func Mount(ctx context.Context, vol Volume, opt Options) (*Server, error) {
 	t := newTree(vol, opt)
 	raw := &rawFS{RawFileSystem: nodefs.NewNodeFS(t.child(root), t.nodeOptions(root.FileID)), renames: t.renames}
 	srv, err := fuse.NewServer(raw, opt.Dir, opt.mountOptions())
-	if err != nil {
+	switch {
+	case err != nil && os.Geteuid() != 0:
+		return nil, fmt.Errorf("mount at %s: %w (%w)", opt.Dir, ErrHelper, oneLine{err})
+	case err != nil:
 		return nil, fmt.Errorf("mount at %s: %w", opt.Dir, oneLine{err})
 	}
 	s := &Server{fuse: srv, dir: opt.Dir, done: make(chan struct{})}

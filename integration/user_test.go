@@ -243,11 +243,9 @@ func TestAllowOtherOfAnOrdinaryUser(t *testing.T) {
 	}
 }
 
-// What only root may do, or root has to see to, is one sentence before anything
-// is asked of the bucket.
+// What only root may do, or root has to see to, is one sentence.
 func TestWhatAnOrdinaryUserIsRefused(t *testing.T) {
 	m := newUserMount(t)
-	m.mount.s3.URL = "https://" + closedPort(t)
 	for _, tt := range []struct {
 		name   string
 		change func(*daemon.Config)
@@ -259,6 +257,7 @@ func TestWhatAnOrdinaryUserIsRefused(t *testing.T) {
 		{"one like /tmp", func(cfg *daemon.Config) { cfg.Dir = m.home + "/everybodys" }, "", daemon.ExitMount, "it belongs to user 0; name a directory of your own"},
 		{"no fusermount3", nil, "for f in /usr/bin/fusermount*; do mount --bind /dev/null $f; done", daemon.ExitSystem, "there is no fusermount3: install the package fuse3"},
 		{"the device", nil, "test -e $0.fuse || mknod $0.fuse c 10 229; chmod 600 $0.fuse; mount --bind $0.fuse /dev/fuse", daemon.ExitSystem, "/dev/fuse: permission denied; users may mount where it has mode 0666"},
+		{"no_new_privs", nil, "exec setpriv --no-new-privs -- \"$@\"", daemon.ExitMount, "fusermount3 did not mount (fusermount exited with code 256): NoNewPrivileges= (no_new_privs) keeps it from becoming root"},
 		{"allow_root", func(cfg *daemon.Config) { cfg.Args = append(cfg.Args, "-o", "allow_root") }, "", daemon.ExitUsage, "use allow_other"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

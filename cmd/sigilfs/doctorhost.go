@@ -16,14 +16,18 @@ const (
 
 // tryFUSE looks for what a mount takes.
 func (e *examination) tryFUSE(context.Context) doctor.Finding {
+	const remedy = "a mount takes /dev/fuse and, unless root makes it, fusermount3: the module fuse, the package fuse3, and in a container the device"
 	if err := mountpoint.Device(false); err != nil {
-		return finding(err, "")
+		return failing(err, remedy)
 	}
 	if os.Geteuid() == 0 {
 		return doctor.Finding{Text: "/dev/fuse can be opened; root mounts by itself"}
 	}
 	path, err := mountpoint.Fusermount()
-	return finding(err, "/dev/fuse can be opened; mounts are made by "+path)
+	if why := mountpoint.Powerless(); err == nil && why != "" {
+		return doctor.Finding{Status: doctor.Warning, Text: path + " will not be able to mount: " + why, Remedy: "leave NoNewPrivileges= and its like out of what starts this, install the package fuse3, or mount as root"}
+	}
+	return finding(err, "/dev/fuse can be opened; mounts are made by "+path, remedy)
 }
 
 // tryOthers looks whether other users can be let in (fusermount3(1)).

@@ -1,13 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/mountpoint"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/state"
+	sigilfs "github.com/sigilfs/sigilfs/fs"
 	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"golang.org/x/sys/unix"
@@ -30,18 +31,34 @@ func storeRemedy(err error) string {
 		{keyring.ErrKeySource, "check --key"},
 		{objstore.ErrBucket, "create it, or check its name, --endpoint-url and --region"},
 		{objstore.ErrBadAuth, "give credentials that work: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, --profile, or the role of this host"},
+		{objstore.ErrKeyBlocked, "have the bucket take SSE-C, or choose another mode"},
+		{objstore.ErrKeyAccess, "allow it in the policies of these credentials and of the key"},
+		{objstore.ErrKeyMissing, "name a key that exists, in the region of the bucket"},
+		{objstore.ErrKeyDisabled, "enable the key, or name another one"},
+		{keyring.ErrAccess, "allow it in the policies of these credentials and of the key"},
 		{objstore.ErrAccess, "allow it in the policies of these credentials and of the bucket"},
 		{objstore.ErrUnreachable, "check --endpoint-url, the network and, for TLS, --ca-bundle"},
 		{objstore.ErrThrottled, "try again later"},
 		{context.DeadlineExceeded, "check --endpoint-url and the network"},
 		{objstore.ErrUnknown, "check --endpoint-url: what answers there does not behave like S3"},
 		{objstore.ErrQuota, "make room in the bucket"},
+		{objstore.ErrUnsupported, "ask less of the server, or take another one"},
+		{objstore.ErrInvalid, "check --endpoint-url, --region, and what is asked of the server: the mode, --storage-class"},
 	} {
 		if errors.Is(err, c.is) {
 			return c.remedy
 		}
 	}
 	return ""
+}
+
+// explainMode is explainStore of what a rule asks S3 to do. Errors about
+// permissions say it all themselves.
+func explainMode(r rule, err error) error {
+	if remedy := storeRemedy(err); remedy != "" && !errors.Is(err, objstore.ErrAccess) {
+		return mountError("%s: mode %s: %w; %s", r.At, r.Mode, err, remedy)
+	}
+	return mountError("%s: mode %s: %w", r.At, r.Mode, err)
 }
 
 func explainDir(err error) error {
@@ -78,13 +95,13 @@ func explainState(err error) error {
 }
 
 // explainMount is for what fs.Mount gives: the bucket answered until then.
-// fusermount3 says why it did not mount on stderr, and gives no reason.
 func explainMount(spec string, err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return systemError("%s: %w; mounting takes CAP_SYS_ADMIN (in a container: --cap-add SYS_ADMIN --device /dev/fuse)", spec, err)
-	case os.Geteuid() != 0:
-		return mountError("%s: %w; fusermount3 has said before why (in a container it takes --cap-add SYS_ADMIN --device /dev/fuse)", spec, err)
+	case errors.Is(err, sigilfs.ErrHelper):
+		why := cmp.Or(mountpoint.Powerless(), "it has said why (in a container it takes --cap-add SYS_ADMIN --device /dev/fuse)")
+		return mountError("%s: %w: %s", spec, err, why)
 	}
 	return mountError("%s: %w", spec, err)
 }

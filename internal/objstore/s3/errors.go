@@ -39,6 +39,7 @@ type failure struct {
 	expired  bool          // the credentials
 	digest   bool          // a Content-MD5 is missing
 	kept     bool          // the object is under a lock
+	owner    string        // of the bucket, as it was expected; "" is anybody
 }
 
 // oddAnswer is an answer that cannot be used although it says success.
@@ -127,6 +128,7 @@ func (s *Store) classify(c call, a *attempt, err error) *failure {
 	}
 	f.digest = c.write && !a.digest && wantsDigest(f.code, message)
 	f.decide(s)
+	f.owner = s.cfg.ExpectedBucketOwner
 	f.cause = f.words(c, message, request, *s.region.Load())
 	return f
 }
@@ -301,6 +303,9 @@ func (f *failure) words(c call, message, request, region string) string {
 		if message != "" && (f.status < 500 || f.status == http.StatusNotImplemented) {
 			b.WriteString(": " + awsclient.OneLine(message, 200))
 		}
+	}
+	if f.owner != "" && !f.kept && errors.Is(f.is, objstore.ErrAccess) && !needed.MatchString(message) {
+		fmt.Fprintf(&b, ", or the bucket is not of account %s (--expected-bucket-owner)", f.owner)
 	}
 	fmt.Fprintf(&b, " (HTTP %d", f.status)
 	if f.code != "" {

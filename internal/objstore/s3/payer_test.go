@@ -192,3 +192,29 @@ func TestPayerAndOwnerOnEveryRequest(t *testing.T) {
 		}
 	}
 }
+
+// S3 says no more than that access is denied where the owner is another one; who
+// named the permission himself knows better.
+func TestAnotherOwnerIsNamedAsACause(t *testing.T) {
+	const says = "or the bucket is not of account 123456789012 (--expected-bucket-owner)"
+	named := func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `<Error><Code>AccessDenied</Code><Message>User: u is not authorized to perform: s3:GetObject on resource: r</Message></Error>`)
+	}
+	for _, tt := range []struct {
+		owner  string
+		answer http.HandlerFunc
+		want   bool
+	}{
+		{"123456789012", fails(http.StatusForbidden, "AccessDenied"), true},
+		{"123456789012", named, false},
+		{"123456789012", fails(http.StatusForbidden, "InvalidAccessKeyId"), false},
+		{"", fails(http.StatusForbidden, "AccessDenied"), false},
+	} {
+		s := newFake(t, tt.answer).open(t, func(c *s3.Config) { c.ExpectedBucketOwner = tt.owner })
+		_, err := s.Head(t.Context(), objstore.ID{Key: "k"})
+		if err == nil || strings.Contains(err.Error(), says) != tt.want {
+			t.Errorf("%+v: %v", tt.owner, err)
+		}
+	}
+}

@@ -12,6 +12,22 @@ import (
 // ErrForeign is that this user may not mount on a directory, though root may.
 var ErrForeign = errors.New("is not this user's to mount on")
 
+// Powerless says why fusermount3 cannot do what takes root, as far as can be
+// seen; else "". Who was given the capability himself mounts all the same.
+func Powerless() string {
+	if set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err == nil && set != 0 {
+		return "NoNewPrivileges= (no_new_privs) keeps it from becoming root"
+	}
+	path, err := Fusermount()
+	if err != nil {
+		return err.Error()
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode()&os.ModeSetuid == 0 {
+		return path + " is not set-uid root, as the package has it"
+	}
+	return ""
+}
+
 // yours tells why fusermount3 would not mount on a directory for this user: it
 // wants one that the user may write to, and, where others may write too and
 // only owners remove (as in /tmp itself), one that is the user's own. Root
