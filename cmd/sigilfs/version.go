@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -26,26 +27,28 @@ func versionLine() string {
 	return fmt.Sprintf("sigilfs %s, commit %s, %s %s/%s", v, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// built tells the linker's version, else that of the module; and the commit,
-// which is in binaries that were built from a checkout.
+// built tells of this program.
 func built() (v, commit string) {
-	v, commit = version, "unknown"
-	dirty := ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		if v == "" {
-			v = info.Main.Version
-		}
-		for _, s := range info.Settings {
-			switch {
-			case s.Key == "vcs.revision":
-				commit = s.Value
-			case s.Key == "vcs.modified" && s.Value == "true":
-				dirty = " (modified)"
-			}
-		}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		info = &debug.BuildInfo{}
 	}
-	if v == "" {
-		v = "unknown"
+	return builtFrom(info, version)
+}
+
+// builtFrom tells the linker's version, else that of the module; and the commit,
+// which is in binaries that were built from a checkout, and whether that was
+// modified.
+func builtFrom(info *debug.BuildInfo, linked string) (v, commit string) {
+	v, commit = cmp.Or(linked, info.Main.Version, "unknown"), "unknown"
+	dirty := ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			commit = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = " (modified)"
+		}
 	}
 	return v, commit + dirty
 }
