@@ -42,6 +42,17 @@ func serviceManager(t *testing.T) (*systemd.Manager, func() string) {
 	}
 }
 
+// until reads messages until it is want, as one of the next hundred must be.
+func until(t *testing.T, next func() string, want string) {
+	t.Helper()
+	for range 100 {
+		if next() == want {
+			return
+		}
+	}
+	t.Fatalf("it is not told %q", want)
+}
+
 // changing is a line that is another one each time.
 func changing() func() string {
 	var n atomic.Int64
@@ -67,12 +78,9 @@ func TestOnlyAMountThatAnswersIsAlive(t *testing.T) {
 			<-hang
 		}
 	})
-	alive := 0
-	for alive < 2 {
-		if next() == "WATCHDOG=1" {
-			alive++
-		}
-	}
+	until(t, next, "WATCHDOG=1")
+	until(t, next, "WATCHDOG=1")
+	alive := 2
 	<-hanging
 	for range 8 { // as long as the watchdog would wait, twice over
 		if got := next(); got == "WATCHDOG=1" {
@@ -83,8 +91,7 @@ func TestOnlyAMountThatAnswersIsAlive(t *testing.T) {
 		t.Errorf("it was alive %d times, and answered twice", alive)
 	}
 	close(hang)
-	for next() != "WATCHDOG=1" {
-	}
+	until(t, next, "WATCHDOG=1")
 	tells.end(closed())
 }
 
@@ -109,9 +116,7 @@ func TestTheEndAsksForTime(t *testing.T) {
 	g.ending(time.Hour)
 	want := []string{"STOPPING=1\nSTATUS=ending: as ever", "EXTEND_TIMEOUT_USEC=30000000", "WATCHDOG=1", "EXTEND_TIMEOUT_USEC=30000000"}
 	for _, w := range want {
-		for got := ""; got != w; {
-			got = next()
-		}
+		until(t, next, w)
 	}
 	past := time.Now().Add(-time.Second)
 	g.telling.deadline.Store(&past)
