@@ -6,8 +6,8 @@ export PATH := /usr/local/go/bin:/usr/sbin:/usr/bin:/sbin:/bin:$(PATH)
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT := $(shell git rev-parse HEAD 2>/dev/null)
-# What is made at another time of the same sources is the same.
-export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+# What is made of the same sources at another time is the same.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 SOURCES := $(shell find cmd cache fs internal objcrypt systemd -name '*.go' 2>/dev/null) go.mod go.sum
 
 # Seconds for each fuzz target in `make fuzz`, and so in `make test`.
@@ -87,7 +87,7 @@ uninstall:
 
 # bin/sigilfs_VERSION_ARCH.deb.
 deb: bin/sigilfs
-	VERSION='$(VERSION)' packaging/deb
+	VERSION='$(VERSION)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' packaging/deb
 
 # Starts an embedded S3 server, makes a key, mounts, shows plaintext in the
 # mount and ciphertext in the bucket. ONCE=1 checks the same steps and exits.

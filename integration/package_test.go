@@ -54,14 +54,6 @@ func (s sources) add(t *testing.T, name string) {
 	must(t, os.WriteFile(to, readFile(t, filepath.Join("..", name)), info.Mode().Perm()))
 }
 
-// moved is the same in another place.
-func (s sources) moved(t *testing.T, dir string) sources {
-	t.Helper()
-	must(t, os.MkdirAll(filepath.Dir(dir), 0o755))
-	newTool(t, "/", "cp").run("cp", "-a", s.dir, dir)
-	return sources{dir}
-}
-
 // commit makes the repository.
 func (s sources) commit(t *testing.T) sources {
 	t.Helper()
