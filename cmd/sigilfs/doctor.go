@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,12 +71,14 @@ type examination struct {
 func (e *examination) checks(ctx context.Context) []doctor.Check {
 	keys, connection := e.openKeys(ctx), e.openStore(ctx)
 	all := []doctor.Check{
-		doctor.Settled(keysCheck, finding(keys, "all keys are there")),
-		doctor.Settled(connectionCheck, finding(connection, "the configuration of the connection makes sense")),
+		doctor.Settled(keysCheck, finding(keys, "all keys are there", keysRemedy)),
+		doctor.Settled(connectionCheck, finding(connection, "the configuration of the connection makes sense", "check --endpoint-url, --region, --profile and --ca-bundle, and the files that they name")),
 	}
 	t := doctor.Target{
 		Store: e.store, Settings: e.store, Connection: e.store, Bucket: e.set.target.Bucket, Root: e.set.volumeRoot, ReadOnly: e.set.readOnly,
-		Explain: storeRemedy, AWS: e.awsArguments(),
+		Explain: func(err error) string {
+			return cmp.Or(storeRemedy(err), "see the server's own log, or take another server")
+		}, AWS: e.awsArguments(),
 	}
 	if keys == nil && connection == nil {
 		t.Records = e.uploadRecords
@@ -84,7 +87,7 @@ func (e *examination) checks(ctx context.Context) []doctor.Check {
 			t.Writes, err = e.written()
 		}
 		if err != nil {
-			all[0] = doctor.Settled(keysCheck, finding(err, ""))
+			all[0] = doctor.Settled(keysCheck, failing(err, keysRemedy))
 		}
 	}
 	all = append(all, doctor.Bucket(t, []string{connectionCheck}, []string{keysCheck})...)
@@ -117,11 +120,21 @@ func (e *examination) written() ([]doctor.Write, error) {
 	return all, nil
 }
 
-func finding(err error, text string) doctor.Finding {
+// keysRemedy is for what is wrong with keys themselves.
+const keysRemedy = "see to it that each place which --key, --also-key or the configuration file names has a key, for this user alone"
+
+// finding is the text, or the error and its remedy.
+func finding(err error, text, remedy string) doctor.Finding {
 	if err != nil {
-		return doctor.Finding{Status: doctor.Failure, Text: oneLine(err)}
+		return failing(err, remedy)
 	}
 	return doctor.Finding{Text: text}
+}
+
+// failing is the finding of an error. What is known of the store's and of keys
+// stands above remedy.
+func failing(err error, remedy string) doctor.Finding {
+	return doctor.Finding{Status: doctor.Failure, Text: oneLine(err), Remedy: cmp.Or(storeRemedy(err), remedy)}
 }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
@@ -177,7 +190,7 @@ func (e *examination) uploadRecords(ctx context.Context) ([]doctor.Record, error
 // and open one of those in the bucket, as a mount does.
 func (e *examination) tryKeys(ctx context.Context) doctor.Finding {
 	if err := e.openRules(ctx); e.ring == nil {
-		return finding(err, "")
+		return failing(err, keysRemedy)
 	}
 	masters := e.masters()
 	if len(masters) == 0 {
@@ -187,13 +200,11 @@ func (e *examination) tryKeys(ctx context.Context) doctor.Finding {
 	if err == nil {
 		err = checkKeys(ctx, e.store, e.ring, masters, e.set.volumeRoot)
 	}
-	f := finding(err, "the keys wrap, and open what mode client has sealed, as far as there is any")
+	f := finding(err, "the keys wrap, and open what mode client has sealed, as far as there is any", keysRemedy)
 	switch {
 	case errors.Is(err, errWrongKeys):
 		f.Status, f.Remedy = doctor.Warning, "give the key under which it was written with --key, once more for each key that only reads"
-	case err != nil:
-		f.Remedy = storeRemedy(err)
-	case e.set.readOnly:
+	case err == nil && e.set.readOnly:
 		f.Text = "the keys open what mode client has sealed, as far as there is any"
 	}
 	return f
@@ -202,12 +213,10 @@ func (e *examination) tryKeys(ctx context.Context) doctor.Finding {
 // tryEncryption is what a mount finds out of the modes of its rules.
 func (e *examination) tryEncryption(ctx context.Context) doctor.Finding {
 	if err := e.openRules(ctx); err != nil {
-		return finding(err, "")
+		return failing(err, keysRemedy)
 	}
 	if err := e.probeEncryption(ctx); err != nil {
-		f := finding(err, "")
-		f.Remedy = storeRemedy(err)
-		return f
+		return failing(err, "choose mode client, which asks nothing of the server, or another server")
 	}
 	if len(distinct(e.policy)) == 0 {
 		return doctor.Finding{Text: "no rule asks S3 to encrypt: " + modes(e.rules)}

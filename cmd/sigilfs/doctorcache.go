@@ -19,9 +19,10 @@ const cacheCheck = "cache"
 // tryCache does with it what a mount does, and leaves nothing there but a lock
 // file that nobody holds. A directory that is missing is not made.
 func (e *examination) tryCache(ctx context.Context) doctor.Finding {
+	const remedy = "name a directory of this user alone with --cache"
 	path, err := filepath.Abs(e.set.cacheDir)
 	if err != nil {
-		return finding(err, "")
+		return failing(err, remedy)
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return newCacheDir(path)
@@ -31,7 +32,7 @@ func (e *examination) tryCache(ctx context.Context) doctor.Finding {
 	case errors.Is(err, disk.ErrLocked):
 		return doctor.Finding{Status: doctor.Warning, Text: oneLine(err), Remedy: "give this mount a directory of its own with --cache, unless the two take turns"}
 	case errors.Is(err, disk.ErrUnsafe):
-		return finding(err, "")
+		return failing(err, remedy)
 	}
 	if err == nil {
 		defer dir.Close()
@@ -42,7 +43,7 @@ func (e *examination) tryCache(ctx context.Context) doctor.Finding {
 	}
 	room, err := dir.Room()
 	if err != nil {
-		return finding(err, "")
+		return failing(err, remedy)
 	}
 	return e.cacheRoom(path, room)
 }

@@ -74,7 +74,7 @@ func (e *examination) tryGrant(ctx context.Context, k *key) doctor.Finding {
 		return doctor.Finding{Status: doctor.Warning, Text: oneLine(err) + ": this host can write under it, and not read", Remedy: "grant kms:Decrypt on " + id + ", unless this host is only to write"}
 	}
 	if err != nil {
-		return finding(err, "")
+		return failing(err, "see what became of "+id+" in KMS")
 	}
 	return doctor.Finding{Text: fmt.Sprintf("%s gives kms:%s and kms:Decrypt", id, action)}
 }

@@ -187,7 +187,7 @@ func (m *mounting) probe(ctx context.Context) error {
 	})
 	switch {
 	case enc != nil && ofMode(err):
-		return mountError("%s: mode %s: %w", m.root().At, m.root().Mode, err)
+		return explainMode(m.root(), err)
 	case err != nil:
 		return explainStore(m.set.target.Spec, err)
 	}

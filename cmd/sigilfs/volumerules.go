@@ -221,7 +221,7 @@ func (m *mounting) probeEncryption(ctx context.Context) error {
 	}
 	for _, i := range distinct(m.policy) {
 		if err := m.probeMode(ctx, m.policy[i]); err != nil {
-			return mountError("%s: mode %s: %w", m.rules[i].At, m.policy[i].Mode, err)
+			return explainMode(m.rules[i], err)
 		}
 	}
 	return nil

@@ -42,7 +42,10 @@ func (p patient) examine(t *testing.T) map[string]Finding {
 			t.Fatal(err)
 		}
 	}
-	target := Target{Store: faulty.New(m, faulty.Options{Script: p.script}), Bucket: "acme", Root: "web1/", Now: func() time.Time { return now }}
+	target := Target{
+		Store: faulty.New(m, faulty.Options{Script: p.script}), Bucket: "acme", Root: "web1/", Now: func() time.Time { return now },
+		Explain: func(error) string { return "do something" },
+	}
 	if p.change != nil {
 		p.change(&target)
 	}
@@ -186,7 +189,7 @@ func (f Finding) is(t *testing.T, want Status, says []string) {
 			t.Errorf("%q is not in\n%s", s, all)
 		}
 	}
-	if f.Status == Warning && f.Remedy == "" {
+	if (f.Status == Warning || f.Status == Failure) && f.Remedy == "" {
 		t.Errorf("there is no remedy against %q", f.Text)
 	}
 }
