@@ -37,8 +37,10 @@ type report struct {
 				NextTry        time.Time `json:"next_try"`
 			}
 		}
-		Spool  struct{ Used, Limit int64 }
-		Cache  struct{ Memory, Disk *struct{ Used, Limit, Hits, Misses int64 } }
+		Spool struct{ Used, Limit int64 }
+		Cache struct {
+			Memory, Disk *struct{ Used, Limit, Hits, Misses int64 }
+		}
 		Memory struct{ Heap, Limit int64 }
 		Keys   []struct{ Kind, ID string }
 		Epochs []struct {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"time"
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/control"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/mountpoint"
@@ -114,7 +115,7 @@ func showStatus(ctx context.Context, peers []*control.Peer, asJSON bool, out io.
 // askStatus gives what one process tells, or why it does not.
 func askStatus(ctx context.Context, p *control.Peer) status.Mount {
 	rec := p.Record()
-	text, err := socket.Ask(ctx, p.Socket(), p.UID())
+	text, err := askSocket(ctx, p)
 	var m status.Mount
 	if err == nil {
 		m, err = status.Decode(text)
@@ -125,11 +126,37 @@ func askStatus(ctx context.Context, p *control.Peer) status.Mount {
 		return m
 	}
 	m = status.Mount{Version: status.Version, Dir: rec.Dir, Source: rec.Spec, PID: rec.PID, UID: p.UID(), Error: err.Error()}
-	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, os.ErrNotExist) {
-		m.Error = "its process cannot be asked: it begins, ends, or is another user's (" + err.Error() + ")"
+	if deaf(err) {
+		m.Error = "its process cannot be asked: it begins, or ends (" + err.Error() + ")"
 	}
 	m.Judge()
 	return m
+}
+
+// deaf tells an error of a socket at which nobody listens: a mount is there a
+// moment before it can be asked, and a moment longer.
+func deaf(err error) bool {
+	return errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, os.ErrNotExist)
+}
+
+// deafTime is for how long it is tried again.
+const deafTime = 3 * time.Second
+
+func askSocket(ctx context.Context, p *control.Peer) ([]byte, error) {
+	begin := time.Now()
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for {
+		text, err := socket.Ask(ctx, p.Socket(), p.UID())
+		if !deaf(err) || !p.Alive() || time.Since(begin) > deafTime {
+			return text, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 func printReport(r *status.Report, asJSON bool, out io.Writer) error {
