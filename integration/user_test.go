@@ -233,6 +233,9 @@ func TestAllowOtherOfAnOrdinaryUser(t *testing.T) {
 		{stranger, "echo his >shared/his && stat -c %u shared/his", strconv.Itoa(stranger) + "\n", false},
 		{nobody, "cat shared/his", "his\n", false},
 		{0, "cat closed", "text\n", false},
+		{nobody, "chmod 700 .", "", false}, // in place of allow_root
+		{stranger, "true", "", true},       // cannot come in
+		{0, "cat open", "text\n", false},
 	} {
 		if out, err := m.by(tt.uid, tt.line, in...); (err != nil) != tt.fails || !strings.Contains(out, tt.says) {
 			t.Errorf("user %d: %s: %q, %v", tt.uid, tt.line, out, err)
