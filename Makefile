@@ -42,11 +42,12 @@ build: bin/sigilfs
 bin/sigilfs: $(SOURCES) bin/version
 	CGO_ENABLED=0 go build -trimpath -buildvcs=$(if $(COMMIT),true,false) -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/sigilfs
 
-# Changes when the version does, or the commit.
+# Changes when the version does, or the commit. Where git does not tell, as it
+# may not tell root of what is another's, what was built stays.
 force:
 bin/version: force
 	@mkdir -p bin
-	@echo '$(VERSION) $(COMMIT)' | cmp -s - $@ || echo '$(VERSION) $(COMMIT)' >$@
+	@{ test -z '$(COMMIT)' && test -s $@; } || echo '$(VERSION) $(COMMIT)' | cmp -s - $@ || echo '$(VERSION) $(COMMIT)' >$@
 
 # Manual pages and completions come from the binary itself.
 bin/man/%.gz: bin/sigilfs
