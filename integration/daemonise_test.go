@@ -269,6 +269,19 @@ func TestMountTwiceAtOnce(t *testing.T) {
 	}
 }
 
+// A mount whose process hangs is told of, and holds up nobody for long.
+func TestMountOverOneThatHangs(t *testing.T) {
+	m := idle(t, mountOptions{})
+	pid := m.behind(t)
+	must(t, unix.Kill(pid, unix.SIGSTOP))
+	t.Cleanup(func() { _ = unix.Kill(pid, unix.SIGCONT) })
+	if out, code := m.tryBehind(t, m.config(t)); code != daemon.ExitMount || !strings.Contains(out, "does not answer; end that process") {
+		t.Errorf("%d: %s", code, out)
+	}
+	must(t, unix.Kill(pid, unix.SIGCONT))
+	m.sigilfs(t, "umount", m.dir)
+}
+
 // Whoever is killed: the next mount comes about at once.
 func TestMountAtOnceAfterKillInTheBackground(t *testing.T) {
 	m := idle(t, mountOptions{})

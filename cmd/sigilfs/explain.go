@@ -73,6 +73,8 @@ func explainDir(err error) error {
 		return mountError("mountpoint %w; name a directory of your own, or mount as root", err)
 	case errors.Is(err, mountpoint.ErrMounted):
 		return mountError("mountpoint %w; take it away first with sigilfs umount", err)
+	case errors.Is(err, mountpoint.ErrHung):
+		return mountError("mountpoint %w; end that process, or take the mount away first with umount -l", err)
 	case errors.Is(err, mountpoint.ErrDead):
 		return mountError("mountpoint %w; take it away first with umount -l", err)
 	}

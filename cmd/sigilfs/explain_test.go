@@ -41,6 +41,7 @@ func TestExitCodes(t *testing.T) {
 		{explainDir(mountpoint.ErrNotDir), exitMount, "name a directory"},
 		{explainDir(mountpoint.ErrMounted), exitMount, "sigilfs umount"},
 		{explainDir(mountpoint.ErrDead), exitMount, "umount -l"},
+		{explainDir(mountpoint.ErrHung), exitMount, "end that process"},
 		{explainState(&state.LockedError{Owner: state.Owner{PID: 7, Mountpoint: "/mnt/x"}}), exitMount, "sigilfs umount /mnt/x"},
 		{explainState(&state.LockedError{Owner: state.Owner{PID: 7, Spec: "s3://acme"}}), exitMount, "process 7 works on s3://acme; wait"},
 		{explainState(&state.LockedError{Path: "lock"}), exitMount, "--state-dir"},

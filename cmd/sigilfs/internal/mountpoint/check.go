@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,34 +20,41 @@ var (
 	ErrNotDir  = errors.New("is not a directory")
 	ErrDead    = errors.New("is a dead mount of another program")
 	ErrVital   = errors.New("belongs to the system, which would lose it")
+	ErrHung    = errors.New("is a mount whose process does not answer")
 )
 
 // Canonical gives dir as the table of mounts has it: absolute and without
-// symbolic links. What is mounted on it need not answer.
+// symbolic links. A mount of ours on it is not touched, as it may hang, and
+// another one need not answer.
 func Canonical(dir string) (string, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return "", err
 	}
-	path, err := filepath.EvalSymlinks(abs)
-	if err == nil {
-		return path, nil
-	}
 	parent, parentErr := filepath.EvalSymlinks(filepath.Dir(abs))
-	if parentErr != nil {
-		return "", fmt.Errorf("%s: %w", dir, reason(err))
+	last := filepath.Join(parent, filepath.Base(abs))
+	var there Mount
+	mounted := false
+	if parentErr == nil {
+		there, mounted, _ = Find(last) // who has no table of mounts is told by the next one who asks
 	}
-	path = filepath.Join(parent, filepath.Base(abs))
-	if _, mounted, findErr := Find(path); findErr == nil && mounted {
+	if mounted && there.Ours() {
+		return last, nil
+	}
+	path, err := filepath.EvalSymlinks(abs)
+	switch {
+	case err == nil:
 		return path, nil
+	case mounted:
+		return last, nil
 	}
 	return "", fmt.Errorf("%s: %w", dir, reason(err))
 }
 
 // Prepare sees that dir can be mounted on and gives its canonical form. A dead
 // mount of ours is taken away first (cleaned is true then). Errors:
-// ErrMounted, ErrNotDir, ErrDead, ErrVital, ErrForeign, fs.ErrNotExist, those of
-// the system.
+// ErrMounted, ErrNotDir, ErrDead, ErrVital, ErrHung, ErrForeign, fs.ErrNotExist,
+// those of the system.
 func Prepare(ctx context.Context, dir string) (path string, cleaned bool, err error) {
 	for {
 		if path, err = Canonical(dir); err != nil {
@@ -59,29 +67,56 @@ func Prepare(ctx context.Context, dir string) (path string, cleaned bool, err er
 		if err != nil {
 			return "", cleaned, err
 		}
-		info, err := os.Stat(path)
-		if err == nil && mounted && m.Ours() {
-			// The kernel answers a stat for as long as it believes what a dead
-			// process told; statfs(2) is always asked.
-			err = unix.Statfs(path, new(unix.Statfs_t))
-		}
-		switch {
-		case errors.Is(err, unix.ENOTCONN) && m.Ours():
-			if err := Detach(ctx, path); err != nil {
+		if mounted && m.Ours() {
+			if err := clean(ctx, path, m); err != nil {
 				return "", cleaned, err
 			}
 			cleaned = true
 			continue // another may lie below it
+		}
+		info, err := os.Stat(path)
+		switch {
 		case errors.Is(err, unix.ENOTCONN):
 			return "", cleaned, fmt.Errorf("%s %w", path, ErrDead)
-		case mounted && m.Ours():
-			return "", cleaned, fmt.Errorf("%s: %w: %q", path, ErrMounted, m.Source)
 		case err != nil:
 			return "", cleaned, fmt.Errorf("%s: %w", path, reason(err))
 		case !info.IsDir():
 			return "", cleaned, fmt.Errorf("%s %w", path, ErrNotDir)
 		}
 		return path, cleaned, yours(path, info)
+	}
+}
+
+// clean takes away a mount of ours whose process has died. Errors: ErrMounted,
+// ErrHung.
+func clean(ctx context.Context, path string, m Mount) error {
+	switch err := ask(ctx, path); {
+	case errors.Is(err, unix.ENOTCONN):
+		return Detach(ctx, path)
+	case errors.Is(err, ErrHung), ctx.Err() != nil:
+		return fmt.Errorf("%s %w", path, err)
+	}
+	return fmt.Errorf("%s: %w: %q", path, ErrMounted, m.Source)
+}
+
+// patience is how long the process of a mount may take to answer.
+const patience = 5 * time.Second
+
+// ask has the kernel ask the process that serves path. A stat(2) it answers itself
+// for as long as it believes what a dead process told; statfs(2) it hands on. Who
+// asks one that hangs does not come back before it ends, or we do.
+func ask(ctx context.Context, path string) error {
+	answer := make(chan error, 1)
+	go func() { answer <- unix.Statfs(path, new(unix.Statfs_t)) }()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case err := <-answer:
+		return err
+	case <-timer.C:
+		return ErrHung
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
