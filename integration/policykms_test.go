@@ -3,7 +3,12 @@ package integration
 import (
 	"encoding/json"
 	"errors"
+	"io"
+	"net/http"
+	"net/url"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/sigilfs/sigilfs/integration/server"
@@ -70,4 +75,51 @@ func kmsPolicy(t *testing.T, file, sid string) string {
 	text, err := json.Marshal(p)
 	must(t, err)
 	return string(text)
+}
+
+// The commands by which the manual makes a bucket are those of AWS's command
+// line, and what they make is well in doctor's eyes. moto knows the grammar of
+// policies.
+func TestBucketOfTheManual(t *testing.T) {
+	moto := server.Moto(t)
+	dir := t.TempDir()
+	env := append(moto.Env(), "AWS_REGION=eu-central-1", "AWS_DEFAULT_REGION=eu-central-1", "AWS_ACCESS_KEY_ID=AK", "AWS_SECRET_ACCESS_KEY=x", "AWS_EC2_METADATA_DISABLED=true")
+	cli := newTool(t, "../docs/policies", awsCLI, env...)
+	const aws = `aws() { ` + awsCLI + ` --endpoint-url "$MOTO" "$@"; }` + "\n"
+	cli.env = append(cli.env, "MOTO="+moto.Moto)
+	fence := regexp.MustCompile("(?ms)^```sh\n(aws s3api create-bucket .*?)^```$")
+	block := fence.FindStringSubmatch(string(readFile(t, "../docs/OPERATIONS.md")))
+	if block == nil {
+		t.Fatal("there is no such block")
+	}
+	cli.run("bash", "-ec", aws+block[1])
+	d := diagnose(t, append(baseEnv(t), env...), "s3://acme-backups/web1", "--encryption", "none", "--endpoint-url", moto.Moto, "--insecure-endpoint", "--state-dir", dir)
+	for check, says := range map[string]string{
+		"lifecycle": "ok: ", "expiry": "ok: ", "versions": "ok: ", "public": "ok: ",
+		"policy": `failure: the statement "DenyPlainHTTP"`, // moto is reached so
+	} {
+		d.says(t, check, says)
+	}
+	for _, name := range []string{"rw", "ro", "wo", "keep", "doctor", "kms-use"} {
+		grammatical(t, moto, name)
+	}
+}
+
+// grammatical has moto's IAM take a policy: nobody has to sign there.
+func grammatical(t *testing.T, moto *server.KMS, name string) {
+	t.Helper()
+	form := url.Values{
+		"Action": {"CreatePolicy"}, "Version": {"2010-05-08"}, "PolicyName": {name},
+		"PolicyDocument": {string(readFile(t, "../docs/policies/"+name+".json"))},
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, moto.Moto+"/", strings.NewReader(form.Encode()))
+	must(t, err)
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AK/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0")
+	answer, err := http.DefaultClient.Do(req)
+	must(t, err)
+	defer answer.Body.Close()
+	if text, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != http.StatusOK {
+		t.Errorf("%s: %s %s %v", name, answer.Status, text, err)
+	}
 }
