@@ -117,8 +117,18 @@ func (j job) nights(t *testing.T) {
 	j.Start(t)
 }
 
-func TestExampleRestic(t *testing.T) {
-	t.Parallel()
+// The jobs are run for two nights, and what they have written is restored.
+func TestExampleJobs(t *testing.T) {
+	for name, job := range map[string]func(*testing.T){"restic": resticJob, "borg": borgJob, "rsync": rsyncJob} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			job(t)
+		})
+	}
+}
+
+func resticJob(t *testing.T) {
+	t.Helper()
 	password := filepath.Join(t.TempDir(), "password")
 	writeFile(t, password, []byte("only for this test\n"))
 	j := newJob(t, "restic/restic-backup", "RESTIC_PASSWORD_FILE="+password, "RESTIC_CACHE_DIR="+t.TempDir())
@@ -130,8 +140,8 @@ func TestExampleRestic(t *testing.T) {
 	sameTree(t, j.source, filepath.Join(out, j.source))
 }
 
-func TestExampleBorg(t *testing.T) {
-	t.Parallel()
+func borgJob(t *testing.T) {
+	t.Helper()
 	passphrase := filepath.Join(t.TempDir(), "passphrase")
 	writeFile(t, passphrase, []byte("only for this test\n"))
 	j := newJob(t, "borg/borg-backup", "BORG_PASSCOMMAND=cat "+passphrase, "BORG_BASE_DIR="+t.TempDir())
@@ -148,8 +158,8 @@ func TestExampleBorg(t *testing.T) {
 	sameTree(t, j.source, filepath.Join(out, j.source))
 }
 
-func TestExampleRsync(t *testing.T) {
-	t.Parallel()
+func rsyncJob(t *testing.T) {
+	t.Helper()
 	j := newJob(t, "rsync/rsync-backup")
 	j.nights(t)
 	host, err := os.Hostname()
