@@ -26,6 +26,7 @@ PREFIX ?= /usr/local
 SBINDIR ?= /sbin
 HELPED ?= $(PREFIX)/bin/sigilfs
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+USERUNITDIR ?= $(PREFIX)/lib/systemd/user
 MANDIR ?= $(PREFIX)/share/man
 DOCDIR ?= $(PREFIX)/share/doc/sigilfs
 BASHDIR ?= $(PREFIX)/share/bash-completion/completions
@@ -34,6 +35,7 @@ FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 HELPERS := mount.sigilfs mount.fuse.sigilfs umount.sigilfs umount.fuse.sigilfs
 PAGES := sigilfs.1 mount.sigilfs.8 sigilfs.yaml.5
 UNITS = $(wildcard systemd/*.service)
+USERUNITS = $(wildcard systemd/user/*.service)
 
 .PHONY: build install uninstall deb demo bench test test-full setup unit fuzz integration interop lint vuln clean force
 
@@ -68,8 +70,9 @@ install: bin/sigilfs $(PAGES:%=bin/man/%.gz) bin/completion/bash bin/completion/
 	install -Dm644 bin/completion/bash '$(DESTDIR)$(BASHDIR)/sigilfs'
 	install -Dm644 bin/completion/zsh '$(DESTDIR)$(ZSHDIR)/_sigilfs'
 	install -Dm644 bin/completion/fish '$(DESTDIR)$(FISHDIR)/sigilfs.fish'
-	install -d '$(DESTDIR)$(UNITDIR)'
+	install -d '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(USERUNITDIR)'
 	for unit in $(UNITS); do sed 's|/usr/bin/sigilfs|$(PREFIX)/bin/sigilfs|' $$unit >"$(DESTDIR)$(UNITDIR)/$${unit##*/}"; chmod 644 "$(DESTDIR)$(UNITDIR)/$${unit##*/}"; done
+	for unit in $(USERUNITS); do sed 's|/usr/bin/sigilfs|$(PREFIX)/bin/sigilfs|' $$unit >"$(DESTDIR)$(USERUNITDIR)/$${unit##*/}"; chmod 644 "$(DESTDIR)$(USERUNITDIR)/$${unit##*/}"; done
 	install -d '$(DESTDIR)$(DOCDIR)'
 	install -m644 README.md CHANGELOG.md LICENSE docs/*.md docs/*.yml docs/*.py '$(DESTDIR)$(DOCDIR)'
 	cp -RT docs/policies '$(DESTDIR)$(DOCDIR)/policies'
@@ -83,7 +86,7 @@ uninstall:
 	rm -f '$(DESTDIR)$(PREFIX)/bin/sigilfs' $(HELPERS:%='$(DESTDIR)$(SBINDIR)/%') $(HELPERS:%='$(DESTDIR)$(MANDIR)/man8/%.8.gz')
 	rm -f '$(DESTDIR)$(MANDIR)/man1/sigilfs.1.gz' '$(DESTDIR)$(MANDIR)/man5/sigilfs.yaml.5.gz'
 	rm -f '$(DESTDIR)$(BASHDIR)/sigilfs' '$(DESTDIR)$(ZSHDIR)/_sigilfs' '$(DESTDIR)$(FISHDIR)/sigilfs.fish'
-	rm -f $(UNITS:systemd/%='$(DESTDIR)$(UNITDIR)/%')
+	rm -f $(UNITS:systemd/%='$(DESTDIR)$(UNITDIR)/%') $(USERUNITS:systemd/user/%='$(DESTDIR)$(USERUNITDIR)/%')
 	rm -rf '$(DESTDIR)$(DOCDIR)'
 
 # bin/sigilfs_VERSION_ARCH.deb.

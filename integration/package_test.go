@@ -146,6 +146,7 @@ func TestMakeInstall(t *testing.T) {
 	want := []string{
 		"/opt/sigilfs/bin/sigilfs",
 		"/opt/sigilfs/lib/systemd/system/sigilfs@.service",
+		"/opt/sigilfs/lib/systemd/user/sigilfs@.service",
 		"/opt/sigilfs/share/bash-completion/completions/sigilfs",
 		"/opt/sigilfs/share/doc/sigilfs/LICENSE",
 		"/opt/sigilfs/share/doc/sigilfs/OPERATIONS.md",

@@ -57,7 +57,9 @@ func (h *host) install() {
 	for _, link := range []string{"mount.sigilfs", "mount.fuse.sigilfs", "umount.sigilfs", "umount.fuse.sigilfs"} {
 		must(t, os.Symlink("/usr/bin/sigilfs", h.root.Path("/usr/sbin/"+link)))
 	}
-	for from, to := range map[string]string{"../systemd/*.service": "/usr/lib/systemd/system/", "../systemd/examples/*": "/etc/systemd/system/"} {
+	for from, to := range map[string]string{
+		"../systemd/*.service": "/usr/lib/systemd/system/", "../systemd/user/*": "/usr/lib/systemd/user/", "../systemd/examples/*": "/etc/systemd/system/",
+	} {
 		units, err := filepath.Glob(from)
 		must(t, err)
 		for _, unit := range units {
@@ -236,7 +238,33 @@ func newServer(t *testing.T) *host {
 	h.configure("archive", "file:/etc/sigilfs/archive.key", "")
 	must(t, h.root.Add(h.key, "/etc/sigilfs/archive.key", 0o600))
 	must(t, h.root.Add(h.credentials(), "/root/.aws/credentials", 0o600))
+	h.keeper()
 	return h
+}
+
+// keeper is a user whose own manager mounts from boot on, without root.
+func (h *host) keeper() {
+	h.t.Helper()
+	h.configure("vault", "file:/home/keeper/main.key", "")
+	const script = `useradd --uid 1234 --create-home keeper
+cd /home/keeper
+mkdir -p vault .aws .config/sigilfs .config/systemd/user/default.target.wants /var/lib/systemd/linger
+mv /etc/sigilfs/vault.yaml .config/sigilfs/
+cp /etc/sigilfs/archive.key main.key
+cp /root/.aws/credentials .aws/
+ln -s /usr/lib/systemd/user/sigilfs@.service .config/systemd/user/default.target.wants/sigilfs@vault.service
+chown -R keeper: .
+touch /var/lib/systemd/linger/keeper`
+	_, err := h.root.Run(h.t.Context(), "sh", "-ec", script)
+	must(h.t, err)
+	// As libpam-systemd would, which is not installed.
+	h.unit("user@1234.service.d/test.conf", "[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n")
+}
+
+// asKeeper runs a command as that user.
+func (h *host) asKeeper(argv ...string) string {
+	h.t.Helper()
+	return h.run(append([]string{"setpriv", "--reuid=1234", "--regid=1234", "--clear-groups", "env", "HOME=/home/keeper", "XDG_RUNTIME_DIR=/run/user/1234"}, argv...)...)
 }
 
 // The whole life of the service, on a booted system.
@@ -248,8 +276,9 @@ func TestBootedSystem(t *testing.T) {
 	h.comesBack(t)
 	h.stops(t)
 	h.automounts(t)
+	h.withoutRoot(t)
 	h.poweroff()
-	for _, want := range []string{"backup/last", "archive/file"} {
+	for _, want := range []string{"backup/last", "archive/file", "vault/file"} {
 		if objects := h.inBucket(""); !strings.Contains(objects, want) {
 			t.Errorf("%s is not in the bucket:\n%s", want, objects)
 		}
@@ -343,7 +372,7 @@ func (h *host) stops(t *testing.T) {
 	if got := h.property(service, "Result"); got != "success" {
 		t.Errorf("it ended with %s:\n%s", got, h.run("journalctl", "--unit="+service, "--lines=20"))
 	}
-	if out := h.run("cat", "/proc/mounts"); strings.Contains(out, "sigilfs") {
+	if out := h.run("cat", "/proc/mounts"); strings.Contains(out, "/mnt/backup") {
 		t.Errorf("%s", out)
 	}
 	if objects := h.inBucket("backup/precious"); !strings.Contains(objects, "backup/precious") {
@@ -369,5 +398,20 @@ func (h *host) automounts(t *testing.T) {
 	// A process in the background has journald's socket for syslog.
 	if out := h.run("journalctl", "--identifier=sigilfs", "--output=cat", "--priority=info"); !strings.Contains(out, "mounted s3://"+h.bucket+"/archive on /mnt/archive") {
 		t.Errorf("%s", out)
+	}
+}
+
+// withoutRoot: the unit of a user's own manager, which has mounted at boot.
+func (h *host) withoutRoot(t *testing.T) {
+	t.Helper()
+	h.await("the user's manager has mounted", func() bool {
+		return strings.Contains(h.run("cat", "/proc/mounts"), "/home/keeper/vault fuse.sigilfs")
+	})
+	h.asKeeper("sh", "-c", "echo kept >/home/keeper/vault/file")
+	for _, step := range []string{"reload", "restart"} {
+		h.asKeeper("systemctl", "--user", step, "sigilfs@vault.service")
+	}
+	if out := h.asKeeper("cat", "/home/keeper/vault/file"); out != "kept\n" {
+		t.Errorf("%q", out)
 	}
 }
