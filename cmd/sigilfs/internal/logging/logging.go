@@ -44,14 +44,14 @@ func OpenHost(name string) (*Host, error) {
 
 // Write implements Sink. Priorities are those of the same name.
 func (h *Host) Write(level logrus.Level, line string) error {
-	switch level {
-	case logrus.PanicLevel, logrus.FatalLevel:
+	switch Priority(level) {
+	case syslog.LOG_CRIT:
 		return h.w.Crit(line)
-	case logrus.ErrorLevel:
+	case syslog.LOG_ERR:
 		return h.w.Err(line)
-	case logrus.WarnLevel:
+	case syslog.LOG_WARNING:
 		return h.w.Warning(line)
-	case logrus.InfoLevel:
+	case syslog.LOG_INFO:
 		return h.w.Info(line)
 	}
 	return h.w.Debug(line)

@@ -132,6 +132,9 @@ func free(ctx context.Context, path string) error {
 	return nil
 }
 
+// Addr implements net.Listener: the path, not where the socket was made.
+func (l *Listener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }
+
 // Close ends the listening.
 func (l *Listener) Close() error {
 	there, err := os.Lstat(l.path)

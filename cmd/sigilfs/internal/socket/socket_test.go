@@ -84,6 +84,9 @@ func TestPrivate(t *testing.T) {
 	if _, err := Private(t.Context(), path); !errors.Is(err, unix.EADDRINUSE) {
 		t.Errorf("a socket in use was taken: %v", err)
 	}
+	if at := l.Addr().String(); at != path {
+		t.Errorf("it says that it is at %s", at)
+	}
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
