@@ -32,7 +32,10 @@ func in(place string, uid int) []*Peer {
 	}
 	var all []*Peer
 	paths, _ := filepath.Glob(filepath.Join(place, "*.json")) // the pattern is well-formed
-	for _, path := range paths[:min(len(paths), mostIn)] {
+	for _, path := range paths {
+		if len(all) == mostIn {
+			break
+		}
 		p := open(path, uid)
 		switch {
 		case p == nil:
