@@ -96,14 +96,19 @@ func helped(ctx context.Context, call mountargs.Call, stdout, stderr io.Writer) 
 			return err
 		}
 	}
-	if call.Verbose && !background.Inside() {
-		what := " mounted on "
-		if call.Fake {
-			what = " would be mounted on "
-		}
-		_, _ = io.WriteString(stdout, "sigilfs: "+call.Spec+what+call.Dir+"\n")
+	if call.Verbose && !background.Inside() && (call.Fake || !s.foreground) { // else it has ended
+		sayMounted(call, stdout)
 	}
 	return nil
+}
+
+// sayMounted is for -v.
+func sayMounted(call mountargs.Call, stdout io.Writer) {
+	what := " mounted on "
+	if call.Fake {
+		what = " would be mounted on "
+	}
+	_, _ = io.WriteString(stdout, "sigilfs: "+call.Spec+what+call.Dir+"\n")
 }
 
 // surroundings gives what mount(8) need not, systemd's least of all: PATH, for
