@@ -275,6 +275,7 @@ func TestBootedSystem(t *testing.T) {
 	h.logged(t)
 	h.comesBack(t)
 	h.stops(t)
+	h.plain(t)
 	h.automounts(t)
 	h.withoutRoot(t)
 	h.poweroff()
@@ -381,6 +382,19 @@ func (h *host) stops(t *testing.T) {
 	h.run("systemctl", "start", "nightly.service", "last.service") // and with it what they require
 	if out := h.run("stat", "--format=%a %s", "/mnt/backup/precious"); out != "640 9\n" {
 		t.Errorf("%q", out)
+	}
+}
+
+// plain: no credential of systemd's is there, and the environment says it all.
+func (h *host) plain(t *testing.T) {
+	t.Helper()
+	h.configure("plain", "file:/etc/sigilfs/archive.key", "")
+	h.write("/etc/sigilfs/plain.env", "MOUNTPOINT=/srv/plain\nAWS_ACCESS_KEY_ID="+h.s3.AccessKey+"\nAWS_SECRET_ACCESS_KEY="+h.s3.SecretKey+"\n")
+	h.run("mkdir", "/srv/plain")
+	h.run("systemctl", "start", "sigilfs@plain.service")
+	h.run("mountpoint", "--quiet", "/srv/plain")
+	if got := h.property("sigilfs@plain.service", "NRestarts"); got != "0" {
+		t.Errorf("it was started again %s times", got)
 	}
 }
 
