@@ -99,6 +99,19 @@ func newJob(t *testing.T, script string, env ...string) job {
 	return job{m, newTool(t, "/", filepath.Base(filepath.Dir(script)), env...), script, src}
 }
 
+// once is what is done by hand before the first night; a job that finds no
+// repository makes none.
+func (j job) once(t *testing.T, repository string, argv ...string) {
+	t.Helper()
+	if out, err := j.try(j.script); err == nil || !strings.Contains(out, "there is no repository in "+repository) {
+		t.Errorf("without a repository: %v: %s", err, out)
+	}
+	if _, err := os.Stat(repository); !os.IsNotExist(err) {
+		t.Errorf("the job has made %s: %v", repository, err)
+	}
+	j.run(argv...)
+}
+
 // nights are two runs with a change between; then one that finds no mount.
 func (j job) nights(t *testing.T) {
 	t.Helper()
@@ -132,9 +145,10 @@ func resticJob(t *testing.T) {
 	password := filepath.Join(t.TempDir(), "password")
 	writeFile(t, password, []byte("only for this test\n"))
 	j := newJob(t, "restic/restic-backup", "RESTIC_PASSWORD_FILE="+password, "RESTIC_CACHE_DIR="+t.TempDir())
+	repository := j.Path("restic")
+	j.once(t, repository, "restic", "-r", repository, "-p", password, "init")
 	j.nights(t)
 	out := t.TempDir()
-	repository := j.Path("restic")
 	j.run("restic", "-r", repository, "check", "--read-data")
 	j.run("restic", "-r", repository, "restore", "latest", "--target", out)
 	sameTree(t, j.source, filepath.Join(out, j.source))
@@ -145,8 +159,9 @@ func borgJob(t *testing.T) {
 	passphrase := filepath.Join(t.TempDir(), "passphrase")
 	writeFile(t, passphrase, []byte("only for this test\n"))
 	j := newJob(t, "borg/borg-backup", "BORG_PASSCOMMAND=cat "+passphrase, "BORG_BASE_DIR="+t.TempDir())
-	j.nights(t)
 	repository := j.Path("borg")
+	j.once(t, repository, "borg", "init", "--encryption", "repokey-blake2", repository)
+	j.nights(t)
 	j.run("borg", "check", "--verify-data", repository)
 	archives := strings.Fields(j.run("borg", "list", "--short", repository))
 	if len(archives) == 0 {

@@ -123,7 +123,7 @@ func TestExamplePostgreSQL(t *testing.T) {
 	c := newCluster(t, m)
 	c.start()
 	c.sql("create table t as select n from generate_series(1, 1000) n")
-	for _, old := range []string{"20200101T000000Z", "20200102T000000Z", ".20200103T000000Z.new"} {
+	for _, old := range []string{"20200101T000000Z", "20200102T000000Z", ".20200103T000000Z.new", "another's"} {
 		must(t, os.MkdirAll(m.Path("base/"+old), 0o777))
 	}
 	c.tool.run("chown", "-R", "postgres:", m.Path("base"))
@@ -141,6 +141,7 @@ func TestExamplePostgreSQL(t *testing.T) {
 
 	old := c.dir
 	c.dir = old + "-restored"
+	must(t, os.Remove(m.Path("base/another's"))) // it is there still
 	backups, err := filepath.Glob(m.Path("base/*"))
 	must(t, err)
 	dead, err := filepath.Glob(m.Path("base/.*"))
