@@ -35,8 +35,12 @@ type Record struct {
 	Failed   string `json:"failed"`    // why it ends without having committed all; "" if it did
 }
 
-// maxRecord bounds a file.
-const maxRecord = 64 << 10
+// maxRecord bounds a file, and maxPending what one may say: it may be another
+// user's, and is reckoned with.
+const (
+	maxRecord  = 64 << 10
+	maxPending = 1 << 56
+)
 
 // Places are the directories in which the processes of uid leave their files,
 // in the order of preference. They do not depend on the environment, which
@@ -229,6 +233,7 @@ func (p *Peer) Record() Record {
 	text, err := io.ReadAll(io.NewSectionReader(p.f, 0, maxRecord))
 	if err == nil && json.Unmarshal(text, &rec) == nil {
 		rec.Failed = strings.Map(printable, rec.Failed)
+		rec.Pending = min(max(rec.Pending, 0), maxPending)
 		p.rec = rec
 	}
 	return p.rec

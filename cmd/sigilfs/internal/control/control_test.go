@@ -1,6 +1,7 @@
 package control
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -153,5 +154,15 @@ func TestRecordIsPrintable(t *testing.T) {
 	_, p := found(t, Record{PID: 1, Dir: "/mnt/a", Failed: "gone\x1b[2J: \u00fc\n"})
 	if got := p.Record().Failed; got != "gone [2J: \u00fc " {
 		t.Errorf("%q", got)
+	}
+}
+
+// What is reckoned with is within bounds, whatever another user's file says.
+func TestPendingIsBounded(t *testing.T) {
+	for told, want := range map[int64]int64{-1: 0, math.MinInt64: 0, 7: 7, math.MaxInt64: maxPending} {
+		_, p := found(t, Record{PID: 1, Dir: "/mnt/a", Pending: told})
+		if got := p.Record().Pending; got != want {
+			t.Errorf("%d: %d, want %d", told, got, want)
+		}
 	}
 }
