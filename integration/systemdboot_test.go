@@ -215,7 +215,7 @@ WantedBy=multi-user.target
 `
 	dropIn = `[Service]
 ExecStartPre=/usr/bin/test -e /run/network-is-up
-WatchdogSec=4
+WatchdogSec=10
 RestartSec=1
 `
 )
@@ -347,17 +347,15 @@ func (h *host) logged(t *testing.T) {
 // finds. The mount that it left is no obstacle, and the job works again.
 func (h *host) comesBack(t *testing.T) {
 	t.Helper()
-	for i, signal := range []string{"KILL", "STOP"} {
+	for _, signal := range []string{"KILL", "STOP"} {
 		was := h.property(service, "MainPID")
 		name := fmt.Sprintf("/mnt/backup/before-%s", signal)
 		h.run("sh", "-c", "echo kept >"+name)
 		h.run("sh", "-c", "kill -"+signal+" "+was)
-		h.await("it is started again after "+signal, func() bool {
-			return h.property(service, "NRestarts") == fmt.Sprint(i+1) && h.property(service, "ActiveState") == "active"
+		h.await("another process is started after "+signal, func() bool {
+			pid := h.property(service, "MainPID")
+			return pid != was && pid != "0" && h.property(service, "ActiveState") == "active"
 		})
-		if pid := h.property(service, "MainPID"); pid == was {
-			t.Errorf("process %s is still %s", was, signal)
-		}
 		h.await("the directory is mounted", func() bool { return h.property("mnt-backup.mount", "ActiveState") == "active" })
 		if out := h.run("cat", name); out != "kept\n" {
 			t.Errorf("%q", out)
