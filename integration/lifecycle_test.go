@@ -48,6 +48,16 @@ func TestMountAfterKill(t *testing.T) {
 	if _, err := os.Stat(m.Path("file")); !errors.Is(err, unix.ENOTCONN) {
 		t.Errorf("stat on a dead mount: %v", err)
 	}
+	// Who goes on working in it writes nothing to the directory beneath, for as
+	// long as no new mount is there.
+	refused := m.config(t)
+	refused.Target = "s3://no-such-bucket-here/x"
+	if _, err := daemon.Start(t.Context(), refused); err == nil {
+		t.Fatal("a bucket that does not exist was mounted")
+	}
+	if err := os.WriteFile(m.Path("beneath"), nil, 0o600); !errors.Is(err, unix.ENOTCONN) {
+		t.Errorf("a write after a mount that was refused: %v", err)
+	}
 	m.Start(t) // no umount -l before
 	wantFile(t, m.Path("file"), []byte("kept"))
 }

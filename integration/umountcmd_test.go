@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/sigilfs/sigilfs/integration/daemon"
+	"golang.org/x/sys/unix"
 )
 
 // helped is a line of fstab, and the binary where umount(8) looks for its helper.
@@ -43,6 +44,36 @@ func TestUmountWaits(t *testing.T) {
 		t.Errorf("mode %v", info.Mode())
 	}
 	f.gone("umount")
+}
+
+// Lazy and by force: who waits for a process that hangs is let go. What is in
+// use and may be read only is said to be that, not unmounted.
+func TestUmountOfWhatHangsOrIsMadeReadOnly(t *testing.T) {
+	f := helped(t)
+	f.run("mount", f.dir)
+	in, err := os.Open(f.dir)
+	must(t, err)
+	if out := f.run("umount", "-r", "-v", f.dir); !strings.Contains(out, "in use, and made read-only") || strings.Contains(out, "unmounted") {
+		t.Errorf("umount -r: %s", out)
+	}
+	if err := os.WriteFile(f.Path("file"), nil, 0o600); !errors.Is(err, unix.EROFS) {
+		t.Errorf("a write: %v", err)
+	}
+	pid := served(t, f.dir)
+	must(t, unix.Kill(pid, unix.SIGSTOP))
+	t.Cleanup(func() {
+		_ = unix.Kill(pid, unix.SIGKILL)
+		awaitEnd(t, pid)
+	})
+	waits := make(chan error, 1)
+	go func() { waits <- unix.Fstatfs(int(in.Fd()), new(unix.Statfs_t)) }()
+	if out, code := ended(t)(f.tool.try("/sbin/umount.fuse.sigilfs", f.dir, "-l", "-f")); code != 0 {
+		t.Fatalf("umount -lf: %d, %s", code, out)
+	}
+	if err := <-waits; err == nil {
+		t.Error("a stopped process has answered")
+	}
+	must(t, in.Close())
 }
 
 // What is in use stays, unless somebody is lazy.

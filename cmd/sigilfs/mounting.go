@@ -42,6 +42,7 @@ type mounting struct {
 	kms      *kms.Client // nil: no key needs it
 	rules    []rule      // the longest prefix first
 	dir      string      // mountpoint, canonical
+	dead     bool        // a mount whose process has died lies on it
 	store    *s3.Store
 	state    *state.Dir
 	caps     objstore.Capabilities
@@ -75,7 +76,7 @@ type mounting struct {
 // then a matter for serve, which unmounts.
 func (m *mounting) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		m.openMetrics, m.openKeys, m.prepareDir, m.openStore, m.openState, m.probe, m.openRing, m.openPolicy, m.probeEncryption, m.warn, m.openLeftovers, m.openSpool, m.openCache, m.openVolume, m.mount,
+		m.openMetrics, m.openKeys, m.prepareDir, m.openStore, m.openState, m.probe, m.openRing, m.openPolicy, m.probeEncryption, m.warn, m.openLeftovers, m.openSpool, m.openCache, m.openVolume, m.clearDir, m.mount,
 	} {
 		if ctx.Err() != nil {
 			return mountError("%s: %w", m.set.target.Spec, context.Cause(ctx))
@@ -92,17 +93,28 @@ func (m *mounting) prepareDir(ctx context.Context) error {
 	if err := m.claimDir(); err != nil {
 		return err
 	}
-	dir, cleaned, err := mountpoint.Prepare(ctx, m.set.dir)
+	dir, dead, err := mountpoint.Look(ctx, m.set.dir)
 	if err != nil {
 		return explainDir(err)
-	}
-	if cleaned {
-		m.log.WithField("dir", dir).Warn("a mount whose process had died was taken away first")
 	}
 	if err := mountpoint.Device(m.set.allowOther); err != nil {
 		return systemError("%w", err)
 	}
-	m.dir = dir
+	m.dir, m.dead = dir, dead
+	return nil
+}
+
+// clearDir takes a dead mount away, as late as can be: for as long as it is
+// there, who works in it gets ENOTCONN, and writes nothing to the directory
+// beneath.
+func (m *mounting) clearDir(ctx context.Context) error {
+	_, cleaned, err := mountpoint.Prepare(ctx, m.dir)
+	if err != nil {
+		return explainDir(err)
+	}
+	if cleaned {
+		m.log.WithField("dir", m.dir).Warn("a mount whose process had died was taken away first")
+	}
 	return nil
 }
 
@@ -158,13 +170,21 @@ func (m *mounting) openState(ctx context.Context) error {
 		Root:  m.set.stateDir,
 		ID:    m.stateID(),
 		Owner: state.Owner{PID: os.Getpid(), Mountpoint: m.dir, Spec: m.set.source},
-		Wait:  (&stateWait{log: m.log}).worth,
+		Wait:  m.stateWait().worth,
 	})
 	if err != nil {
 		return explainState(err)
 	}
 	m.state = dir
 	return nil
+}
+
+func (m *mounting) stateWait() *stateWait {
+	w := &stateWait{log: m.log}
+	if m.dead {
+		w.dead = m.dir
+	}
+	return w
 }
 
 // stateID is what the volume's state goes by.

@@ -10,6 +10,7 @@ import (
 // waiting for, and says once what for.
 type stateWait struct {
 	log     logrus.FieldLogger
+	dead    string // a mountpoint that nobody serves, though a mount lies on it; "" is none
 	told    bool
 	unnamed int // how often the lock did not tell its owner
 }
@@ -28,7 +29,7 @@ func (w *stateWait) worth(locked *state.LockedError) bool {
 		return true
 	}
 	o := locked.Owner
-	if o.Mountpoint != "" {
+	if o.Mountpoint != "" && o.Mountpoint != w.dead {
 		if at, mounted, err := mountpoint.Find(o.Mountpoint); err != nil || mounted && at.Ours() {
 			return false
 		}

@@ -31,17 +31,27 @@ what was written and has ended. So does umount(8) where it finds its helper,
 	}
 }
 
-func umount(ctx context.Context, dir string, stderr io.Writer) error {
-	path, err := mountpoint.Canonical(dir)
-	if err != nil {
-		return mountError("%w", err)
+// ours gives the mount on dir, if there is one, and the path that it has. One of
+// another program is an error.
+func ours(dir string) (path string, m mountpoint.Mount, mounted bool, err error) {
+	if path, err = mountpoint.Canonical(dir); err != nil {
+		return "", m, false, mountError("%w", err)
 	}
-	m, mounted, err := mountpoint.Find(path)
+	m, mounted, err = mountpoint.Find(path)
 	switch {
 	case err != nil:
-		return systemError("%w", err)
+		err = systemError("%w", err)
 	case mounted && !m.Ours():
-		return mountError("%s is a mount of %q, type %s; take it away with umount %s", path, m.Source, m.Type, path)
+		err = mountError("%s is a mount of %q, type %s; take it away with umount %s", path, m.Source, m.Type, path)
+	}
+	return path, m, mounted, err
+}
+
+func umount(ctx context.Context, dir string, stderr io.Writer) error {
+	path, m, mounted, err := ours(dir)
+	switch {
+	case err != nil:
+		return err
 	case !mounted:
 		m.UID = os.Geteuid() // its process may still be committing
 	case os.Geteuid() != 0 && os.Geteuid() != m.UID: // fusermount3 would say that there is no mount
@@ -65,7 +75,7 @@ func umount(ctx context.Context, dir string, stderr io.Writer) error {
 	if peer == nil { // dead, or out of our sight
 		return nil
 	}
-	return await(ctx, peer, path, stderr)
+	return await(ctx, peer, path, mounted, stderr)
 }
 
 func takeAway(ctx context.Context, path string) error {
@@ -82,15 +92,24 @@ func takeAway(ctx context.Context, path string) error {
 // poll is how often the process is looked at.
 const poll = 50 * time.Millisecond
 
-// await returns when the process has ended. It bounds itself by its
-// --stop-timeout.
-func await(ctx context.Context, peer *control.Peer, path string, stderr io.Writer) error {
-	bar := newProgress(stderr, time.Now())
+// deafAfter is how long a process may take to begin its end when its mount is
+// taken away: it does so at once, or when a SIGHUP is done with.
+const deafAfter = reloadTimeout + 30*time.Second
+
+// await returns when the process has ended. It bounds its end itself, by its
+// --stop-timeout; of one whose mount was just taken away, and that does not even
+// begin to end, nobody knows when that will be.
+func await(ctx context.Context, peer *control.Peer, path string, taken bool, stderr io.Writer) error {
+	begin := time.Now()
+	bar := newProgress(stderr, begin)
 	defer bar.end()
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for peer.Alive() {
 		rec := peer.Record()
+		if taken && !rec.Ending && time.Since(begin) >= deafAfter {
+			return mountError("%s is unmounted here, but process %d goes on: it hangs, or another mount namespace (of a container, of unshare) has the mount too", path, rec.PID)
+		}
 		bar.show(rec.Pending, time.Now())
 		select {
 		case <-tick.C:

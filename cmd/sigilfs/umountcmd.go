@@ -54,32 +54,45 @@ func umountHelper(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := helpedUmount(ctx, call, stderr); err != nil {
-		return err
+	done, err := helpedUmount(ctx, call, stderr)
+	if err == nil && call.Verbose {
+		_, _ = io.WriteString(stdout, "sigilfs: "+call.Dir+" "+done+"\n")
 	}
-	if call.Verbose {
-		_, _ = io.WriteString(stdout, "sigilfs: "+call.Dir+" unmounted\n")
-	}
-	return nil
+	return err
 }
 
-// helpedUmount does what was called for. Who is lazy, or uses force, does not
-// wait for anybody.
-func helpedUmount(ctx context.Context, call mountargs.UmountCall, stderr io.Writer) error {
-	if !call.Lazy && !call.Force {
-		err := umount(ctx, call.Dir, stderr)
-		if call.ReadOnly && errors.Is(err, mountpoint.ErrBusy) {
-			say(stderr, call.Dir+" is in use, and made read-only")
-			return explainRemount(call.Dir, mountpoint.Remount(call.Dir, true))
-		}
-		return err
+// helpedUmount does what was called for, and says in a word what that was.
+func helpedUmount(ctx context.Context, call mountargs.UmountCall, stderr io.Writer) (done string, err error) {
+	const unmounted = "unmounted"
+	if call.Lazy || call.Force {
+		return unmounted, takeAtOnce(ctx, call)
 	}
-	path, err := mountpoint.Canonical(call.Dir)
-	if err != nil {
-		return mountError("%w", err)
+	err = umount(ctx, call.Dir, stderr)
+	if !call.ReadOnly || !errors.Is(err, mountpoint.ErrBusy) {
+		return unmounted, err
+	}
+	if err := explainRemount(call.Dir, mountpoint.Remount(call.Dir, true)); err != nil {
+		return "", err
+	}
+	say(stderr, call.Dir+" is in use, and made read-only")
+	return "made read-only", nil
+}
+
+// takeAtOnce is for who is lazy, or uses force: it waits for nobody. What is not
+// ours it leaves alone, since it asks nobody either.
+func takeAtOnce(ctx context.Context, call mountargs.UmountCall) error {
+	path, _, mounted, err := ours(call.Dir)
+	switch {
+	case err != nil:
+		return err
+	case !mounted:
+		return mountError("%s: nothing is mounted there", path)
 	}
 	take := mountpoint.Force
-	if call.Lazy {
+	switch {
+	case call.Lazy && call.Force:
+		take = mountpoint.Drop
+	case call.Lazy:
 		take = mountpoint.Detach
 	}
 	if err := take(ctx, path); err != nil {

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Errors of Prepare, apart from those of the disk.
+// Errors of Look and Prepare, apart from those of the disk.
 var (
 	ErrMounted = errors.New("already mounted")
 	ErrNotDir  = errors.New("is not a directory")
@@ -51,48 +51,56 @@ func Canonical(dir string) (string, error) {
 	return "", fmt.Errorf("%s: %w", dir, reason(err))
 }
 
-// Prepare sees that dir can be mounted on and gives its canonical form. A dead
-// mount of ours is taken away first (cleaned is true then). Errors:
-// ErrMounted, ErrNotDir, ErrDead, ErrVital, ErrHung, ErrForeign, fs.ErrNotExist,
-// those of the system.
+// Look sees that dir can be mounted on, gives its canonical form, and changes
+// nothing: where a mount of ours is whose process has died, dead is true, and
+// what lies beneath is not looked at. Errors: ErrMounted, ErrNotDir, ErrDead,
+// ErrVital, ErrHung, ErrForeign, fs.ErrNotExist, those of the system.
+func Look(ctx context.Context, dir string) (path string, dead bool, err error) {
+	if path, err = Canonical(dir); err != nil {
+		return "", false, err
+	}
+	if vital(path) {
+		return "", false, fmt.Errorf("%s %w", path, ErrVital)
+	}
+	m, mounted, err := Find(path)
+	switch {
+	case err != nil:
+		return "", false, err
+	case mounted && m.Ours():
+		return path, true, died(ctx, path, m)
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, unix.ENOTCONN):
+		return "", false, fmt.Errorf("%s %w", path, ErrDead)
+	case err != nil:
+		return "", false, fmt.Errorf("%s: %w", path, reason(err))
+	case !info.IsDir():
+		return "", false, fmt.Errorf("%s %w", path, ErrNotDir)
+	}
+	return path, false, yours(path, info)
+}
+
+// Prepare is Look, but for dead mounts, which it takes away: cleaned is true
+// then.
 func Prepare(ctx context.Context, dir string) (path string, cleaned bool, err error) {
-	for {
-		if path, err = Canonical(dir); err != nil {
+	for { // one may lie below another
+		path, dead, err := Look(ctx, dir)
+		if err != nil || !dead {
+			return path, cleaned, err
+		}
+		if err := Detach(ctx, path); err != nil {
 			return "", cleaned, err
 		}
-		if vital(path) {
-			return "", cleaned, fmt.Errorf("%s %w", path, ErrVital)
-		}
-		m, mounted, err := Find(path)
-		if err != nil {
-			return "", cleaned, err
-		}
-		if mounted && m.Ours() {
-			if err := clean(ctx, path, m); err != nil {
-				return "", cleaned, err
-			}
-			cleaned = true
-			continue // another may lie below it
-		}
-		info, err := os.Stat(path)
-		switch {
-		case errors.Is(err, unix.ENOTCONN):
-			return "", cleaned, fmt.Errorf("%s %w", path, ErrDead)
-		case err != nil:
-			return "", cleaned, fmt.Errorf("%s: %w", path, reason(err))
-		case !info.IsDir():
-			return "", cleaned, fmt.Errorf("%s %w", path, ErrNotDir)
-		}
-		return path, cleaned, yours(path, info)
+		cleaned = true
 	}
 }
 
-// clean takes away a mount of ours whose process has died. Errors: ErrMounted,
-// ErrHung.
-func clean(ctx context.Context, path string, m Mount) error {
+// died is nil for a mount of ours whose process has. Errors: ErrMounted, ErrHung.
+func died(ctx context.Context, path string, m Mount) error {
 	switch err := ask(ctx, path); {
 	case errors.Is(err, unix.ENOTCONN):
-		return Detach(ctx, path)
+		return nil
 	case errors.Is(err, ErrHung), ctx.Err() != nil:
 		return fmt.Errorf("%s %w", path, err)
 	}

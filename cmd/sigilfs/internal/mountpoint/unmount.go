@@ -28,12 +28,18 @@ func Detach(ctx context.Context, dir string) error { return unmount(ctx, dir, un
 // (ECONNABORTED). Of users other than root it is Unmount. ErrBusy, ErrNotMounted.
 func Force(ctx context.Context, dir string) error { return unmount(ctx, dir, unix.MNT_FORCE) }
 
-// unmount takes a flag of umount2(2).
-func unmount(ctx context.Context, dir string, flag int) error {
-	err := unix.Unmount(dir, unix.UMOUNT_NOFOLLOW|flag)
+// Drop is Force and Detach at once: calls that wait for it fail, and who uses it
+// otherwise does not keep it.
+func Drop(ctx context.Context, dir string) error {
+	return unmount(ctx, dir, unix.MNT_FORCE|unix.MNT_DETACH)
+}
+
+// unmount takes flags of umount2(2).
+func unmount(ctx context.Context, dir string, flags int) error {
+	err := unix.Unmount(dir, unix.UMOUNT_NOFOLLOW|flags)
 	switch {
 	case errors.Is(err, unix.EPERM): // not root: the helper of FUSE may
-		err = fusermount(ctx, dir, flag == unix.MNT_DETACH)
+		err = fusermount(ctx, dir, flags&unix.MNT_DETACH != 0)
 	case errors.Is(err, unix.EBUSY):
 		err = ErrBusy
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
