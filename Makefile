@@ -34,12 +34,18 @@ ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 HELPERS := mount.sigilfs mount.fuse.sigilfs umount.sigilfs umount.fuse.sigilfs
 PAGES := sigilfs.1 mount.sigilfs.8 sigilfs.yaml.5
+TOLD := $(PAGES:%=bin/man/%.gz) bin/completion/bash bin/completion/zsh bin/completion/fish
 UNITS = $(wildcard systemd/*.service)
 USERUNITS = $(wildcard systemd/user/*.service)
 
 .PHONY: build install uninstall deb demo bench test test-full setup unit fuzz integration interop lint vuln clean force
 
-build: bin/sigilfs
+# What a recipe has begun and not ended is no target.
+.DELETE_ON_ERROR:
+
+# All that make install installs, so that root makes nothing in a checkout of
+# somebody else.
+build: bin/sigilfs $(TOLD)
 
 bin/sigilfs: $(SOURCES) bin/version
 	CGO_ENABLED=0 go build -trimpath -buildvcs=$(if $(COMMIT),true,false) -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/sigilfs
@@ -61,18 +67,18 @@ bin/completion/%: bin/sigilfs
 	@mkdir -p $(@D)
 	bin/sigilfs completion $* >$@
 
-install: bin/sigilfs $(PAGES:%=bin/man/%.gz) bin/completion/bash bin/completion/zsh bin/completion/fish
+install: bin/sigilfs $(TOLD)
 	install -Dm755 bin/sigilfs '$(DESTDIR)$(PREFIX)/bin/sigilfs'
 	install -d '$(DESTDIR)$(SBINDIR)'
-	for name in $(HELPERS); do ln -sfn '$(HELPED)' "$(DESTDIR)$(SBINDIR)/$$name"; done
-	for page in $(PAGES); do install -Dm644 bin/man/$$page.gz "$(DESTDIR)$(MANDIR)/man$${page##*.}/$$page.gz"; done
-	for name in $(filter-out mount.sigilfs,$(HELPERS)); do ln -sfn mount.sigilfs.8.gz "$(DESTDIR)$(MANDIR)/man8/$$name.8.gz"; done
+	set -e; for name in $(HELPERS); do ln -sfn '$(HELPED)' "$(DESTDIR)$(SBINDIR)/$$name"; done
+	set -e; for page in $(PAGES); do install -Dm644 bin/man/$$page.gz "$(DESTDIR)$(MANDIR)/man$${page##*.}/$$page.gz"; done
+	set -e; for name in $(filter-out mount.sigilfs,$(HELPERS)); do ln -sfn mount.sigilfs.8.gz "$(DESTDIR)$(MANDIR)/man8/$$name.8.gz"; done
 	install -Dm644 bin/completion/bash '$(DESTDIR)$(BASHDIR)/sigilfs'
 	install -Dm644 bin/completion/zsh '$(DESTDIR)$(ZSHDIR)/_sigilfs'
 	install -Dm644 bin/completion/fish '$(DESTDIR)$(FISHDIR)/sigilfs.fish'
 	install -d '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(USERUNITDIR)'
-	for unit in $(UNITS); do sed 's|/usr/bin/sigilfs|$(PREFIX)/bin/sigilfs|' $$unit >"$(DESTDIR)$(UNITDIR)/$${unit##*/}"; chmod 644 "$(DESTDIR)$(UNITDIR)/$${unit##*/}"; done
-	for unit in $(USERUNITS); do sed 's|/usr/bin/sigilfs|$(PREFIX)/bin/sigilfs|' $$unit >"$(DESTDIR)$(USERUNITDIR)/$${unit##*/}"; chmod 644 "$(DESTDIR)$(USERUNITDIR)/$${unit##*/}"; done
+	set -e; for unit in $(UNITS); do sed 's|/usr/bin/sigilfs|$(PREFIX)/bin/sigilfs|' $$unit >"$(DESTDIR)$(UNITDIR)/$${unit##*/}"; chmod 644 "$(DESTDIR)$(UNITDIR)/$${unit##*/}"; done
+	set -e; for unit in $(USERUNITS); do sed 's|/usr/bin/sigilfs|$(PREFIX)/bin/sigilfs|' $$unit >"$(DESTDIR)$(USERUNITDIR)/$${unit##*/}"; chmod 644 "$(DESTDIR)$(USERUNITDIR)/$${unit##*/}"; done
 	install -d '$(DESTDIR)$(DOCDIR)'
 	install -m644 README.md CHANGELOG.md LICENSE docs/*.md docs/*.yml docs/*.py '$(DESTDIR)$(DOCDIR)'
 	cp -RT docs/policies '$(DESTDIR)$(DOCDIR)/policies'

@@ -118,6 +118,7 @@ func builtSources(t *testing.T) sources {
 // The same sources make the same bytes: elsewhere, at another time, by another
 // person.
 func TestReproducible(t *testing.T) {
+	t.Parallel()
 	first := builtSources(t)
 	other := copySources(t, filepath.Join(t.TempDir(), "quite", "some-where else")).commit(t)
 	other.make(t, "077", []string{"TZ=Asia/Kathmandu", "LANG=tr_TR.UTF-8", "USER=somebody", "HOME=" + cmp.Or(os.Getenv("HOME"), "/")}, "deb")
@@ -140,6 +141,7 @@ func TestReproducible(t *testing.T) {
 
 // make install puts everything below DESTDIR, and make uninstall takes it away.
 func TestMakeInstall(t *testing.T) {
+	t.Parallel()
 	s := builtSources(t)
 	dir := t.TempDir()
 	s.make(t, "077", nil, "install", "DESTDIR="+dir, "PREFIX=/opt/sigilfs")

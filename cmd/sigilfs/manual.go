@@ -152,8 +152,9 @@ AWS_REQUEST_CHECKSUM_CALCULATION; and HTTPS_PROXY and NO_PROXY.`,
 
 func filesPart() manual.Part {
 	return manual.Part{Title: "Files", Items: []manual.Item{
-		{Words: []string{"/etc/sigilfs/"}, Value: "NAME.yaml", Joined: true, Text: "What the unit sigilfs@NAME.service mounts; see sigilfs.yaml(5)."},
+		{Words: []string{"/etc/sigilfs/"}, Value: "NAME.yaml", Joined: true, Text: "What the unit sigilfs@NAME.service mounts; see sigilfs.yaml(5). Of a user's own service manager: ~/.config/sigilfs/NAME.yaml."},
 		{Words: []string{"/var/lib/sigilfs", "~/.local/state/sigilfs"}, Text: "Unfinished writes, sealed, and memory of keys: of root, and of others."},
+		{Words: []string{"/run/sigilfs", "/run/user/"}, Value: "UID/sigilfs", Joined: true, Text: "By what umount and status find the process of a mount: of root, and of others."},
 	}}
 }
 
