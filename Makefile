@@ -134,7 +134,7 @@ fuzz:
 # The built binary on a real mount, against real S3 servers.
 integration: bin/sigilfs
 	cd integration && go vet ./...
-	cd integration && SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -race -timeout 60m $$(go list ./... | grep -v /interop$$)
+	cd integration && SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -race -timeout 60m -parallel 4 $$(go list ./... | grep -v /interop$$)
 	cd integration && SIGILFS_LATENCY=$(LATENCY) SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -race -timeout 30m -parallel 8 -run '$(FAR)' .
 	$(MAKE) demo ONCE=1
 

@@ -26,7 +26,11 @@ type client struct {
 
 func newClient(t *testing.T, bucket string) client {
 	t.Helper()
-	server := minioServer(t) // never through a test's proxy
+	return clientOf(t, minioServer(t), bucket) // never through a test's proxy
+}
+
+func clientOf(t *testing.T, server s3Server, bucket string) client {
+	t.Helper()
 	pem, err := os.ReadFile(server.CAFile)
 	must(t, err)
 	roots := x509.NewCertPool()

@@ -26,9 +26,7 @@ func newDisk(t *testing.T) disk {
 		t.Cleanup(func() { _ = os.RemoveAll(dir) })
 		return plainDir(dir)
 	}
-	if distance(t) > 0 {
-		t.Parallel() // it waits most of the time
-	}
+	t.Parallel() // it waits most of the time
 	return newMount(t, mountOptions{})
 }
 

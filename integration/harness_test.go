@@ -31,7 +31,7 @@ func TestOtherClientsAgree(t *testing.T) {
 	if keys := c.keys(""); len(keys) != 2 || keys[0] != "copy" {
 		t.Errorf("keys %q", keys)
 	}
-	if found := filesWith(t, s3.Dir, want.Body[:40]); len(found) == 0 {
+	if found := filesWith(t, filepath.Join(s3.Dir, bucket), want.Body[:40]); len(found) == 0 {
 		t.Error("small bodies are not to be found in the raw directory")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sigilfs/sigilfs/integration/server"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,11 +30,11 @@ var secrets = map[string][]byte{
 
 // T1: the bucket as its operator sees it, on the server's own disks.
 func TestNothingInTheBucketIsReadable(t *testing.T) {
-	m := newMount(t, mountOptions{})
+	srv := server.T(t, server.MinIO) // whose disks hold nothing else
+	m := newMount(t, mountOptions{Server: srv})
 	writeSecrets(t, m)
 	m.Unmount(t)
-	operator := newClient(t, m.bucket)
-	raw := minioServer(t).Dir
+	operator, raw := clientOf(t, m.s3, m.bucket), srv.Dir
 
 	// The search itself: what lies in the clear is found.
 	operator.put("control", object{Body: []byte("PLAINTEXT-of-the-control"), Metadata: map[string]string{"mode": "METADATA-of-the-control"}})
