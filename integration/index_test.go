@@ -25,7 +25,7 @@ func TestKnownTree(t *testing.T) {
 			must(t, os.Chmod(p, 0o640))
 		}
 	}
-	mnt := newMount(t, mountOptions{Proxy: true, Args: []string{"--attr-timeout", "1h"}}) // however slow the disk of the server
+	mnt := newMount(t, mountOptions{Proxy: true})
 	dst := mnt.Path("tree")
 	newTool(t, src, "rsync").run("rsync", "-a", "--modify-window=-1", src+"/", dst) // else times stay that are right to the second
 	for _, tc := range []struct {

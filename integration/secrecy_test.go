@@ -30,6 +30,7 @@ var secrets = map[string][]byte{
 
 // T1: the bucket as its operator sees it, on the server's own disks.
 func TestNothingInTheBucketIsReadable(t *testing.T) {
+	onMount(t)
 	srv := server.T(t, server.MinIO) // whose disks hold nothing else
 	m := newMount(t, mountOptions{Server: srv})
 	writeSecrets(t, m)

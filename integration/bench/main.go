@@ -94,14 +94,17 @@ func (o options) measure(ctx context.Context, all *report.Report) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	one := report.Report{When: time.Now().UTC().Format(time.RFC3339), Load: busy, Sizes: o.sizes.reported(), Versions: b.versions(ctx)}
+	one := report.Report{When: time.Now().UTC().Format(time.RFC3339), Sizes: o.sizes.reported(), Versions: b.versions(ctx)}
 	if one.Machine, err = machine(b.storeOn); err != nil {
 		return err
 	}
-	if one.Busy() {
+	if one.Machine.Busy(busy) {
 		progress("other programs keep this machine busy (load %.1f): times will mean little", busy)
 	}
 	err = b.all(ctx, func(rows []report.Row) error {
+		for i := range rows {
+			rows[i].Load = busy
+		}
 		one.Rows = append(one.Rows, rows...)
 		all.Replace(&one)
 		return all.Save(o.results)

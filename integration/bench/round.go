@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/sigilfs/sigilfs/integration/bench/report"
@@ -110,10 +111,13 @@ func (b *bed) round(ctx context.Context, c *contender, w work, l link) report.Sa
 		err = errors.Join(err, b.clear(ctx, c))
 	}
 	if err != nil {
-		s = report.Sample{Failed: cut(err.Error(), 300)}
+		s = report.Sample{Failed: cut(b.bare(err), 300)}
 	}
 	return s
 }
+
+// bare is what err says, without where this run has its files.
+func (b *bed) bare(err error) string { return strings.ReplaceAll(err.Error(), b.dir+"/", "") }
 
 func cut(s string, most int) string {
 	if len(s) > most {

@@ -35,16 +35,13 @@ func (r *Report) Document(text []byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// Busy tells whether other programs took so much of the machine that times mean
+// Busy tells whether other programs take so much of the machine that times mean
 // little.
-func (r *Report) Busy() bool { return r.Load > 0.5*float64(r.Machine.Cores) }
+func (m Machine) Busy(load float64) bool { return load > 0.5*float64(m.Cores) }
 
 func (r *Report) markdown(b *bytes.Buffer) {
 	m, s := r.Machine, r.Sizes
 	_, _ = fmt.Fprintf(b, "Measured %s on %d cores of %s with %s of memory, Linux %s, the server's files on %s.", r.When, m.Cores, m.CPU, Bytes(m.Memory), m.Kernel, m.Store)
-	if r.Busy() {
-		_, _ = fmt.Fprintf(b, " **Other programs kept that machine busy (load %.1f): its counts are good, its times are not.**", r.Load)
-	}
 	_, _ = fmt.Fprintf(b, " Large file: %s; %d streams of %s; %d random reads; %d small files of together %s in %d directories.\n\n",
 		Bytes(s.Large), s.Streams, Bytes(s.Large/int64(max(1, s.Streams))), s.Random, s.Files, Bytes(s.Small), s.Dirs)
 	for _, name := range slices.Sorted(maps.Keys(r.Versions)) {
@@ -55,9 +52,23 @@ func (r *Report) markdown(b *bytes.Buffer) {
 	b.WriteString("\n### Everything\n\n![Time of each work, by program](performance.svg)\n")
 	for _, link := range r.links() {
 		_, _ = fmt.Fprintf(b, "\n#### Link: %s\n\n", spoken(link))
+		if load := r.load(link); m.Busy(load) {
+			_, _ = fmt.Fprintf(b, "**Other programs kept the machine busy as this began (load %.1f): counts are good, times mean little.**\n\n", load)
+		}
 		r.rows(b, link)
 	}
 	b.WriteString("\n")
+}
+
+// load is the highest under which anything on the link was begun.
+func (r *Report) load(link string) float64 {
+	most := 0.0
+	for _, row := range r.Rows {
+		if row.Link == link {
+			most = max(most, row.Load)
+		}
+	}
+	return most
 }
 
 func (r *Report) verdicts(b *bytes.Buffer) {

@@ -17,7 +17,6 @@ import (
 // put together work by work.
 type Report struct {
 	When     string            `json:"when"` // RFC 3339, of the last run
-	Load     float64           `json:"load"` // of other programs as it began: the average of a minute
 	Machine  Machine           `json:"machine"`
 	Versions map[string]string `json:"versions"` // by program
 	Sizes    Sizes             `json:"sizes"`
@@ -59,6 +58,7 @@ type Row struct {
 	Kind   string   `json:"kind"`
 	Bytes  int64    `json:"bytes,omitempty"` // of payload; 0: the rate means nothing
 	Files  int      `json:"files,omitempty"`
+	Load   float64  `json:"load"` // of other programs as its run began: the average of a minute
 	Rounds []Sample `json:"rounds"`
 }
 

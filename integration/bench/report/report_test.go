@@ -174,8 +174,9 @@ func TestReplaceTakesAWorkOfOneRun(t *testing.T) {
 
 func TestBusyMachineIsSaid(t *testing.T) {
 	r := sample()
-	r.Load = 1.5
-	if text, err := r.Document([]byte(begin + "\n" + end + "\n")); err != nil || !bytes.Contains(text, []byte("load 1.5")) {
+	r.Rows[0].Load = 1.5
+	text, err := r.Document([]byte(begin + "\n" + end + "\n"))
+	if err != nil || bytes.Count(text, []byte("load 1.5")) != 1 {
 		t.Errorf("%v\n%s", err, text)
 	}
 }
