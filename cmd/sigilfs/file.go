@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"os"
 	"strings"
 
@@ -83,11 +82,7 @@ func (s *settings) take(set config.Setting, flags *pflag.FlagSet) error {
 		return nil
 	}
 	if err := flags.Set(set.Name, set.Value); err != nil {
-		var bad *pflag.InvalidValueError
-		if errors.As(err, &bad) {
-			err = bad.Unwrap()
-		}
-		return usageError("%s: %s: %w", set.At, set.Name, err)
+		return usageError("%s: %s: %w", set.At, set.Name, valueless(err))
 	}
 	s.places[set.Name] = set.At
 	return nil

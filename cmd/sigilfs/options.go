@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -149,9 +150,19 @@ func (l *optionList) flag(p option.Pair) error {
 		}
 		p.Value = f.NoOptDefVal
 	}
-	if err := f.Value.Set(p.Value); err != nil {
-		return usageError("-o %s: %w", p.Name, err)
+	// Not by f.Value: the set is to know that it was given.
+	if err := l.flags.Set(name, p.Value); err != nil {
+		return usageError("-o %s: %w", p.Name, valueless(err))
 	}
-	f.Changed = true
 	return nil
+}
+
+// valueless is what is wrong with the value of a flag, without pflag's words that
+// repeat it.
+func valueless(err error) error {
+	var bad *pflag.InvalidValueError
+	if errors.As(err, &bad) {
+		return bad.Unwrap()
+	}
+	return err
 }
