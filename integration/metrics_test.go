@@ -8,13 +8,16 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sigilfs/sigilfs/integration/daemon"
 	"github.com/sigilfs/sigilfs/integration/faultproxy"
 	"github.com/sigilfs/sigilfs/integration/server"
 )
@@ -180,6 +183,40 @@ func TestMetricsOfFailures(t *testing.T) {
 		now, _ = scrape(t, "unix:"+at)
 		return now.sum("sigilfs_dirty_files") == 0 && now.sum("sigilfs_failing_files") == 0
 	})
+}
+
+// A mount that follows at once one that has not ended takes its place at
+// --metrics too.
+func TestMetricsOfTheNextMount(t *testing.T) {
+	m := idle(t, mountOptions{})
+	at := "unix:" + filepath.Join(t.TempDir(), "metrics.sock")
+	first := m.behind(t, "--metrics", at)
+	f, err := os.Create(m.Path("file"))
+	must(t, err)
+	defer func() { _ = f.Close() }()
+	must(t, daemon.Detach(m.dir)) // it goes on for who has the file open
+	cfg := m.config(t)
+	next := exec.CommandContext(t.Context(), cfg.Bin, slices.Concat([]string{"mount", "--metrics", at}, cfg.Args, []string{cfg.Target, cfg.Dir})...)
+	next.Env = cfg.Env
+	var said bytes.Buffer
+	next.Stderr = &said
+	must(t, next.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- next.Wait() }()
+	select {
+	case err := <-ended:
+		t.Fatalf("it did not wait: %v: %s", err, &said)
+	case <-time.After(time.Second):
+	}
+	must(t, f.Close())
+	awaitEnd(t, first)
+	if err := <-ended; err != nil {
+		t.Fatalf("%v: %s", err, &said)
+	}
+	if now, _ := scrape(t, at); now.sum("sigilfs_build_info") != 1 {
+		t.Error("it gives no metrics")
+	}
+	m.sigilfs(t, "umount", m.dir)
 }
 
 // Nobody beyond this host is let in, by a sentence before anything is touched.

@@ -76,7 +76,7 @@ type mounting struct {
 // then a matter for serve, which unmounts.
 func (m *mounting) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		m.openMetrics, m.openKeys, m.prepareDir, m.openStore, m.openState, m.probe, m.openRing, m.openPolicy, m.probeEncryption, m.warn, m.openLeftovers, m.openSpool, m.openCache, m.openVolume, m.clearDir, m.mount,
+		m.openMetrics, m.openKeys, m.prepareDir, m.openStore, m.openState, m.listenMetrics, m.probe, m.openRing, m.openPolicy, m.probeEncryption, m.warn, m.openLeftovers, m.openSpool, m.openCache, m.openVolume, m.clearDir, m.mount,
 	} {
 		if ctx.Err() != nil {
 			return mountError("%s: %w", m.set.target.Spec, context.Cause(ctx))

@@ -29,10 +29,21 @@ type observing struct {
 	stops   []func() error
 }
 
-// openMetrics begins to listen at --metrics, before anything is mounted, so
-// that an address that cannot be had refuses the mount.
-func (m *mounting) openMetrics(ctx context.Context) error {
-	if m.set.metrics == "" {
+// openMetrics begins to count, where --metrics asks for it.
+func (m *mounting) openMetrics(context.Context) error {
+	if m.set.metrics != "" {
+		v, commit := built()
+		m.seen.metrics = metrics.New(metrics.Build{Version: v, Commit: commit, Go: runtime.Version()})
+	}
+	return nil
+}
+
+// listenMetrics begins to listen at --metrics. It comes before the bucket is
+// tried, so that an address that cannot be had refuses the mount; and after the
+// state is ours, since a process that still commits what was unmounted has the
+// address until then.
+func (m *mounting) listenMetrics(ctx context.Context) error {
+	if m.seen.metrics == nil {
 		return nil
 	}
 	at, err := socket.Parse(m.set.metrics)
@@ -43,8 +54,6 @@ func (m *mounting) openMetrics(ctx context.Context) error {
 	if err != nil {
 		return systemError("--metrics: %w", err)
 	}
-	v, commit := built()
-	m.seen.metrics = metrics.New(metrics.Build{Version: v, Commit: commit, Go: runtime.Version()})
 	m.seen.serve(l, m.log)
 	m.log.WithField("address", l.Addr().String()).Info("metrics are given to Prometheus")
 	return nil
