@@ -26,6 +26,8 @@ func inBackground() error {
 	switch {
 	case errors.As(err, &exit):
 		return &exitError{int(exit), errTold}
+	case errors.Is(err, background.ErrInterrupted):
+		return mountError("the mount was %w", err)
 	case err != nil:
 		return systemError("nothing is mounted: %w; its last words may be in the host's log", err)
 	}

@@ -9,7 +9,8 @@
 //	waits                               checks, asks on the terminal, warns on stderr, mounts
 //	exits 0           ◄─ one byte ──    Detach, Ready; serves
 //	exits as it did   ◄── its end ──    says why on stderr, exits with its code
-//	gets a signal     ── shutdown ──►   Gone: gives up
+//	gets a signal     ── shutdown ──►   Gone: gives up, or was ready just now:
+//	                  ── SIGTERM ───►   ends
 //	dies              ── its end ───►   Gone: gives up
 //
 // Until it is ready the child belongs to the parent's session and process
@@ -36,6 +37,10 @@ const variable = "SIGILFS_BACKGROUND"
 // ErrSilent is that the child ended without having said why.
 var ErrSilent = errors.New("the process that was to serve it ended without a word")
 
+// ErrInterrupted is that a signal came, and the child, which was ready by then,
+// has been ended.
+var ErrInterrupted = errors.New("interrupted when it was ready, and ended again")
+
 // ExitError is the end of a child that has said why.
 type ExitError int
 
@@ -49,8 +54,8 @@ func Inside() bool {
 }
 
 // Run starts this program again and returns when it is ready: nil. Errors: an
-// ExitError of a child that said why, else ErrSilent and those of the system.
-// Each of signals asks the child to give up.
+// ExitError of a child that said why, else ErrSilent, ErrInterrupted and those of
+// the system. Each of signals asks the child to give up.
 func Run(signals <-chan os.Signal) error {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -68,17 +73,29 @@ func Run(signals <-chan os.Signal) error {
 		n, _ := ours.Read(make([]byte, 1))
 		ready <- n == 1
 	}()
-	for {
+	for interrupted := false; ; interrupted = true {
 		select {
 		case ok := <-ready:
-			if ok {
-				return nil // it goes on by itself
+			switch {
+			case !ok:
+				return verdict(cmd)
+			case interrupted:
+				return takeBack(cmd)
 			}
-			return verdict(cmd)
+			return nil // it goes on by itself
 		case <-signals:
 			_ = unix.Shutdown(fds[0], unix.SHUT_WR)
 		}
 	}
+}
+
+// takeBack ends a child that is ready.
+func takeBack(cmd *exec.Cmd) error {
+	_ = cmd.Process.Signal(unix.SIGTERM) // one that has ended is waited for as well
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("%w (%w)", ErrInterrupted, err)
+	}
+	return ErrInterrupted
 }
 
 // start runs this program with theirs, which it inherits. Its path is the

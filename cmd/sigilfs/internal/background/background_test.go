@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 
 func parent() int {
 	signals := make(chan os.Signal, 1)
-	if os.Getenv(role) == "signalled" {
+	if what := os.Getenv(role); what == "signalled" || what == "late" {
 		signals <- syscall.SIGTERM
 	}
 	err := Run(signals)
@@ -58,6 +59,16 @@ func child(what string) int {
 	case "dies":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "silent":
+		return 0
+	case "late": // it is ready in the moment in which it is to give up
+		end := make(chan os.Signal, 1)
+		signal.Notify(end, syscall.SIGTERM)
+		<-p.Gone()
+		if err := p.Ready(); err != nil {
+			return 98
+		}
+		<-end
+		_, _ = io.WriteString(os.Stderr, "ended\n")
 		return 0
 	case "signalled", "orphaned":
 		if what == "orphaned" {
@@ -117,6 +128,7 @@ func TestTheParentEndsAsTheChildDoes(t *testing.T) {
 		"dies":      {2, ErrSilent.Error() + " (signal: killed)\n"},
 		"silent":    {2, ErrSilent.Error() + " (exit status 0)\n"},
 		"signalled": {33, "gave up\n"},
+		"late":      {2, "ended\n" + ErrInterrupted.Error() + "\n"},
 	} {
 		if code, stderr := run(t, what); code != want.code || stderr != want.stderr {
 			t.Errorf("%s: exit code %d, %q", what, code, stderr)
