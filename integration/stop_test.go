@@ -50,6 +50,24 @@ func TestStopWithAnOpenFile(t *testing.T) {
 	wantFile(t, m.Path("closed"), []byte("closed"))
 }
 
+// What a mount in the background leaves is said in its log: nobody reads its
+// stderr.
+func TestTheLogTellsWhatIsLeft(t *testing.T) {
+	m := idle(t, mountOptions{})
+	log := filepath.Join(t.TempDir(), "log")
+	pid := m.behind(t, "--log-file", log, "--stop-timeout", "1s")
+	f, err := os.Create(m.Path("open"))
+	must(t, err)
+	defer func() { _ = f.Close() }()
+	_, err = f.WriteString("half a file")
+	must(t, err)
+	must(t, unix.Kill(pid, unix.SIGTERM))
+	awaitEnd(t, pid)
+	if text := string(readFile(t, log)); !strings.Contains(text, "level=error") || !strings.Contains(text, "is kept, sealed, in "+m.state) {
+		t.Errorf("%s", text)
+	}
+}
+
 // umountHeld is a mount with a file that was closed and refused, and `sigilfs
 // umount` waiting for the upload, which stands at the gate.
 func umountHeld(t *testing.T, want []byte) (*mount, *faultproxy.Gate, <-chan outcome) {

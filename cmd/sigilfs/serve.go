@@ -112,6 +112,9 @@ func (m *mounting) end(ctx context.Context, signals <-chan os.Signal, unmount bo
 	m.managed.stop(m.ended)
 	if err = m.verdict(err); err != nil {
 		m.managed.failed(err)
+		if m.sink != nil { // else the log is on stderr, where it is said next
+			m.log.WithError(err).Error("the mount has ended, and not well")
+		}
 		return err
 	}
 	m.log.Infof("unmounted %s from %s", m.set.target.Spec, m.dir)
