@@ -355,3 +355,29 @@ func checkRules(t *testing.T, rules []config.Rule) {
 		t.Error("no rule for all")
 	}
 }
+
+// "_" and "-" are alike in the names of fields, as in those of flags; names that
+// a person chose, and encryption contexts, stay as they are.
+func TestUnderscores(t *testing.T) {
+	const text = `bucket: s3://acme
+keys: {my_key: {kms: alias/x, context: {a_b: c_d}}}
+encryption: [{mode: sse-kms, key: my_key, bucket_key: true}]
+retry_timeout: 90
+`
+	c, err := config.Parse("u.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Settings) != 1 || c.Settings[0].Name != "retry-timeout" {
+		t.Errorf("settings %v", c.Settings)
+	}
+	if k := c.Keys[0]; k.Name != "my_key" || k.Context["a_b"] != "c_d" {
+		t.Errorf("key %v", k)
+	}
+	if r := c.Rules[0]; r.BucketKey == nil || !*r.BucketKey {
+		t.Errorf("rule %v", r)
+	}
+	if _, err := config.Parse("u.yaml", []byte(text+"retry-timeout: 80\n")); err == nil || err.Error() != "u.yaml:5:1: this field was given already, in line 4" {
+		t.Errorf("one field under two names: %v", err)
+	}
+}

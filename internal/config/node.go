@@ -3,6 +3,7 @@ package config
 import (
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // kind is what a node is.
@@ -38,10 +39,15 @@ type entry struct {
 // in its place does not look so.
 var fieldName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,30}$`)
 
-// each gives do the entries of a mapping, which must be among known, each once.
+// each gives do the entries of a mapping, which must be among known, each once. As
+// in flags and options, "_" in a name is "-".
 func (n node) each(known []string, do func(entry) error) error {
 	if n.kind != isMapping {
 		return n.at.errorf("fields are expected here: name: value")
+	}
+	n.entries = slices.Clone(n.entries)
+	for i, e := range n.entries {
+		n.entries[i].name = strings.ReplaceAll(e.name, "_", "-")
 	}
 	if err := n.unique("field"); err != nil {
 		return err

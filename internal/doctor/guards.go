@@ -127,7 +127,7 @@ func (e *exam) byDefault(ctx context.Context) Finding {
 		if w.Unasked || w.Encryption[sseHeader] == "aws:kms" && w.Encryption[bucketKeyHeader] == "" {
 			return Finding{
 				Status: Warning, Text: fmt.Sprintf("%s: each object of mode %s costs KMS requests of its own, to write and to read", text, w.Mode),
-				Remedy:   "turn the bucket key on, there or in the rule (bucket_key: true)",
+				Remedy:   "turn the bucket key on, there or in the rule (bucket-key: true)",
 				Commands: []string{e.command("put-bucket-encryption", "--server-side-encryption-configuration", e.withBucketKey(d))},
 			}
 		}
