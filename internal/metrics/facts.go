@@ -64,7 +64,7 @@ func facts() []fact {
 		{"sigilfs_dirty_bytes", "Size of these files.", "", gauge, one(func(f *Facts) int64 { return f.DirtyBytes })},
 		{"sigilfs_uploading_files", "Of these files, those that are being uploaded.", "", gauge, one(func(f *Facts) int { return f.UploadingFiles })},
 		{"sigilfs_upload_queue_files", "Of these files, those that are not: still written, waiting, or waiting to be tried again.", "", gauge, one(func(f *Facts) int { return f.DirtyFiles - f.UploadingFiles })},
-		{"sigilfs_failing_files", "Of these files, those whose last upload failed.", "", gauge, one(func(f *Facts) int { return f.FailingFiles })},
+		{"sigilfs_failing_files", "Files of which content, or attributes alone, could not be brought to the bucket when it was last tried.", "", gauge, one(func(f *Facts) int { return f.FailingFiles })},
 		{"sigilfs_failing_since_timestamp_seconds", "When the first of the failing files began to fail; absent where none does.", "", gauge, moment(func(f *Facts) time.Time { return f.FailingSince })},
 		{"sigilfs_multipart_uploads", "Multipart uploads under way.", "", gauge, one(func(f *Facts) int { return f.Uploads })},
 		{"sigilfs_deferred_operations", "Removals, renames and aborts that are still to be done in the bucket.", "", gauge, one(func(f *Facts) int { return f.Chores })},

@@ -11,7 +11,7 @@ type Stats struct {
 	Dirty     int   // files with content that is not committed
 	DirtySize int64 // of them together, in bytes
 	Uploading int   // of them, those of which a commit or an upload is under way
-	Failing   int   // of them, those whose last commit failed
+	Failing   int   // files whose last commit failed, of content or of attributes alone
 
 	// FailingSince is when the first of these began to fail; zero if none does.
 	FailingSince time.Time
@@ -44,7 +44,7 @@ func (v *Volume) Stats() Stats {
 	}
 	v.mu.Unlock()
 	for _, f := range v.allFiles() {
-		if u, unfinished := f.unfinished(); unfinished && !u.AttrsOnly {
+		if u, unfinished := f.unfinished(); unfinished {
 			s.add(u)
 		}
 	}
@@ -52,16 +52,19 @@ func (v *Volume) Stats() Stats {
 }
 
 func (s *Stats) add(u Unfinished) {
-	s.Dirty++
-	s.DirtySize += u.Size
-	if u.Uploading {
-		s.Uploading++
-	}
 	if u.Err != nil {
 		s.Failing++
 		if s.FailingSince.IsZero() || u.Since.Before(s.FailingSince) {
 			s.FailingSince = u.Since
 		}
+	}
+	if u.AttrsOnly {
+		return
+	}
+	s.Dirty++
+	s.DirtySize += u.Size
+	if u.Uploading {
+		s.Uploading++
 	}
 }
 

@@ -50,6 +50,37 @@ func TestStatusOfWhatFails(t *testing.T) {
 	}
 }
 
+// So are attributes that cannot be written: chmod(2) has said that all is well.
+func TestStatusOfAttributesThatFail(t *testing.T) {
+	f := mountIdle(t, bucket(), gathering)
+	f.put("a", "content")
+	f.s.SetScript(func(op faulty.Op) faulty.Fault {
+		if op.Verb == faulty.Copy {
+			return faulty.Fault{Err: objstore.ErrAccess}
+		}
+		return faulty.Fault{}
+	})
+	file := f.open("a")
+	mode := uint32(0o600)
+	if _, err := file.SetAttr(f.ctx, Change{Mode: &mode}); err != nil {
+		t.Fatal(err)
+	}
+	if s := f.Stats(); s != (Stats{}) {
+		t.Errorf("while they wait: %+v", s)
+	}
+	if err := file.Commit(f.ctx); !errors.Is(err, ErrAccess) {
+		t.Fatal(err)
+	}
+	if s, all := f.Stats(), f.Unfinished(); s.Failing != 1 || s.FailingSince.IsZero() || s.Dirty != 0 || s.DirtySize != 0 || len(all) != 1 || !all[0].AttrsOnly {
+		t.Errorf("%+v, %+v", s, all)
+	}
+	f.s.SetScript(nil)
+	f.must(file.Commit(f.ctx))
+	if s := f.Stats(); s != (Stats{}) {
+		t.Errorf("after all is there: %+v", s)
+	}
+}
+
 // The progress of a multipart upload is what parts have come.
 func TestStatusOfAnUpload(t *testing.T) {
 	f := mountIdle(t, bucket(), inParts)
