@@ -15,6 +15,9 @@ type dirChange struct {
 	c    Change
 	n    uint64 // changes so far
 	wait retry
+
+	fail    error     // of the last try, until one succeeds
+	failing time.Time // since when, if fail is not nil
 }
 
 // gatherDir lets a change of the directory at p, which is held, wait for others.
@@ -157,14 +160,24 @@ func (v *Volume) commitDirHeld(ctx context.Context, p string) error {
 	defer v.mu.Unlock()
 	switch {
 	case err != nil && !errors.Is(err, ErrNotExist):
-		due.wait.later(v.opt.Now())
-		return named(err, "set attributes of", p)
+		return due.fails(named(err, "set attributes of", p), v.opt.Now())
 	case due.n == n && v.dirDue[p] == due:
 		delete(v.dirDue, p)
 	default: // changed meanwhile
 		due.wait = retry{at: v.opt.Now().Add(v.opt.AttrDelay), busy: due.wait.busy}
+		due.fail = nil
 	}
 	return nil
+}
+
+// fails needs v.mu: err is why due waits still. It is given back.
+func (due *dirChange) fails(err error, now time.Time) error {
+	if due.fail == nil {
+		due.failing = now
+	}
+	due.fail = err
+	due.wait.later(now)
+	return err
 }
 
 // claimDir tells whether it is time to write what waits for the directory at p.

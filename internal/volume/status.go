@@ -11,7 +11,7 @@ type Stats struct {
 	Dirty     int   // files with content that is not committed
 	DirtySize int64 // of them together, in bytes
 	Uploading int   // of them, those of which a commit or an upload is under way
-	Failing   int   // files whose last commit failed, of content or of attributes alone
+	Failing   int   // files and directories whose last commit failed, of content or of attributes alone
 
 	// FailingSince is when the first of these began to fail; zero if none does.
 	FailingSince time.Time
@@ -21,9 +21,10 @@ type Stats struct {
 	Conflicts uint64
 }
 
-// Unfinished is a file of which the bucket does not have all.
+// Unfinished is a file of which the bucket does not have all, or a directory whose
+// attributes it refuses.
 type Unfinished struct {
-	Path      string // "" of one that is unlinked
+	Path      string // "" of one that is unlinked; "." is the root
 	Size      int64  // in bytes
 	AttrsOnly bool   // only attributes are missing
 	Open      bool   // somebody has it open
@@ -48,6 +49,9 @@ func (v *Volume) Stats() Stats {
 			s.add(u)
 		}
 	}
+	for _, u := range v.unfinishedDirs() {
+		s.add(u)
+	}
 	return s
 }
 
@@ -68,11 +72,10 @@ func (s *Stats) add(u Unfinished) {
 	}
 }
 
-// Unfinished lists the files that are dirty, those that fail first and then by
-// path.
+// Unfinished lists the files that are dirty, and directories that fail: those that
+// fail first and then by path.
 func (v *Volume) Unfinished() []Unfinished {
-	sent := v.sentOf()
-	var all []Unfinished
+	sent, all := v.sentOf(), v.unfinishedDirs()
 	for _, f := range v.allFiles() {
 		u, unfinished := f.unfinished()
 		if !unfinished {
@@ -93,6 +96,20 @@ func (v *Volume) Unfinished() []Unfinished {
 		}
 		return cmp.Compare(a.Path, b.Path)
 	})
+	return all
+}
+
+// unfinishedDirs are those whose attributes could not be written; others wait for
+// a moment alone.
+func (v *Volume) unfinishedDirs() []Unfinished {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var all []Unfinished
+	for p, due := range v.dirDue {
+		if due.fail != nil {
+			all = append(all, Unfinished{Path: cmp.Or(p, "."), AttrsOnly: true, Err: due.fail, Since: due.failing, Next: due.wait.at})
+		}
+	}
 	return all
 }
 

@@ -81,6 +81,36 @@ func TestStatusOfAttributesThatFail(t *testing.T) {
 	}
 }
 
+func TestStatusOfADirectoryThatFails(t *testing.T) {
+	f := mountIdle(t, bucket(), gathering)
+	f.mkdir("d")
+	mode := uint32(0o700)
+	if _, err := f.SetAttr(f.ctx, "d", Change{Mode: &mode}); err != nil {
+		t.Fatal(err)
+	}
+	if s := f.Stats(); s != (Stats{}) || len(f.Unfinished()) != 0 {
+		t.Errorf("while they wait: %+v, %+v", s, f.Unfinished())
+	}
+	f.s.SetScript(func(op faulty.Op) faulty.Fault {
+		if op.Verb == faulty.Copy || op.Verb == faulty.Put {
+			return faulty.Fault{Err: objstore.ErrAccess}
+		}
+		return faulty.Fault{}
+	})
+	if err := f.SyncDir(f.ctx, "d"); !errors.Is(err, ErrAccess) {
+		t.Fatal(err)
+	}
+	s, all := f.Stats(), f.Unfinished()
+	if s.Failing != 1 || s.FailingSince.IsZero() || s.Dirty != 0 || len(all) != 1 || all[0].Path != "d" || !all[0].AttrsOnly || !errors.Is(all[0].Err, ErrAccess) {
+		t.Errorf("%+v, %+v", s, all)
+	}
+	f.s.SetScript(nil)
+	f.must(f.SyncDir(f.ctx, "d"))
+	if s := f.Stats(); s != (Stats{}) {
+		t.Errorf("after all is there: %+v", s)
+	}
+}
+
 // The progress of a multipart upload is what parts have come.
 func TestStatusOfAnUpload(t *testing.T) {
 	f := mountIdle(t, bucket(), inParts)

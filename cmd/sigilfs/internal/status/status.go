@@ -94,7 +94,7 @@ type Files struct {
 	Dirty     int    `json:"dirty"`
 	Size      int64  `json:"size"`
 	Uploading int    `json:"uploading"`
-	Failing   int    `json:"failing"` // with attributes alone, too
+	Failing   int    `json:"failing"`        // with attributes alone, too
 	List      []File `json:"list,omitempty"` // failing ones first, then by path
 	More      int    `json:"more,omitempty"` // that are not in List
 }
