@@ -72,6 +72,23 @@ func TestUmountOfWhatIsNotMounted(t *testing.T) {
 	}
 }
 
+// A mount whose process has died is taken away, and not said to be committed.
+func TestUmountAfterKill(t *testing.T) {
+	m := newMount(t, mountOptions{})
+	writeFile(t, m.Path("file"), []byte("kept"))
+	m.running(t).Kill()
+	out, code := ended(t)(tryBinary(t, m.env(t), "umount", m.dir))
+	if code != daemon.ExitMount || !strings.Contains(out, "is unmounted, but its process had died, or cannot be found") {
+		t.Errorf("%d: %s", code, out)
+	}
+	if daemon.Mounted(m.Dir()) {
+		t.Error("it is still mounted")
+	}
+	m.daemon = nil
+	m.Start(t)
+	wantFile(t, m.Path("file"), []byte("kept"))
+}
+
 func TestVersionSaysWhatItIs(t *testing.T) {
 	onMount(t)
 	out, err := tryBinary(t, nil, "version")

@@ -64,29 +64,36 @@ func umount(ctx context.Context, dir string, stderr io.Writer) error {
 	if !mounted && peer == nil {
 		return mountError("%s: nothing is mounted there", path)
 	}
+	taken := false
 	if mounted {
 		if peer != nil {
 			_ = peer.Announce() // for the log only
 		}
-		if err := takeAway(ctx, path); err != nil {
+		if taken, err = takeAway(ctx, path); err != nil {
 			return err
 		}
 	}
-	if peer == nil { // dead, or out of our sight
-		return nil
+	switch {
+	case peer != nil:
+		return await(ctx, peer, path, mounted, stderr)
+	case taken:
+		return mountError("%s is unmounted, but its process had died, or cannot be found, so that nobody knows whether all was committed; the next mount commits what was closed", path)
 	}
-	return await(ctx, peer, path, mounted, stderr)
+	return nil // somebody else's umount has seen to it
 }
 
-func takeAway(ctx context.Context, path string) error {
+// takeAway is false where somebody was faster.
+func takeAway(ctx context.Context, path string) (bool, error) {
 	err := mountpoint.Unmount(ctx, path)
 	switch {
-	case err == nil, errors.Is(err, mountpoint.ErrNotMounted): // somebody was faster
-		return nil
+	case err == nil:
+		return true, nil
+	case errors.Is(err, mountpoint.ErrNotMounted):
+		return false, nil
 	case errors.Is(err, mountpoint.ErrBusy):
-		return mountError("%s: %w: close the programs and shells that work in it (fuser -vm %s lists them) and try again", path, mountpoint.ErrBusy, path)
+		return false, mountError("%s: %w: close the programs and shells that work in it (fuser -vm %s lists them) and try again", path, mountpoint.ErrBusy, path)
 	}
-	return mountError("%w", err)
+	return false, mountError("%w", err)
 }
 
 // poll is how often the process is looked at.
