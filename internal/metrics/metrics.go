@@ -41,7 +41,7 @@ func New(b Build) *Metrics {
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sigilfs_s3_requests_total",
-			Help: "Requests sent to S3, every attempt, by operation and class of the answer's status; none: it was not answered.",
+			Help: "Requests sent to S3, every attempt, by operation and class of the answer's status; none: it was not answered; given_up: nobody waited for that any more.",
 		}, []string{"operation", "status"}),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "sigilfs_s3_request_duration_seconds",
@@ -86,7 +86,8 @@ func authentication() []string { return []string{"EBADMSG", "ENOKEY", "EKEYREJEC
 // Watch has facts asked at every scrape. It is called once at most.
 func (m *Metrics) Watch(facts func() Facts) { m.registry.MustRegister(&asked{facts, descriptions()}) }
 
-// Answered is told of a request: status is HTTP's, 0 if nothing was answered.
+// Answered is told of a request: status is HTTP's, 0 if nothing was answered,
+// negative if nobody waited for that any more.
 func (m *Metrics) Answered(operation string, status int, took time.Duration) {
 	if operation == "" {
 		operation = "other"
@@ -97,7 +98,10 @@ func (m *Metrics) Answered(operation string, status int, took time.Duration) {
 
 // class is "2xx" and its like.
 func class(status int) string {
-	if status < 100 || status > 599 {
+	switch {
+	case status < 0:
+		return "given_up"
+	case status < 100 || status > 599:
 		return "none"
 	}
 	return strconv.Itoa(status/100) + "xx"

@@ -43,6 +43,7 @@ func TestScrape(t *testing.T) {
 	m.Answered("PutObject", 200, 30*time.Millisecond)
 	m.Answered("PutObject", 503, time.Second)
 	m.Answered("GetObject", 0, time.Minute)
+	m.Answered("GetObject", -1, time.Second)
 	m.Answered("", 999, 0)
 	m.Sent(100)
 	m.Received(200)
@@ -59,6 +60,7 @@ func TestScrape(t *testing.T) {
 		`sigilfs_s3_requests_total{operation="PutObject",status="2xx"} 1`,
 		`sigilfs_s3_requests_total{operation="PutObject",status="5xx"} 1`,
 		`sigilfs_s3_requests_total{operation="GetObject",status="none"} 1`,
+		`sigilfs_s3_requests_total{operation="GetObject",status="given_up"} 1`,
 		`sigilfs_s3_requests_total{operation="other",status="none"} 1`,
 		`sigilfs_s3_request_duration_seconds_bucket{operation="PutObject",le="0.05"} 1`,
 		`sigilfs_s3_request_duration_seconds_count{operation="PutObject"} 2`,

@@ -1,6 +1,8 @@
 package s3
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -15,14 +17,27 @@ import (
 // wait.
 type Observer interface {
 	// Answered is told of a request whose answer has begun, or that ended
-	// without one: then status, which is HTTP's, is 0. operation is S3's own
-	// name ("PutObject"), one of the few that this package uses.
+	// without one: then status, which is HTTP's, is 0, or GivenUp. operation is
+	// S3's own name ("PutObject"), one of the few that this package uses.
 	Answered(operation string, status int, took time.Duration)
 
 	// Sent and Received are told of bytes of bodies, as they are on the wire:
 	// with the framing of chunks, without headers and TLS.
 	Sent(n int)
 	Received(n int)
+}
+
+// GivenUp is the status of a request whose answer nobody waited for any more, as
+// of a reader that went elsewhere: the server has not failed.
+const GivenUp = -1
+
+// unanswered is the status of one that ended without an answer.
+func unanswered(ctx context.Context) int {
+	cause := context.Cause(ctx)
+	if cause == nil || errors.Is(cause, errStalled) || errors.Is(cause, context.DeadlineExceeded) {
+		return 0
+	}
+	return GivenUp
 }
 
 // unobserved is nobody.
@@ -69,7 +84,7 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	answer, err := w.next.RoundTrip(sent)
 	if err != nil {
-		w.seen.Answered(operation, 0, time.Since(begin))
+		w.seen.Answered(operation, unanswered(r.Context()), time.Since(begin))
 		return nil, err
 	}
 	w.seen.Answered(operation, answer.StatusCode, time.Since(begin))

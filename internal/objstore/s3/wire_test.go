@@ -1,6 +1,7 @@
 package s3_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -31,6 +32,27 @@ func (t *tally) Answered(operation string, status int, _ time.Duration) {
 
 func (t *tally) Sent(n int)     { t.mu.Lock(); t.sent += n; t.mu.Unlock() }
 func (t *tally) Received(n int) { t.mu.Lock(); t.received += n; t.mu.Unlock() }
+
+// A request that whoever made it gives up is none that the server has failed at;
+// one whose answer does not come is.
+func TestObserverOfWhatIsGivenUp(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	never := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	slow := func(w http.ResponseWriter, r *http.Request) { cancel(); never(w, r) }
+	var seen tally
+	f := newFake(t, slow, never)
+	s := f.open(t, func(c *s3.Config) { c.Observer, c.StallTimeout, c.MaxAttempts = &seen, 2*time.Second, 1 })
+	for _, ctx := range []context.Context{ctx, t.Context()} {
+		if _, err := s.Head(ctx, objstore.ID{Key: "k"}); err == nil {
+			t.Error("it is answered")
+		}
+	}
+	seen.mu.Lock()
+	defer seen.mu.Unlock()
+	if want := []string{fmt.Sprint("HeadObject ", s3.GivenUp), "HeadObject 0"}; !slices.Equal(seen.answered, want) {
+		t.Errorf("%q", seen.answered)
+	}
+}
 
 // Every attempt is told, under S3's own name, and the bytes that passed.
 func TestObserver(t *testing.T) {
