@@ -62,6 +62,7 @@ func name(dir string) string {
 // File is a process's own. It belongs to one goroutine.
 type File struct {
 	f    *os.File
+	dir  *os.File // in which it is, see hold; nil: is not held
 	path string
 	rec  Record
 }
@@ -106,7 +107,23 @@ func create(place string, rec Record) (*File, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.Remove(f.Name()), f.Close())
 	}
+	c.dir = hold(place)
 	return c, nil
+}
+
+// hold keeps a place in /tmp from systemd-tmpfiles, which removes there what is
+// older than ten days, but for directories that are locked (tmpfiles.d(5)). Nil:
+// it could not, and the file may go before its mount.
+func hold(place string) *os.File {
+	dir, err := os.OpenFile(place, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil
+	}
+	if unix.Flock(int(dir.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil {
+		_ = dir.Close()
+		return nil
+	}
+	return dir
 }
 
 // safe refuses a place that another user made, /tmp being everybody's.
@@ -147,8 +164,11 @@ func (c *File) Announced() bool {
 }
 
 // Remove takes the file away, unless another process has put its own in the
-// place. The lock stays until the process ends, for those who wait for that.
+// place. Its lock stays until the process ends, for those who wait for that.
 func (c *File) Remove() error {
+	if c.dir != nil {
+		defer c.dir.Close() // twice is an error that nobody needs
+	}
 	mine, err := c.f.Stat()
 	if err != nil {
 		return err

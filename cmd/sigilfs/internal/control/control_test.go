@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestFindAndWatch(t *testing.T) {
@@ -164,5 +166,38 @@ func TestPendingIsBounded(t *testing.T) {
 		if got := p.Record().Pending; got != want {
 			t.Errorf("%d: %d, want %d", told, got, want)
 		}
+	}
+}
+
+// Who tidies up in /tmp passes over what is locked, for as long as any process
+// has its file there.
+func TestPlaceIsHeld(t *testing.T) {
+	place := filepath.Join(t.TempDir(), "run")
+	free := func() bool {
+		dir, err := os.Open(place)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dir.Close()
+		return unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
+	}
+	var files []*File
+	for _, dir := range []string{"/mnt/a", "/mnt/b"} {
+		f, err := Create([]string{place}, Record{PID: os.Getpid(), Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
+	}
+	for _, f := range files {
+		if free() {
+			t.Error("it is not locked")
+		}
+		if err := f.Remove(); err != nil {
+			t.Error(err)
+		}
+	}
+	if !free() {
+		t.Error("it is locked by nobody")
 	}
 }
