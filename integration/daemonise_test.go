@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sigilfs/sigilfs/integration/daemon"
 	"github.com/sigilfs/sigilfs/integration/faultproxy"
@@ -117,6 +118,37 @@ func awaitEnd(t *testing.T, pid int) {
 		}
 		return
 	}
+}
+
+// stop has a process stand still: every thread of it does when this returns.
+func stop(t *testing.T, pid int) {
+	t.Helper()
+	must(t, unix.Kill(pid, unix.SIGSTOP))
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for until := time.Now().Add(daemonTime); !stopped(t, pid); <-tick.C {
+		if time.Now().After(until) {
+			t.Fatalf("process %d does not stop", pid)
+		}
+	}
+}
+
+// stopped tells whether all threads of a process are (proc(5), state T).
+func stopped(t *testing.T, pid int) bool {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	must(t, err)
+	for _, name := range threads {
+		stat, err := os.ReadFile(name)
+		if errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		must(t, err)
+		if _, state, _ := bytes.Cut(stat, []byte(") ")); !bytes.HasPrefix(state, []byte("T")) {
+			return false
+		}
+	}
+	return len(threads) > 0
 }
 
 // awaitText returns when the file comes to hold text.
@@ -273,8 +305,8 @@ func TestMountTwiceAtOnce(t *testing.T) {
 func TestMountOverOneThatHangs(t *testing.T) {
 	m := idle(t, mountOptions{})
 	pid := m.behind(t)
-	must(t, unix.Kill(pid, unix.SIGSTOP))
 	t.Cleanup(func() { _ = unix.Kill(pid, unix.SIGCONT) })
+	stop(t, pid)
 	if out, code := m.tryBehind(t, m.config(t)); code != daemon.ExitMount || !strings.Contains(out, "does not answer; end that process") {
 		t.Errorf("%d: %s", code, out)
 	}

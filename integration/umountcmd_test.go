@@ -60,11 +60,11 @@ func TestUmountOfWhatHangsOrIsMadeReadOnly(t *testing.T) {
 		t.Errorf("a write: %v", err)
 	}
 	pid := served(t, f.dir)
-	must(t, unix.Kill(pid, unix.SIGSTOP))
 	t.Cleanup(func() {
 		_ = unix.Kill(pid, unix.SIGKILL)
 		awaitEnd(t, pid)
 	})
+	stop(t, pid)
 	waits := make(chan error, 1)
 	go func() { waits <- unix.Fstatfs(int(in.Fd()), new(unix.Statfs_t)) }()
 	if out, code := ended(t)(f.tool.try("/sbin/umount.fuse.sigilfs", f.dir, "-l", "-f")); code != 0 {
