@@ -108,7 +108,7 @@ func (m *mounting) prepareDir(ctx context.Context) error {
 // there, who works in it gets ENOTCONN, and writes nothing to the directory
 // beneath.
 func (m *mounting) clearDir(ctx context.Context) error {
-	_, cleaned, err := mountpoint.Prepare(ctx, m.dir)
+	cleaned, err := mountpoint.Clear(ctx, m.dir)
 	if err != nil {
 		return explainDir(err)
 	}

@@ -14,17 +14,7 @@ import (
 // A mount that has just begun is waited for, and which one it is is not for
 // itself to say.
 func TestStatusOfAMountThatBegins(t *testing.T) {
-	places := []string{filepath.Join(t.TempDir(), "run")}
-	file, err := control.Create(places, control.Record{PID: 42, Dir: "/mnt/a"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Remove() //nolint:errcheck // in a directory that goes
-	peer := control.Find(places, os.Geteuid(), "/mnt/a")
-	if peer == nil {
-		t.Fatal("it is not found")
-	}
-	defer peer.Close() //nolint:errcheck // was read only
+	file, peer := serving(t, control.Record{PID: 42, Dir: "/mnt/a"})
 	told := make(chan status.Mount)
 	go func() { told <- askStatus(t.Context(), peer) }()
 	select {
@@ -44,4 +34,29 @@ func TestStatusOfAMountThatBegins(t *testing.T) {
 	if m.Health != status.OK || m.State != status.Serving || m.Dir != "/mnt/a" || m.PID != 42 || m.UID != os.Geteuid() {
 		t.Errorf("%+v", m)
 	}
+}
+
+// serving is a process that says rec of itself, and how others find it.
+func serving(t *testing.T, rec control.Record) (*control.File, *control.Peer) {
+	t.Helper()
+	places := []string{filepath.Join(t.TempDir(), "run")}
+	file, err := control.Create(places, rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := file.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	peer := control.Find(places, os.Geteuid(), rec.Dir)
+	if peer == nil {
+		t.Fatal("it is not found")
+	}
+	t.Cleanup(func() {
+		if err := peer.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return file, peer
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -30,17 +28,7 @@ func TestUmountDoesNotWaitForEver(t *testing.T) {
 		{"was lazily unmounted", false, false, patience, "still commits"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			places := []string{filepath.Join(t.TempDir(), "run")}
-			file, err := control.Create(places, control.Record{PID: 42, Dir: "/mnt/a", Ending: tt.ending})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer file.Remove() //nolint:errcheck // in a directory that goes
-			peer := control.Find(places, os.Geteuid(), "/mnt/a")
-			if peer == nil {
-				t.Fatal("it is not found")
-			}
-			defer peer.Close() //nolint:errcheck // was read only
+			_, peer := serving(t, control.Record{PID: 42, Dir: "/mnt/a", Ending: tt.ending})
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()

@@ -15,7 +15,11 @@ func TestUmountHelperLeavesOthersAlone(t *testing.T) {
 	if err := unix.Mount("elsewhere", dir, "tmpfs", 0, "size=4k"); err != nil {
 		t.Skipf("nothing can be mounted here: %v", err)
 	}
-	defer unix.Unmount(dir, unix.MNT_DETACH) //nolint:errcheck // of a test that fails it is gone
+	defer func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
 	for _, flags := range []string{"-l", "-f", "-lf", "-r"} {
 		err := umountHelper(t.Context(), []string{dir, flags}, io.Discard, io.Discard)
 		if err == nil || !strings.Contains(err.Error(), `is a mount of "elsewhere", type tmpfs`) || exitCode(err) != exitMount {

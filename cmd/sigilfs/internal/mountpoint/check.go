@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Errors of Look and Prepare, apart from those of the disk.
+// Errors of Look and Clear, apart from those of the disk.
 var (
 	ErrMounted = errors.New("already mounted")
 	ErrNotDir  = errors.New("is not a directory")
@@ -81,16 +81,15 @@ func Look(ctx context.Context, dir string) (path string, dead bool, err error) {
 	return path, false, yours(path, info)
 }
 
-// Prepare is Look, but for dead mounts, which it takes away: cleaned is true
-// then.
-func Prepare(ctx context.Context, dir string) (path string, cleaned bool, err error) {
+// Clear is Look, but for dead mounts, which it takes away: cleaned is true then.
+func Clear(ctx context.Context, dir string) (cleaned bool, err error) {
 	for { // one may lie below another
 		path, dead, err := Look(ctx, dir)
 		if err != nil || !dead {
-			return path, cleaned, err
+			return cleaned, err
 		}
 		if err := Detach(ctx, path); err != nil {
-			return "", cleaned, err
+			return cleaned, err
 		}
 		cleaned = true
 	}

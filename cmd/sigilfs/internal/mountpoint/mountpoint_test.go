@@ -57,7 +57,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-func TestPrepare(t *testing.T) {
+func TestLook(t *testing.T) {
 	dir := t.TempDir()
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink("/", link); err != nil {
@@ -71,24 +71,27 @@ func TestPrepare(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	path, cleaned, err := Prepare(t.Context(), filepath.Join(link, target))
-	if err != nil || path != target || cleaned {
-		t.Errorf("through a link: %q, %v, %v", path, cleaned, err)
+	path, dead, err := Look(t.Context(), filepath.Join(link, target))
+	if err != nil || path != target || dead {
+		t.Errorf("through a link: %q, %v, %v", path, dead, err)
 	}
-	if _, _, err := Prepare(t.Context(), file); !errors.Is(err, ErrNotDir) {
+	if cleaned, err := Clear(t.Context(), target); err != nil || cleaned {
+		t.Errorf("where nothing is to be taken away: %v, %v", cleaned, err)
+	}
+	if _, _, err := Look(t.Context(), file); !errors.Is(err, ErrNotDir) {
 		t.Errorf("a file: %v", err)
 	}
-	if _, _, err := Prepare(t.Context(), filepath.Join(dir, "no", "where")); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := Look(t.Context(), filepath.Join(dir, "no", "where")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("nothing: %v", err)
 	}
-	if _, _, err := Prepare(t.Context(), filepath.Join(dir, "nowhere")); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := Look(t.Context(), filepath.Join(dir, "nowhere")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("nothing: %v", err)
 	}
 }
 
 func TestVitalDirectoriesAreNotCovered(t *testing.T) {
 	for _, dir := range []string{"/", "/proc", "/proc/../proc/self", "/sys/fs", "/etc/", "/bin", "/sbin", "/lib", "/var", "/dev/pts"} {
-		if _, _, err := Prepare(t.Context(), dir); !errors.Is(err, ErrVital) {
+		if _, _, err := Look(t.Context(), dir); !errors.Is(err, ErrVital) {
 			t.Errorf("%s: %v", dir, err)
 		}
 	}
