@@ -13,6 +13,7 @@
 //	status      what it answers: the document of sigilfs status
 //	background  how a mount becomes a daemon, and its parent learns of it
 //	logging     where the log of a daemon goes
+//	progress    how far a long command is: a bar, lines, or events
 //	mountargs   the command lines of mount.sigilfs and umount.sigilfs
 //	manual      manual pages, from the same definitions as the flags
 //

@@ -45,6 +45,8 @@ type mounting struct {
 	dead     bool        // a mount whose process has died lies on it
 	store    *s3.Store
 	state    *state.Dir
+	work     *state.Work // of a command that mounts nothing and writes, or what killed ones have left; nil: none
+	passing  bool        // it is such a command
 	caps     objstore.Capabilities
 	ring     *keyring.Ring
 	dry      bool             // no epoch is written
@@ -176,6 +178,9 @@ func (m *mounting) openState(ctx context.Context) error {
 		return explainState(err)
 	}
 	m.state = dir
+	if m.work, err = dir.DeadWork(); err != nil {
+		return systemError("%w", err)
+	}
 	return nil
 }
 
@@ -241,8 +246,11 @@ func (m *mounting) newVolume() error {
 		Store: m.store, Bucket: m.bucketName(), Keys: keys{m.ring}, Rules: m.policy, S3ECKeys: m.s3ecKeys(), Spool: m.spool, Left: m.left, LeftSealed: m.shut, Log: m.log,
 		Prefix: s.target.Prefix, Root: s.volumeRoot, Host: m.host(), Boot: bootID(), ReadOnly: s.readOnly,
 		UID: s.uid, GID: s.gid, DirMode: s.dirMode, FileMode: s.fileMode, StorageClass: s.storageClass,
-		AttrTimeout: believed(s.attrTimeout), AheadBytes: s.cacheBytes() / 2, Index: true, OnConflict: conflictPolicy(s.onConflict),
-		StrictExcl: s.strictExcl, RenameDirLimit: s.renameDirLimit, Capabilities: m.caps,
+		AttrTimeout: believed(s.attrTimeout), AheadBytes: s.cacheBytes() / 2, Index: !m.passing, OnConflict: conflictPolicy(s.onConflict),
+		StrictExcl: s.strictExcl, RenameDirLimit: s.renameDirLimit, Capabilities: m.caps, Passing: m.passing,
+	}
+	if m.work != nil {
+		opt.Former = m.work.Dead()
 	}
 	var err error
 	if opt.Customers, err = m.customers(); err != nil {
@@ -251,7 +259,7 @@ func (m *mounting) newVolume() error {
 	if m.memory != nil {
 		opt.KeyMemory = m.memory
 	}
-	if m.state != nil && !m.set.readOnly {
+	if m.state != nil && !m.set.readOnly && !m.passing {
 		moves, err := m.state.Moves()
 		if err != nil {
 			return systemError("%w", err)
@@ -282,10 +290,22 @@ func (m *mounting) openVolume(ctx context.Context) error {
 		return explainStore(m.set.target.Spec, err)
 	}
 	m.endLife = end
+	m.bury()
 	if !interrupt() {
 		return mountError("%s: %w", m.set.target.Spec, context.Cause(ctx))
 	}
 	return nil
+}
+
+// bury removes what commands have left here that were killed: the volume has
+// ended what they had begun in the bucket.
+func (m *mounting) bury() {
+	if m.work == nil {
+		return
+	}
+	if err := m.work.Bury(); err != nil {
+		m.log.WithError(err).Warn("what killed commands have left on this disk could not be removed")
+	}
 }
 
 // scratch is where bodies are verified before they are read, and the most bytes
@@ -303,8 +323,11 @@ func (m *mounting) scratch() (dir string, size int64, err error) {
 
 // host names this host in the bucket; a read-only mount leaves no name.
 func (m *mounting) host() string {
-	if m.state == nil {
+	switch {
+	case m.state == nil || m.set.readOnly:
 		return "read-only"
+	case m.passing:
+		return m.work.Host()
 	}
 	return m.state.Host()
 }

@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/sigilfs/sigilfs/cache/spool"
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/progress"
 	"github.com/sigilfs/sigilfs/internal/volume"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -84,19 +84,19 @@ func (r *recovery) replay(ctx context.Context, c *cobra.Command, ids []string) e
 			left += l.Size
 		}
 	}
-	bar := newProgress(c.ErrOrStderr(), time.Now())
-	defer bar.end()
+	bar := progress.New(c.ErrOrStderr(), progress.Options{What: "committing"})
+	defer bar.Done()
+	bar.Total(int64(len(ids)), left)
 	failed := 0
 	for _, id := range ids {
-		bar.show(left, time.Now())
 		done, err := r.rec.Replay(ctx, id)
-		bar.end()
 		if err != nil {
 			failed++
-			say(c.ErrOrStderr(), fmt.Sprintf("%s: %v; %s", id[:12], err, explainLeft(err)))
+			say(bar, fmt.Sprintf("%s: %v; %s", id[:12], err, explainLeft(err)))
 			continue
 		}
-		left -= size[id]
+		bar.Add(1, size[id])
+		bar.Clear() // both may be one terminal
 		if _, err := fmt.Fprintf(c.OutOrStdout(), "%s %q\n", id[:12], done.Path); err != nil {
 			return err
 		}

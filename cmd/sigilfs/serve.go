@@ -287,6 +287,9 @@ func (m *mounting) release() {
 	if m.control != nil {
 		errs = append(errs, m.control.Remove())
 	}
+	if m.work != nil {
+		errs = append(errs, m.work.Release())
+	}
 	if m.state != nil {
 		errs = append(errs, m.state.Close())
 	}

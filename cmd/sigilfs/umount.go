@@ -11,6 +11,7 @@ import (
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/control"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/mountpoint"
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/progress"
 	"github.com/spf13/cobra"
 )
 
@@ -108,8 +109,8 @@ const deafAfter = reloadTimeout + 30*time.Second
 // begin to end, nobody knows when that will be.
 func await(ctx context.Context, peer *control.Peer, path string, taken bool, stderr io.Writer) error {
 	begin := time.Now()
-	bar := newProgress(stderr, begin)
-	defer bar.end()
+	bar := progress.New(stderr, progress.Options{What: "committing"})
+	defer bar.Done()
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for peer.Alive() {
@@ -117,7 +118,7 @@ func await(ctx context.Context, peer *control.Peer, path string, taken bool, std
 		if taken && !rec.Ending && time.Since(begin) >= deafAfter {
 			return mountError("%s is unmounted here, but process %d goes on: it hangs, or another mount namespace (of a container, of unshare) has the mount too", path, rec.PID)
 		}
-		bar.show(rec.Pending, time.Now())
+		bar.Left(rec.Pending)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

@@ -23,8 +23,10 @@ import (
 // A record is of an id and a key: who plants an epoch under the id of another
 // takes nothing from it.
 //
-// No file of it holds a key. A nil *Dir remembers nothing. One process uses a
-// directory at a time; a Dir belongs to one Ring, which serialises its writes.
+// No file of it holds a key. A nil *Dir remembers nothing. A Dir belongs to one
+// Ring, which serialises its writes of an epoch; other processes may have the
+// directory too: a file is replaced as a whole, and a record only ever goes on
+// (setRecord).
 type Dir struct{ path string }
 
 // maxRecord bounds a file of the directory: an object in base64 and some.
@@ -137,10 +139,54 @@ func (d *Dir) loadRecord(id EpochID, name string) (*record, error) {
 
 func errRecord(id EpochID) error { return fmt.Errorf("key state of epoch %s is damaged", id) }
 
+// setRecord remembers r, or what another process has remembered since that is
+// further. It holds the directory by flock from the look until it is written.
 func (d *Dir) setRecord(id EpochID, r record) error {
+	if d == nil {
+		return nil
+	}
+	unlock, err := d.lock()
+	if err != nil {
+		return fmt.Errorf("write key state: %w", err)
+	}
+	defer unlock()
+	if have, err := d.record(id, r.Sum); err == nil && have != nil { // else it is damaged, and replaced
+		r = r.atLeast(id, have)
+	}
 	return d.save(recordName(id, r.Sum), recordJSON{
 		Version: 1, Sum: hex.EncodeToString(r.Sum[:]), State: r.State.String(), Own: r.Own, Object: r.Object,
 	})
+}
+
+// atLeast gives, of two records of an epoch under one key, the higher revision
+// and the further state.
+func (r record) atLeast(id EpochID, have *record) record {
+	r.State, r.Own = max(r.State, have.State), r.Own || have.Own
+	mine, err := ParseEpoch(id, r.Object)
+	theirs, herr := ParseEpoch(id, have.Object)
+	if herr == nil && (err != nil || theirs.Revision > mine.Revision) {
+		r.Object = have.Object
+	}
+	return r
+}
+
+// lock keeps other processes from writing records. None holds it across the
+// network.
+func (d *Dir) lock() (unlock func(), err error) {
+	f, err := os.OpenFile(d.path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		if !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", d.path, err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil // it was only held
 }
 
 // pin gives the pinned epoch of a key set, nil where none is.

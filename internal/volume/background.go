@@ -213,11 +213,13 @@ func (v *Volume) sweep(ctx context.Context) error {
 		return nil
 	}
 	var keys []string
-	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: v.parked()}) {
-		if err != nil {
-			return err
+	for _, host := range v.sweepable() {
+		for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: v.parkedOf(host)}) {
+			if err != nil {
+				return err
+			}
+			keys = append(keys, e.Key)
 		}
-		keys = append(keys, e.Key)
 	}
 	if len(v.opt.Left) > 0 {
 		v.orphans = keys
@@ -225,6 +227,15 @@ func (v *Volume) sweep(ctx context.Context) error {
 	}
 	v.condemnAll(keys)
 	return nil
+}
+
+// sweepable are the hosts whose unlinked bodies nobody has open. One that is
+// Passing is there for the first time.
+func (v *Volume) sweepable() []string {
+	if v.opt.Passing {
+		return v.opt.Former
+	}
+	return append([]string{v.opt.Host}, v.opt.Former...)
 }
 
 func (v *Volume) condemnAll(keys []string) {

@@ -38,6 +38,9 @@ func (f *File) commitAs(ctx context.Context, closed bool) error {
 	if !f.pending() {
 		return nil
 	}
+	if f.v.opt.Passing {
+		return f.commitOwn(ctx, closed)
+	}
 	left, err := f.v.leaving(ctx, func() error { return f.commitOwn(ctx, closed) })
 	if left {
 		return fmt.Errorf("commit %q: it goes on: %w", f.Path(), err)
@@ -45,9 +48,13 @@ func (f *File) commitAs(ctx context.Context, closed bool) error {
 	return err
 }
 
-// commitOwn runs on the mount's time: only its end tears a commit.
+// commitOwn runs on the mount's time: only its end tears a commit. One that is
+// Passing has none but its caller's.
 func (f *File) commitOwn(ctx context.Context, closed bool) error {
-	ctx, end := f.v.work.begin(context.WithoutCancel(ctx))
+	if !f.v.opt.Passing {
+		ctx = context.WithoutCancel(ctx)
+	}
+	ctx, end := f.v.work.begin(ctx)
 	defer end()
 	unlock, err := f.lockPath(ctx)
 	if err == nil {
@@ -56,7 +63,7 @@ func (f *File) commitOwn(ctx context.Context, closed bool) error {
 	} else {
 		err = fmt.Errorf("commit %q: %w", f.Path(), err)
 	}
-	if err != nil && ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil && !f.v.opt.Passing {
 		return fmt.Errorf("%w: %v", ErrClosed, err) //nolint:errorlint // nobody was interrupted
 	}
 	return err

@@ -153,8 +153,10 @@ func (v *Volume) held(f *File) bool {
 
 // parked is where the bodies of this host's unlinked files lie that are still
 // open: no name is there.
-func (v *Volume) parked() string {
-	return v.opt.Root + hidden + "/inodes/open/" + url.PathEscape(v.opt.Host) + "/"
+func (v *Volume) parked() string { return v.parkedOf(v.opt.Host) }
+
+func (v *Volume) parkedOf(host string) string {
+	return v.opt.Root + hidden + "/inodes/open/" + url.PathEscape(host) + "/"
 }
 
 // park copies the committed body of f, whose path is held, to where no name

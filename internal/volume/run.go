@@ -161,8 +161,10 @@ func (v *Volume) Start(ctx context.Context) error {
 	if v.opt.ReadOnly {
 		return nil
 	}
-	if err := v.resumeMoves(ctx); err != nil {
-		return fmt.Errorf("resume unfinished renames: %w", err)
+	if !v.opt.Passing {
+		if err := v.resumeMoves(ctx); err != nil {
+			return fmt.Errorf("resume unfinished renames: %w", err)
+		}
 	}
 	if err := v.sweep(ctx); err != nil {
 		return fmt.Errorf("remove unlinked bodies: %w", err)

@@ -23,7 +23,7 @@ const quick = 30 * time.Second
 // one and that suffices, else by a record in the bucket.
 func (u *upload) register(ctx context.Context, d draft) error {
 	u.told = u.v.opt.Now()
-	if d.jot != nil {
+	if d.jot != nil && !u.v.opt.Passing {
 		if err := d.jot(uploading{Version: 1, Key: u.key, Upload: u.UploadID()}, false); err == nil {
 			u.jot = d.jot
 			return nil

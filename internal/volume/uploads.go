@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,7 +28,9 @@ type uploading struct {
 }
 
 // uploadsDir is where the uploads of this host are recorded.
-func (v *Volume) uploadsDir() string { return v.allUploads() + url.PathEscape(v.opt.Host) + "/" }
+func (v *Volume) uploadsDir() string { return v.uploadsOf(v.opt.Host) }
+
+func (v *Volume) uploadsOf(host string) string { return v.allUploads() + url.PathEscape(host) + "/" }
 
 // allUploads is where those of all hosts are.
 func (v *Volume) allUploads() string { return v.opt.Root + hidden + "/uploads/" }
@@ -134,12 +137,15 @@ func (v *Volume) abortUploads(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
+	if v.opt.Passing && len(v.opt.Former) == 0 {
+		return nil // those of others are a mount's
+	}
 	age := v.ages()
 	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: v.allUploads()}) {
 		if err != nil {
 			return err
 		}
-		if !strings.HasPrefix(e.Key, v.uploadsDir()) && !age.silent(ctx, e.Modified, abandonment) {
+		if !v.isOver(e.Key) && !age.silent(ctx, e.Modified, abandonment) {
 			continue
 		}
 		if err := v.abortUpload(ctx, store, e.Key); err != nil {
@@ -147,6 +153,13 @@ func (v *Volume) abortUploads(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// isOver tells whether the process is dead that recorded an upload at key.
+func (v *Volume) isOver(key string) bool {
+	return slices.ContainsFunc(append([]string{v.opt.Host}, v.opt.Former...), func(host string) bool {
+		return strings.HasPrefix(key, v.uploadsOf(host))
+	})
 }
 
 func (v *Volume) abortUpload(ctx context.Context, store objstore.Resumer, at string) error {

@@ -141,6 +141,17 @@ type Options struct {
 	// under their files is kept.
 	LeftSealed bool
 
+	// Passing is a volume of a command that ends with its work, beside a mount of
+	// the same host, under a Host of its own. The Spool ends with the process: so
+	// there is nothing to replay, an upload is recorded in the bucket from its
+	// beginning on, and a commit ends with the context of its caller. Renames that
+	// other hosts left unfinished are a mount's to complete.
+	Passing bool
+
+	// Former are Hosts that are dead for certain: what they were uploading, and
+	// the bodies that they had unlinked while open, Start removes as its own.
+	Former []string
+
 	// What opens objects beside Keys: keys of the Amazon S3 Encryption Client
 	// and of SSE-C, in the order in which they are tried.
 	S3ECKeys  s3ec.Keyring

@@ -93,3 +93,29 @@ func Prefix(s string) (string, error) {
 	}
 	return s + "/", nil
 }
+
+// ParsePath reads s3://BUCKET[/KEY] as a bucket and the path of something in it,
+// "" for all. Of the path it is only said that it begins with no slash.
+func ParsePath(spec string) (Target, string, error) {
+	rest, s3 := strings.CutPrefix(spec, "s3://")
+	bucket, path, _ := strings.Cut(rest, "/")
+	if strings.HasPrefix(rest, "arn:") {
+		if m := accessPoint.FindStringSubmatch(rest); m != nil {
+			bucket, path = m[1], strings.TrimPrefix(rest[len(m[1]):], "/")
+		}
+		s3 = true
+	}
+	if !s3 {
+		_, err := ParseTarget(spec)
+		return Target{}, "", err
+	}
+	t, err := ParseTarget("s3://" + bucket)
+	if err != nil {
+		return Target{}, "", err
+	}
+	if strings.HasPrefix(path, "/") {
+		return Target{}, "", fmt.Errorf("%q: the path begins with a slash", spec)
+	}
+	t.Spec = spec
+	return t, strings.TrimSuffix(path, "/"), nil
+}

@@ -10,6 +10,7 @@
 //	        customer-keys       which SSE-C key objects have (package keymemory)
 //	        spool/TIME-RANDOM/  dirty data, sealed; one directory for each mount
 //	        spool.key           only where nothing else could open the spool again
+//	        work/RANDOM/        of a command that mounts nothing and writes, while it runs
 //
 // Everything is 0700 or 0600 and belongs to the user who mounts; symbolic links
 // are not followed. A lock goes with its process: what a dead one held is free
