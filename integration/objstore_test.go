@@ -2,7 +2,9 @@ package integration
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"path"
 	"strings"
 	"testing"
@@ -24,8 +26,10 @@ func TestObjectStore(t *testing.T) {
 			KMSKey: "sigilfs-test", NoDSSE: true, NoBucketKeys: true, SilentCopies: true, TakesAnySource: true, PendingByKey: true,
 			LosesSystem: func(name string) bool { return name == "x-amz-website-redirect-location" },
 		}
+		opt.Locks = func(t *testing.T) objstore.Store { return lockingBucket(t, srv) }
 		t.Run("Plain", func(t *testing.T) { conforms(t, srv, opt, nil) })
 		opt.Versioned = true
+		opt.Suspend = func(t *testing.T, s objstore.Store) { must(t, srv.StopVersions(t.Context(), bucketOf(s))) }
 		t.Run("Versioned", func(t *testing.T) { conforms(t, srv, opt, srv.Version) })
 	})
 	// Its versioned buckets are left out: If-Match and If-None-Match see what
@@ -47,6 +51,17 @@ func TestObjectStore(t *testing.T) {
 func noPath(key string) bool {
 	return strings.HasPrefix(key, "/") || path.Clean("/"+key) != "/"+strings.TrimSuffix(key, "/")
 }
+
+// lockingBucket opens a new bucket that keeps locks.
+func lockingBucket(t *testing.T, srv *server.Server) objstore.Store {
+	t.Helper()
+	bucket := strings.ToLower(strings.ReplaceAll("locks-"+rand.Text(), "_", ""))
+	must(t, srv.MakeLockingBucket(t.Context(), bucket))
+	return openBucket(t, srv, bucket)
+}
+
+// bucketOf is the name of a store's bucket.
+func bucketOf(s objstore.Store) string { return strings.TrimPrefix(fmt.Sprint(s), "s3://") }
 
 const noBucket = "there-is-none"
 

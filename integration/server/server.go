@@ -143,6 +143,22 @@ func (s *Server) Version(ctx context.Context, name string) error {
 	return err
 }
 
+// StopVersions suspends versioning of a bucket.
+func (s *Server) StopVersions(ctx context.Context, name string) error {
+	_, err := s.Client().PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{
+		Bucket: &name, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusSuspended},
+	})
+	return err
+}
+
+// MakeLockingBucket makes a bucket with Object Lock, under which a version stays
+// only where its writer asks for it.
+func (s *Server) MakeLockingBucket(ctx context.Context, name string) error {
+	locked := true
+	_, err := s.Client().CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name, ObjectLockEnabledForBucket: &locked})
+	return err
+}
+
 // MakeLockedBucket makes a bucket with Object Lock, under whose default retention
 // every version is kept for a day.
 func (s *Server) MakeLockedBucket(ctx context.Context, name string) error {

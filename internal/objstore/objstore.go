@@ -30,7 +30,7 @@ const (
 )
 
 // ID names one immutable body. VersionID is empty where the bucket keeps no
-// versions; ETag holds its quotes off.
+// versions, but see NullVersion; ETag holds its quotes off.
 type ID struct {
 	Key, ETag, VersionID string
 
@@ -60,6 +60,16 @@ type Info struct {
 	Encrypted Header
 
 	Tags int // how many the object has, as Get tells; Head may not
+
+	// Restoring is what has become of an order to restore an archived body; nil
+	// for none, and from List. ArchiveStatus is where S3 Intelligent-Tiering has
+	// put a body that nobody read for long; "" is where it can be read.
+	Restoring     *Restoration
+	ArchiveStatus string
+
+	// Lock is what Head and Get tell of it to those who may know; nil where
+	// nothing was said. Locker says for sure.
+	Lock *Lock
 }
 
 // Entry is one line of a listing: an object (without metadata), or a common
@@ -96,6 +106,10 @@ type PutOptions struct {
 	// Tags of the object. Nil: none from Put and Upload; Copy keeps those of
 	// the source.
 	Tags map[string]string
+
+	// Lock of the new version; nil is the bucket's default. No version inherits
+	// that of another, a copy's source included.
+	Lock *Lock
 }
 
 // ListOptions choose the keys of a listing.

@@ -46,11 +46,16 @@ const (
 	Lifecycle  Verb = "lifecycle"
 	Versioning Verb = "versioning"
 	Pending    Verb = "pending" // all pages of a list of uploads
+
+	Versions  Verb = "versions" // one page of a list of them
+	Restore   Verb = "restore"
+	Lock      Verb = "lock" // of one object
+	Checksums Verb = "checksums"
 )
 
 // Writes tells whether requests of v change the bucket.
 func (v Verb) Writes() bool {
-	return !slices.Contains([]Verb{Head, Get, List, Tags, Default, Lifecycle, Versioning, Pending}, v)
+	return !slices.Contains([]Verb{Head, Get, List, Tags, Default, Lifecycle, Versioning, Pending, Versions, Lock, Checksums}, v)
 }
 
 // Op is one request.
@@ -78,7 +83,7 @@ type Fault struct {
 	After func(error) error
 
 	Body func(io.Reader) io.Reader // of a Get: what is read instead; see Cut, Flip
-	Hide func(key string) bool     // of a List: entries (keys, prefixes) that do not show
+	Hide func(key string) bool     // of a List, or of Versions: entries (keys, prefixes) that do not show
 }
 
 // Options of a Store.
@@ -108,6 +113,11 @@ var (
 	_ objstore.Tagger    = (*Store)(nil)
 	_ objstore.Defaulter = (*Store)(nil)
 	_ objstore.Bucket    = (*Store)(nil)
+
+	_ objstore.Versioner   = (*Store)(nil)
+	_ objstore.Restorer    = (*Store)(nil)
+	_ objstore.Locker      = (*Store)(nil)
+	_ objstore.Checksummer = (*Store)(nil)
 )
 
 // New puts a decorator around inner.

@@ -40,10 +40,7 @@ func (s *Store) Versioning(ctx context.Context) (objstore.Versioning, error) {
 	if err := s.ask(ctx); err != nil {
 		return "", wrap("versioning of", "", err)
 	}
-	if s.opt.Versioned {
-		return objstore.VersionsKept, nil
-	}
-	return objstore.VersionsNone, nil
+	return s.keeping, nil
 }
 
 // Pending is objstore.Bucket's; all of one state of the bucket.

@@ -90,6 +90,27 @@ func planted(h objstore.Header) protection {
 	}
 }
 
+// SetVersioning turns the keeping of versions on, or off again.
+func (s *Store) SetVersioning(v objstore.Versioning) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keeping = v
+}
+
+// Thaw carries out what was ordered of Restore.
+func (s *Store) Thaw() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, versions := range s.objects {
+		for _, o := range versions {
+			if o.info.Restoring != nil && o.info.Restoring.Ongoing {
+				o.info.Restoring = s.until(o.days)
+				o.info.ArchiveStatus = ""
+			}
+		}
+	}
+}
+
 // Uploads gives the multipart uploads that stand, key by upload id.
 func (s *Store) Uploads() map[string]string {
 	s.mu.Lock()
@@ -107,7 +128,7 @@ func (s *Store) Clone() *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := New(s.opt)
-	c.keys, c.serial, c.gone = slices.Clone(s.keys), s.serial, s.gone
+	c.keys, c.known, c.serial, c.made, c.keeping, c.gone = slices.Clone(s.keys), slices.Clone(s.known), s.serial, s.made, s.keeping, s.gone
 	c.keyring, c.aliases = maps.Clone(s.keyring), maps.Clone(s.aliases)
 	for key, versions := range s.objects {
 		for _, o := range versions { // bodies are never written to

@@ -17,8 +17,9 @@ import (
 // Options of a Store. The zero value is a plain unversioned bucket with the
 // limits of S3.
 type Options struct {
-	Versioned bool // keep old bodies, and give VersionIDs
+	Versioned bool // keep old bodies, and give VersionIDs; see SetVersioning
 	Locked    bool // as Versioned, and removing a version is ErrAccess: object lock keeps each for ever
+	Locks     bool // as Versioned, and the locks that writes ask for are kept; else they are ErrInvalid
 
 	// Limits that tests make small; 0 is that of package objstore. PageSize is
 	// the number of entries that a listing sees of one state of the bucket (0 is 1000).
@@ -56,11 +57,14 @@ type Store struct {
 
 	mu      sync.Mutex // guards all below, and the contents of uploads
 	keys    []string   // of objects, sorted bytewise
+	known   []string   // of all that have a version, sorted bytewise
 	objects map[string][]*object
 	uploads map[string]*upload
 	keyring map[string]KeyState
 	aliases map[string]string
 	serial  int // of versions, uploads and secret ETags
+	made    int // versions, and delete markers
+	keeping objstore.Versioning
 	gone    bool
 }
 
@@ -70,7 +74,18 @@ type object struct {
 	body   []byte
 	kept   protection
 	tags   map[string]string
+	lock   objstore.Lock
+	days   int  // for which an order restores it
+	nth    int  // of all that were made
 	marker bool // a delete marker
+}
+
+// version is the ID that a listing gives it.
+func (o *object) version() string {
+	if o.info.VersionID == "" {
+		return objstore.NullVersion
+	}
+	return o.info.VersionID
 }
 
 var (
@@ -79,6 +94,11 @@ var (
 	_ objstore.Tagger    = (*Store)(nil)
 	_ objstore.Defaulter = (*Store)(nil)
 	_ objstore.Bucket    = (*Store)(nil)
+
+	_ objstore.Versioner   = (*Store)(nil)
+	_ objstore.Restorer    = (*Store)(nil)
+	_ objstore.Locker      = (*Store)(nil)
+	_ objstore.Checksummer = (*Store)(nil)
 )
 
 // New makes an empty bucket.
@@ -95,11 +115,14 @@ func New(opt Options) *Store {
 	if opt.PageSize == 0 {
 		opt.PageSize = 1000
 	}
-	opt.Versioned = opt.Versioned || opt.Locked
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	return &Store{opt: opt, objects: map[string][]*object{}, uploads: map[string]*upload{}, keyring: map[string]KeyState{}, aliases: map[string]string{}}
+	keeping := objstore.VersionsNone
+	if opt.Versioned || opt.Locked || opt.Locks {
+		keeping = objstore.VersionsKept
+	}
+	return &Store{opt: opt, keeping: keeping, objects: map[string][]*object{}, uploads: map[string]*upload{}, keyring: map[string]KeyState{}, aliases: map[string]string{}}
 }
 
 // wrap names the verb and the key of a failed request.
@@ -135,7 +158,7 @@ func (s *Store) find(id objstore.ID) (*object, error) {
 		return o, nil
 	}
 	for _, o := range s.objects[id.Key] {
-		if o.info.VersionID == id.VersionID && !o.marker && (id.ETag == "" || id.ETag == o.info.ETag) {
+		if o.version() == id.VersionID && !o.marker && (id.ETag == "" || id.ETag == o.info.ETag) {
 			return o, nil
 		}
 	}

@@ -19,6 +19,7 @@ func TestConformance(t *testing.T) {
 		test objtest.Options
 	}{
 		{"Plain", mem.Options{PageSize: 7, MinPartSize: 100}, objtest.Options{Objects: 30, MinPartSize: 100}},
+		{"VersionsByPages", mem.Options{Versioned: true, PageSize: 7, MinPartSize: 100}, objtest.Options{Versioned: true, Objects: 30, MinPartSize: 100}},
 		{"OneByOne", mem.Options{PageSize: 1}, objtest.Options{Objects: 5}},
 		{"Versioned", mem.Options{Versioned: true}, objtest.Options{Versioned: true}},
 		{"Careless", mem.Options{IgnorePutConditions: true, IgnoreCopyConditions: true, IgnoreDeleteConditions: true}, objtest.Options{
@@ -33,16 +34,33 @@ func TestConformance(t *testing.T) {
 		if !tc.opt.NoKMS {
 			tc.test.KMSKey = aKey
 		}
+		tc.test.Locks = func(*testing.T) objstore.Store { return mem.New(mem.Options{Locks: true}) }
+		tc.test.Suspend = func(_ *testing.T, s objstore.Store) { hands(s).SetVersioning(objstore.VersionsStopped) }
+		tc.test.Thaw = func(_ *testing.T, s objstore.Store) { hands(s).Thaw() }
 		tc.test.NoBucket = func(*testing.T) objstore.Store { s := mem.New(tc.opt); s.Drop(); return s }
 		t.Run(tc.name, func(t *testing.T) {
 			objtest.Run(t, func(*testing.T) objstore.Store { return open(tc.opt) }, tc.test)
 		})
 		t.Run(tc.name+"Decorated", func(t *testing.T) {
 			objtest.Run(t, func(*testing.T) objstore.Store {
-				return faulty.New(open(tc.opt), faulty.Options{PageSize: max(tc.opt.PageSize, 10)})
+				m := open(tc.opt)
+				return decorated{faulty.New(m, faulty.Options{PageSize: max(tc.opt.PageSize, 10)}), m}
 			}, tc.test)
 		})
 	}
+}
+
+// decorated is a store that knows what lies inside of it.
+type decorated struct {
+	*faulty.Store
+	inside *mem.Store
+}
+
+func hands(s objstore.Store) *mem.Store {
+	if d, ok := s.(decorated); ok {
+		return d.inside
+	}
+	return s.(*mem.Store)
 }
 
 const (

@@ -36,7 +36,7 @@ func (s *Store) head(ctx context.Context, id objstore.ID) (objstore.Info, error)
 	if err := s.open(o.kept, id.Encryption.Reads(), customerPrefix); err != nil {
 		return objstore.Info{}, err
 	}
-	return o.tell(id.Encryption, s.clock()), nil
+	return o.answer(id, s.clock()), nil
 }
 
 // clock is what the Date of an answer says.
@@ -49,6 +49,23 @@ func (o *object) tell(e *objstore.Encryption, answered time.Time) objstore.Info 
 	info.Answered = answered
 	info.Metadata, info.System, info.Encrypted = maps.Clone(info.Metadata), maps.Clone(info.System), maps.Clone(info.Encrypted)
 	info.Encryption = e
+	if info.Restoring != nil {
+		r := *info.Restoring
+		info.Restoring = &r
+	}
+	if o.lock != (objstore.Lock{}) {
+		l := o.lock
+		info.Lock = &l
+	}
+	return info
+}
+
+// answer is tell for what was asked by id.
+func (o *object) answer(id objstore.ID, answered time.Time) objstore.Info {
+	info := o.tell(id.Encryption, answered)
+	if id.VersionID != "" {
+		info.VersionID = id.VersionID
+	}
 	return info
 }
 
@@ -81,7 +98,10 @@ func (s *Store) get(ctx context.Context, id objstore.ID, r objstore.Range) (objs
 		return objstore.Info{}, 0, nil, err
 	}
 	off, n := r.Of(int64(len(o.body)))
-	return o.tell(id.Encryption, s.clock()), off, o.body[off : off+n : off+n], nil
+	if s.frozen(o) {
+		return objstore.Info{}, 0, nil, objstore.ErrArchived
+	}
+	return o.answer(id, s.clock()), off, o.body[off : off+n : off+n], nil
 }
 
 // List is objstore.Store's. Each page is one state of the bucket; writes
@@ -163,20 +183,26 @@ func (s *Store) entry(i int, opt objstore.ListOptions) (objstore.Entry, int) {
 	}
 	info := s.current(key).info
 	info.Metadata, info.System, info.Encrypted, info.Tags, info.VersionID = nil, nil, nil, 0, "" // as ListObjectsV2 has it
-	info.Answered = s.clock()
+	info.Answered, info.Restoring, info.ArchiveStatus = s.clock(), nil, ""
 	return objstore.Entry{Info: info}, i + 1
 }
 
 // insert notes that key holds an object now. s.mu is held.
-func (s *Store) insert(key string) {
-	if i, found := slices.BinarySearch(s.keys, key); !found {
-		s.keys = slices.Insert(s.keys, i, key)
-	}
-}
+func (s *Store) insert(key string) { s.keys = with(s.keys, key) }
 
 // remove notes that key holds nothing now. s.mu is held.
-func (s *Store) remove(key string) {
-	if i, found := slices.BinarySearch(s.keys, key); found {
-		s.keys = slices.Delete(s.keys, i, i+1)
+func (s *Store) remove(key string) { s.keys = without(s.keys, key) }
+
+func with(keys []string, key string) []string {
+	if i, found := slices.BinarySearch(keys, key); !found {
+		return slices.Insert(keys, i, key)
 	}
+	return keys
+}
+
+func without(keys []string, key string) []string {
+	if i, found := slices.BinarySearch(keys, key); found {
+		return slices.Delete(keys, i, i+1)
+	}
+	return keys
 }

@@ -56,6 +56,10 @@ func (s *Store) Upload(ctx context.Context, key string, opt objstore.PutOptions)
 	s.serial++
 	id := "u" + strconv.Itoa(s.serial)
 	opt.Metadata, opt.System, opt.Tags = maps.Clone(opt.Metadata), maps.Clone(opt.System), maps.Clone(opt.Tags)
+	if opt.Lock != nil {
+		lock := *opt.Lock
+		opt.Lock = &lock
+	}
 	s.uploads[id] = &upload{key: key, opt: opt, kept: p, parts: map[int]part{}, began: s.opt.Now()}
 	u := &uploader{s: s, key: key, id: id, enc: opt.Encryption}
 	if !s.opt.SilentCopies {
@@ -150,6 +154,9 @@ func (u *uploader) copyPart(ctx context.Context, n int, src objstore.ID, r objst
 	}
 	if err := u.s.decrypt(o.kept, src.Encryption.Sources(), sourcePrefix); err != nil {
 		return err
+	}
+	if u.s.frozen(o) {
+		return objstore.ErrArchived
 	}
 	off, length := r.Of(o.info.Size)
 	if off != r.Off && r.Suffix == 0 || r.Len != 0 && length != r.Len || r.Suffix > o.info.Size || length == 0 && r != (objstore.Range{}) {

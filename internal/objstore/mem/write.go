@@ -51,7 +51,7 @@ func (s *Store) check(ctx context.Context, key string, opt objstore.PutOptions) 
 	if err := objstore.CheckKey(key); err != nil {
 		return err
 	}
-	return errors.Join(objstore.CheckMetadata(opt.Metadata), objstore.CheckSystem(opt.System), s.checkTags(opt.Tags))
+	return errors.Join(objstore.CheckMetadata(opt.Metadata), objstore.CheckSystem(opt.System), s.checkTags(opt.Tags), s.checkLock(opt.Lock))
 }
 
 // read takes a request's body, which is size bytes long.
@@ -89,6 +89,9 @@ func (s *Store) store(key string, body []byte, etag string, opt objstore.PutOpti
 	if o.info.StorageClass == "STANDARD" {
 		o.info.StorageClass = ""
 	}
+	if opt.Lock != nil {
+		o.lock = *opt.Lock
+	}
 	s.push(key, o)
 	s.insert(key)
 	id := o.info.ID
@@ -109,12 +112,19 @@ func system(given map[string]string) map[string]string {
 
 // push puts o on top of the versions of key. s.mu is held.
 func (s *Store) push(key string, o *object) {
-	if !s.opt.Versioned {
+	s.made++
+	o.nth = s.made
+	s.known = with(s.known, key)
+	switch s.keeping {
+	case objstore.VersionsNone:
 		s.objects[key] = []*object{o}
 		return
+	case objstore.VersionsKept:
+		s.serial++
+		o.info.VersionID = "v" + strconv.Itoa(s.serial)
+	default: // one without an ID takes the place of the other
+		s.objects[key] = slices.DeleteFunc(s.objects[key], func(o *object) bool { return o.info.VersionID == "" })
 	}
-	s.serial++
-	o.info.VersionID = "v" + strconv.Itoa(s.serial)
 	s.objects[key] = append(s.objects[key], o)
 }
 
@@ -139,6 +149,9 @@ func (s *Store) copy(ctx context.Context, src objstore.ID, dst string, opt objst
 	}
 	if o.info.Size > s.opt.MaxPartSize {
 		return objstore.Receipt{}, objstore.ErrTooLarge
+	}
+	if s.frozen(o) {
+		return objstore.Receipt{}, objstore.ErrArchived
 	}
 	if !s.opt.IgnoreCopyConditions {
 		if err := s.allow(dst, opt.Condition); err != nil {
@@ -181,7 +194,7 @@ func (s *Store) delete(ctx context.Context, id objstore.ID, cond objstore.Condit
 		return objstore.ErrBucket
 	}
 	if id.VersionID != "" {
-		if s.opt.Locked && slices.ContainsFunc(s.objects[id.Key], func(o *object) bool { return o.info.VersionID == id.VersionID }) {
+		if slices.ContainsFunc(s.objects[id.Key], func(o *object) bool { return o.version() == id.VersionID && s.keeps(o) }) {
 			return objstore.ErrAccess
 		}
 		s.removeVersion(id)
@@ -196,19 +209,25 @@ func (s *Store) delete(ctx context.Context, id objstore.ID, cond objstore.Condit
 		}
 	}
 	s.remove(key)
-	if s.opt.Versioned {
-		s.push(key, &object{marker: true})
-	} else {
+	if s.keeping == objstore.VersionsNone {
 		delete(s.objects, key)
+		s.known = without(s.known, key)
+		return nil
 	}
+	o := &object{marker: true}
+	o.info.Key, o.info.Modified = key, s.clock()
+	s.push(key, o)
 	return nil
 }
 
 // removeVersion drops one version for good; the one before it, if it was the
 // last, shows again. s.mu is held.
 func (s *Store) removeVersion(id objstore.ID) {
-	versions := slices.DeleteFunc(s.objects[id.Key], func(o *object) bool { return o.info.VersionID == id.VersionID })
+	versions := slices.DeleteFunc(s.objects[id.Key], func(o *object) bool { return o.version() == id.VersionID })
 	s.objects[id.Key] = versions
+	if len(versions) == 0 {
+		s.known = without(s.known, id.Key)
+	}
 	switch o := s.current(id.Key); {
 	case o != nil:
 		s.insert(id.Key)

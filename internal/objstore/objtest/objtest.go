@@ -34,7 +34,12 @@ type Options struct {
 	RefusesKey     func(key string) bool // odd keys that the server cannot hold
 	ListsUnordered bool                  // keys with bytes below '/' stand in another order than bytewise
 
-	Versioned bool // the bucket keeps versions
+	Versioned bool                             // the bucket keeps versions
+	Suspend   func(*testing.T, objstore.Store) // makes it keep no more; nil: that is not tested
+	NoHistory bool                             // which ones it keeps cannot be asked for
+	Locks     func(*testing.T) objstore.Store  // opens a bucket that keeps locks; nil: that is not tested
+	NoLocks   bool                             // they cannot be asked for
+	Thaw      func(*testing.T, objstore.Store) // carries out what was ordered of Restore; nil: nothing is archived
 
 	// Encryption at rest.
 	IgnoresEncryption bool            // what requests ask for is taken and not done
@@ -104,6 +109,14 @@ func Run(t *testing.T, open func(t *testing.T) objstore.Store, opt Options) {
 		{"MissingKey", suite.missingKey},
 		{"Settings", suite.settings},
 		{"Pending", suite.pending},
+		{"Unversioned", suite.unversioned},
+		{"OfVersions", suite.ofVersions},
+		{"VersionPages", suite.versionPages},
+		{"ByVersion", suite.byVersion},
+		{"Suspended", suite.suspended},
+		{"Locks", suite.locks},
+		{"Archives", suite.archives},
+		{"Checksums", suite.checksums},
 		{"Cancel", suite.cancel},
 		{"NoBucket", suite.noBucket},
 	} {

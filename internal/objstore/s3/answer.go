@@ -8,6 +8,7 @@ import (
 	"time"
 
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -58,9 +59,35 @@ func info(at objstore.ID, h http.Header) objstore.Info {
 		System:       system(h),
 		Encrypted:    encrypted(h),
 		Tags:         tags,
+
+		Restoring:     objstore.ParseRestoration(h.Get("X-Amz-Restore")),
+		ArchiveStatus: h.Get("X-Amz-Archive-Status"),
+		Lock:          locked(h),
+	}
+	if at.VersionID == objstore.NullVersion && got.VersionID == "" {
+		got.VersionID = objstore.NullVersion // as it was asked for
 	}
 	got.Encryption = at.Encryption
 	return got
+}
+
+// locked reads what an answer says of the lock; nil if nothing. A time that
+// cannot be read is that of a lock that holds.
+func locked(h http.Header) *objstore.Lock {
+	mode, until, hold := h.Get("X-Amz-Object-Lock-Mode"), h.Get("X-Amz-Object-Lock-Retain-Until-Date"), h.Get("X-Amz-Object-Lock-Legal-Hold")
+	if mode == "" && hold == "" {
+		return nil
+	}
+	l := &objstore.Lock{Mode: mode, LegalHold: strings.EqualFold(hold, "ON")}
+	if mode == "" {
+		return l
+	}
+	at, err := time.Parse(time.RFC3339, until)
+	if err != nil {
+		at = time.Unix(1<<40, 0)
+	}
+	l.Until = at.UTC()
+	return l
 }
 
 // system gives the metadata that S3 itself defines and keeps.
@@ -141,4 +168,13 @@ func status(err error) int {
 		return r.HTTPStatusCode()
 	}
 	return 0
+}
+
+// code gives S3's code of an error's answer, "" without one.
+func code(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode()
+	}
+	return ""
 }

@@ -18,6 +18,7 @@ type call struct {
 	write  bool          // it may change the bucket
 	reads  bool          // it opens the body of an object
 	slow   bool          // the server works long before it answers (Copy, Complete)
+	thaws  bool          // it is for archived bodies
 	bound  time.Duration // no new attempt begins after so long
 
 	held   error // what 412 means here

@@ -29,6 +29,13 @@ func keptByLock(code, message string) bool {
 		code == "InvalidRequest" && strings.Contains(message, "WORM protected")
 }
 
+// lockless tells the answer about locks of a bucket that keeps none: 400
+// InvalidRequest, "Bucket is missing Object Lock Configuration" of AWS, in other
+// words of MinIO (cmd/api-errors.go, ErrInvalidBucketObjectLockConfiguration).
+func lockless(code, message string) bool {
+	return code == "InvalidRequest" && strings.Contains(strings.ReplaceAll(message, " ", ""), "missingObjectLockConfig")
+}
+
 // digest is the Content-MD5 of a body that has no checksum, where the server
 // wants one; nil where not. body is rewound.
 func (s *Store) digest(a *attempt, body io.ReadSeeker, checksum bool) (*string, error) {

@@ -73,10 +73,10 @@ func sentinel(code string) error {
 		return objstore.ErrTooLong
 	case "EntityTooLarge", "MetadataTooLarge", "RequestHeaderSectionTooLarge":
 		return objstore.ErrTooLarge
-	case "NotImplemented":
+	case "NotImplemented", "GlacierExpeditedRetrievalNotAvailable":
 		return objstore.ErrUnsupported
 	case "ServerSideEncryptionConfigurationNotFoundError", "NoSuchLifecycleConfiguration", "NoSuchBucketPolicy",
-		"NoSuchPublicAccessBlockConfiguration", "ObjectLockConfigurationNotFoundError":
+		"NoSuchPublicAccessBlockConfiguration", "ObjectLockConfigurationNotFoundError", "NoSuchObjectLockConfiguration":
 		return errUnset
 	case "InvalidRange", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML":
 		return objstore.ErrInvalid
@@ -121,9 +121,16 @@ func (s *Store) classify(c call, a *attempt, err error) *failure {
 	f.region = header.Get("X-Amz-Bucket-Region")
 	f.after = retryAfter(header.Get("Retry-After"), time.Now())
 	f.kept = c.write && keptByLock(f.code, message)
-	if f.is = f.keys(c, message); f.kept {
+	switch f.is = f.keys(c, message); {
+	case f.kept:
 		f.is = objstore.ErrAccess
-	} else if f.is == nil {
+	case lockless(f.code, message):
+		f.is = errUnset
+	case f.status == http.StatusMethodNotAllowed && header.Get("X-Amz-Delete-Marker") == "true":
+		f.is = c.absent // the version that was asked for
+	case c.thaws && f.code == "InvalidObjectState":
+		f.is = objstore.ErrInvalid // not archived, it means here
+	case f.is == nil:
 		f.name(c)
 	}
 	f.digest = c.write && !a.digest && wantsDigest(f.code, message)
@@ -228,7 +235,7 @@ func (f *failure) decide(s *Store) {
 	case errors.Is(f.is, objstore.ErrThrottled):
 		// S3's own refusal comes before anything is done; a proxy's may not.
 		f.again, f.slowDown, f.maybe = true, true, sentinel(f.code) == nil && keyCode(f.code, f.status) == nil && f.status != http.StatusTooManyRequests
-	case f.status == http.StatusNotImplemented, errors.Is(f.is, objstore.ErrQuota):
+	case f.status == http.StatusNotImplemented, errors.Is(f.is, objstore.ErrQuota), errors.Is(f.is, objstore.ErrUnsupported):
 	case errors.Is(f.is, objstore.ErrKeyMissing), errors.Is(f.is, objstore.ErrKeyDisabled), errors.Is(f.is, objstore.ErrKeyAccess):
 		// Also inside of a 200: nothing was done, and no time mends it.
 	case f.status >= 500, f.status < 300, f.code == "InternalError":

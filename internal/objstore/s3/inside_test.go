@@ -161,3 +161,31 @@ func TestSourceIsEscapedWhole(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Whatever a server sends, a list of versions is one of keys under the prefix, or
+// an error.
+func FuzzVersions(f *testing.F) {
+	for _, s := range []string{
+		`<ListVersionsResult><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated><NextKeyMarker>p%2Fa</NextKeyMarker><NextVersionIdMarker>1</NextVersionIdMarker>` +
+			`<Version><Key>p%2Fa</Key><VersionId>1</VersionId><IsLatest>true</IsLatest><LastModified>2026-11-01T10:00:00Z</LastModified><ETag>"e"</ETag><Size>3</Size></Version>` +
+			`<DeleteMarker><Key>p%2Fa</Key><VersionId>0</VersionId><LastModified>2026-11-01T10:00:00Z</LastModified></DeleteMarker><CommonPrefixes><Prefix>p%2Fb%2F</Prefix></CommonPrefixes></ListVersionsResult>`,
+		`<ListVersionsResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>`, `<Error/>`, `<ListVersionsResult><Version/>`, "",
+	} {
+		f.Add([]byte(s))
+	}
+	opt := objstore.ListOptions{Prefix: "p/", Delimiter: "/"}
+	f.Fuzz(func(t *testing.T, document []byte) {
+		page, next, err := readVersions(document, opt, versionPage{})
+		if err != nil {
+			return
+		}
+		for _, v := range page {
+			if !strings.HasPrefix(v.Key+v.Prefix, "p/") || v.Size < 0 || v.Prefix == "" && v.VersionID == "" || v.Deleted && v.ETag != "" {
+				t.Fatalf("%+v", v)
+			}
+		}
+		if next.version != "" && next.key == "" {
+			t.Fatalf("next is %+v", next)
+		}
+	})
+}

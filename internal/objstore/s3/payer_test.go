@@ -41,6 +41,10 @@ func anything(w http.ResponseWriter, r *http.Request) {
 		body = `<CopyObjectResult><ETag>"e"</ETag></CopyObjectResult>`
 	case q.Has("tagging"):
 		body = `<Tagging><TagSet/></Tagging>`
+	case q.Has("versions"):
+		body = `<ListVersionsResult/>`
+	case q.Has("retention"), q.Has("legal-hold"):
+		body = `<Lock/>`
 	case q.Has("policy"):
 		body = `{}`
 	case q.Has("lifecycle"), q.Has("versioning"), q.Has("publicAccessBlock"), q.Has("object-lock"), q.Has("encryption"):
@@ -79,6 +83,9 @@ func allOf(ctx context.Context, t *testing.T, s *s3.Store) {
 	for _, err := range s.Pending(ctx, "") {
 		fine(err)
 	}
+	for _, err := range s.Versions(ctx, objstore.ListOptions{}) {
+		fine(err)
+	}
 	_, err = s.Put(ctx, "k", strings.NewReader("content"), 7, objstore.PutOptions{})
 	fine(err)
 	_, err = s.Copy(ctx, at, "other", objstore.PutOptions{})
@@ -102,6 +109,9 @@ func allOf(ctx context.Context, t *testing.T, s *s3.Store) {
 		func() error { _, err := s.PublicAccess(ctx); return err },
 		func() error { _, err := s.ObjectLock(ctx); return err },
 		func() error { _, err := s.Greet(ctx); return err },
+		func() error { _, err := s.Lock(ctx, at); return err },
+		func() error { _, err := s.Checksums(ctx, at); return err },
+		func() error { return s.Restore(ctx, at, 1, "Bulk") },
 	} {
 		fine(ask())
 	}

@@ -59,6 +59,9 @@ func (s *Store) head(ctx context.Context, at objstore.ID) (got objstore.Info, er
 		RequestPayer: s.payer(), ExpectedBucketOwner: s.owner(),
 	}
 	c := s.reading("head", at.Key, "s3:GetObject (or s3:ListBucket, if nothing is there)").on(at.Encryption)
+	if at.VersionID != "" {
+		c.action, c.absent = "s3:GetObjectVersion", objstore.ErrChanged
+	}
 	err = s.do(ctx, c, func(ctx context.Context, a *attempt) error {
 		out, err := s.client.HeadObject(ctx, in, s.options, s.with(at.Encryption.Reads()))
 		if err != nil {

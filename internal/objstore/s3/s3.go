@@ -79,6 +79,11 @@ var (
 	_ objstore.Defaulter  = (*Store)(nil)
 	_ objstore.Bucket     = (*Store)(nil)
 	_ objstore.Settings   = (*Store)(nil)
+
+	_ objstore.Versioner   = (*Store)(nil)
+	_ objstore.Restorer    = (*Store)(nil)
+	_ objstore.Locker      = (*Store)(nil)
+	_ objstore.Checksummer = (*Store)(nil)
 )
 
 // New makes a client. It sends no request to the bucket (the credential chain

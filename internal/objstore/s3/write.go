@@ -20,6 +20,9 @@ import (
 // check refuses what no server would take.
 func check(verb, key string, opt objstore.PutOptions) error {
 	err := errors.Join(objstore.CheckKey(key), objstore.CheckMetadata(opt.Metadata), objstore.CheckSystem(opt.System))
+	if opt.Lock != nil {
+		err = errors.Join(err, opt.Lock.Check())
+	}
 	if opt.Condition.IfNone && opt.Condition.IfMatch != "" {
 		err = errors.Join(err, fmt.Errorf("two conditions: %w", objstore.ErrInvalid))
 	}
@@ -56,15 +59,38 @@ var errPlainHTTP = fmt.Errorf("a key of SSE-C goes over HTTPS only, and the endp
 
 // making are the headers of a request that makes an object.
 func (s *Store) making(opt objstore.PutOptions) func(*awss3.Options) {
-	return s.with(opt.System, map[string]string{"content-type": contentType(opt)}, opt.Encryption.Writes())
+	return s.with(opt.System, map[string]string{"content-type": contentType(opt)}, opt.Encryption.Writes(), locking(opt.Lock))
+}
+
+// locking are the headers of a lock; nil is that of the bucket.
+func locking(l *objstore.Lock) map[string]string {
+	if l == nil || *l == (objstore.Lock{}) {
+		return nil
+	}
+	h := map[string]string{}
+	if l.Mode != "" {
+		h["x-amz-object-lock-mode"] = l.Mode
+		h["x-amz-object-lock-retain-until-date"] = l.Until.UTC().Format("2006-01-02T15:04:05.000Z")
+	}
+	if l.LegalHold {
+		h["x-amz-object-lock-legal-hold"] = "ON"
+	}
+	return h
 }
 
 // puts is the permission that a request which makes an object takes.
 func puts(opt objstore.PutOptions) string {
+	action := "s3:PutObject"
 	if len(opt.Tags) > 0 {
-		return "s3:PutObject or s3:PutObjectTagging"
+		action += " or s3:PutObjectTagging"
 	}
-	return "s3:PutObject"
+	if opt.Lock != nil && opt.Lock.Mode != "" {
+		action += " or s3:PutObjectRetention"
+	}
+	if opt.Lock != nil && opt.Lock.LegalHold {
+		action += " or s3:PutObjectLegalHold"
+	}
+	return action
 }
 
 // tagging is a set of tags as a header has it; nil is none.
