@@ -26,7 +26,7 @@ func (s *Set) create(ctx context.Context) (*entry, error) {
 		return nil, fmt.Errorf("make epoch: %w", err)
 	}
 	epoch.Wraps = wraps
-	if _, err := epoch.Marshal(key); err != nil {
+	if err := r.write(epoch, key, nil); err != nil {
 		return nil, err
 	}
 	if err := r.store(ctx, epoch); err != nil {

@@ -206,6 +206,32 @@ func (d *Dir) pin(set string) (*pin, error) {
 	return &pin{id, sum}, nil
 }
 
+// pinned gives the keys under which any pin names id. The first error comes with
+// those of the pins that could be read.
+func (d *Dir) pinned(id EpochID) (sums []keySum, first error) {
+	if d == nil {
+		return nil, nil
+	}
+	files, err := os.ReadDir(d.path)
+	if err != nil {
+		return nil, fmt.Errorf("read key state: %w", err)
+	}
+	for _, f := range files {
+		set, ok := strings.CutPrefix(f.Name(), "own-")
+		if !ok {
+			continue
+		}
+		p, err := d.pin(set)
+		switch {
+		case err != nil && first == nil:
+			first = err
+		case err == nil && p != nil && p.ID == id:
+			sums = append(sums, p.Sum)
+		}
+	}
+	return sums, first
+}
+
 func (d *Dir) setPin(set string, p pin) error {
 	return d.save("own-"+set, pinJSON{Version: 1, ID: p.ID.String(), Sum: hex.EncodeToString(p.Sum[:])})
 }

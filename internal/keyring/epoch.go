@@ -67,7 +67,7 @@ type Epoch struct {
 	Wraps    []Wrap    // at least one, each for another key
 
 	// Signature is the Ed25519 signature of the third line, nil without one.
-	// It is only checked to be well-formed.
+	// Parsing finds it well-formed; whose it is, SignedBy tells.
 	Signature []byte
 
 	stored  []byte // the object as it lies in the bucket

@@ -218,7 +218,13 @@ func FuzzParseEpoch(f *testing.F) {
 	}
 	f.Add(golden)
 	f.Add(append(bytes.Clone(golden), base64.StdEncoding.EncodeToString(make([]byte, 64))+"\n"...))
+	signed, err := os.ReadFile("testdata/epoch-v1-signed")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(signed)
 	f.Add([]byte("{\"version\":1}\n\n"))
+	signer := signingKey(0x20)
 	f.Add([]byte(kmsEpoch(f, map[string]string{"team": "backup"})))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, err := ParseEpoch(goldenID, data)
@@ -231,9 +237,16 @@ func FuzzParseEpoch(f *testing.F) {
 		if e.Revision < 1 || len(e.Wraps) == 0 || !bytes.Equal(e.stored, data) {
 			t.Fatalf("accepted: %+v", e)
 		}
-		again, err := e.Marshal(&goldenKey)
-		if err != nil {
+		if e.SignedBy(signer.Signer()) && !bytes.Equal(data, signed) {
+			t.Fatal("signed by whom it is not")
+		}
+		if _, err := e.Marshal(&goldenKey); err != nil {
 			t.Fatal(err)
+		}
+		e.sign(signer)
+		again := e.stored
+		if !e.SignedBy(signer.Signer()) {
+			t.Fatal("it is not signed by whom it is")
 		}
 		back, err := ParseEpoch(goldenID, again)
 		if err != nil {

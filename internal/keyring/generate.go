@@ -26,7 +26,7 @@ const (
 // Public is what may be shown of a new key.
 type Public struct {
 	Kind string
-	ID   string // the global key id; of KindSign, the public key
+	ID   string // the global key id; of KindSign, its Signer
 
 	// Recipient is the age recipient, for KindAge: whoever has it writes, and
 	// cannot read.
@@ -65,7 +65,7 @@ func newKey(kind string, now time.Time) ([]byte, Public, error) {
 		public.ID = hex.EncodeToString(sum[:8])
 	case KindSign:
 		pub, _ := ed25519.NewKeyFromSeed(key[:]).Public().(ed25519.PublicKey)
-		public.ID = base64.StdEncoding.EncodeToString(pub)
+		public.ID = Signer(pub).String()
 	default:
 		return nil, Public{}, fmt.Errorf("%w: there is no kind %q", ErrKeySource, kind)
 	}

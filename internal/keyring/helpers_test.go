@@ -194,6 +194,8 @@ type conf struct {
 	Now               func() time.Time
 	Report            func(EpochID, string)
 	Revoked           func(EpochID, error)
+	Signers           []Signer
+	Sign              *SigningKey
 }
 
 // mounted is a ring and its one key set.
@@ -207,6 +209,7 @@ func mustRing(t *testing.T, c conf) mounted {
 	r, err := New(Options{
 		Masters: slices.Concat(c.WriteSet, c.Masters), Bucket: c.Bucket, VolumeRoot: c.VolumeRoot, ReadOnly: c.ReadOnly,
 		Dir: c.Dir, Host: c.Host, Now: c.Now, Report: c.Report, Revoked: c.Revoked,
+		Signers: c.Signers, Sign: c.Sign,
 	})
 	if err != nil {
 		t.Fatal(err)

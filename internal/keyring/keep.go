@@ -65,4 +65,4 @@ func (s *Set) weigh(ctx context.Context, objectKey string, id EpochID) (bool, er
 	return err == nil && s.fits(f.entry), nil
 }
 
-func (s *Set) fits(e *entry) bool { return e.state == Live && e.epoch.wrappedFor(s.ids) }
+func (s *Set) fits(e *entry) bool { return e.state == Live && !e.unsigned && e.epoch.wrappedFor(s.ids) }

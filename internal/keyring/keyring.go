@@ -8,6 +8,7 @@
 //	             .sigil/epochs/<id>: one JSON line with the wraps, one line of
 //	             HMAC under the epoch key, perhaps one of signature.
 //	Ring         finds the epoch of an object that is read.
+//	Signer       says whose epochs a ring believes, SigningKey signs its own.
 //	Set          is one key set of a ring's policy, and the one epoch that this
 //	             host made for itself and seals under for it.
 //	Dir          what outlives a mount: which epochs are this host's own, and
@@ -42,6 +43,10 @@ var (
 	// ErrAccess: the KMS lets this identity not use the key. The text names
 	// the action, the key and what to grant.
 	ErrAccess = errors.New("access to the key denied")
+
+	// ErrUnsigned: the epoch is signed by none of the signers of this host, or a
+	// change of it would not be.
+	ErrUnsigned = errors.New("not signed by a trusted signer")
 
 	// ErrVersion: a format version, member or value this program does not know.
 	ErrVersion = errors.New("epoch format version not supported")

@@ -78,6 +78,9 @@ func (r *Ring) without(e *entry) []*entry {
 // than rec, on disk. A disk that fails costs memory across mounts, no access.
 func (r *Ring) keep(e *entry, rec *record) {
 	r.put(e)
+	if e.unsigned { // what it says is not to be believed later either
+		return
+	}
 	now := e.record()
 	if rec != nil && rec.State == now.State && rec.Own == now.Own && bytes.Equal(rec.Object, now.Object) {
 		return
@@ -92,9 +95,9 @@ func (e *entry) record() record {
 	return record{Sum: e.sum(), State: e.state, Own: e.own, Object: e.epoch.stored}
 }
 
-// entry gives what a record says of the epoch of e, whose key it is. A nil
-// record says nothing more than e.
-func (rec *record) entry(e *entry) *entry {
+// remembered gives what a record says of the epoch of e, whose key it is. A nil
+// record says nothing more than e, and so does one of what is not believed.
+func (r *Ring) remembered(e *entry, rec *record) *entry {
 	mine := *e
 	if rec == nil {
 		return &mine
@@ -102,8 +105,8 @@ func (rec *record) entry(e *entry) *entry {
 	mine.own = rec.Own
 	mine.state = max(mine.state, rec.State)
 	epoch, err := ParseEpoch(e.epoch.ID, rec.Object)
-	if err == nil && epoch.Verify(e.key) == nil {
-		mine.epoch = epoch
+	if err == nil && epoch.Verify(e.key) == nil && r.trusted(epoch) {
+		mine.epoch, mine.unsigned = epoch, false
 		mine.state = max(mine.state, epoch.State)
 	}
 	return &mine
@@ -116,6 +119,9 @@ func (r *Ring) join(theirs, mine *entry) *entry {
 	joined.own = mine.own
 	joined.state = max(theirs.state, mine.state)
 	switch {
+	case theirs.unsigned && !mine.unsigned:
+		return r.passOver(theirs, mine)
+	case mine.unsigned:
 	case mine.epoch.Revision == theirs.epoch.Revision && !bytes.Equal(mine.epoch.stored, theirs.epoch.stored):
 		joined.epoch = mine.epoch
 		r.report(mine.epoch.ID, "the bucket shows another content of the same revision than was seen before; the one seen before is used")
@@ -165,7 +171,9 @@ func (r *Ring) putBack(ctx context.Context, e *entry) *entry {
 			if there.Revision < back.epoch.Revision {
 				r.replace(ctx, &back, etag)
 			}
-			return r.join(&entry{key: e.key, epoch: there, state: there.State, at: r.root}, &back)
+			shown := r.seen(e.key, there)
+			shown.at = r.root
+			return r.join(shown, &back)
 		}
 		if errors.Is(seen, ErrNotExist) {
 			return &back

@@ -143,6 +143,7 @@ func (r *Ring) look(ctx context.Context, e *entry) (found, error) {
 		r.report(e.epoch.ID, "something else lies in the place of this epoch; what was seen before is used: "+err.Error())
 		return found{entry: e}, nil //nolint:nilerr // the object is wrong, not the request
 	}
-	shown := &entry{key: e.key, epoch: epoch, state: epoch.State, at: e.at}
+	shown := r.seen(e.key, epoch)
+	shown.at = e.at
 	return found{entry: r.join(shown, e), etag: etag, shown: epoch.Revision}, nil
 }

@@ -38,6 +38,15 @@ type Options struct {
 	VolumeRoot string // where .sigil/ lies: "" or a prefix that ends in "/"
 	ReadOnly   bool   // nothing is written to the bucket
 
+	// Signers are those whose epochs are read, besides what this host made. An
+	// epoch object that none of them signed is passed over, whatever it says.
+	// Nil: all epochs are read.
+	Signers []Signer
+
+	// Sign signs the epochs that are made or changed here. Nil: nothing is
+	// signed, and no epoch changed that is.
+	Sign *SigningKey
+
 	// Dir remembers epochs between mounts. Nil: a new epoch at each mount,
 	// and rollback is seen only within it.
 	Dir *Dir
@@ -66,6 +75,8 @@ type Ring struct {
 	bucket   Bucket
 	dir      *Dir
 	masters  map[string]Master // by id
+	signers  []Signer          // nil: no signature is asked for
+	sign     *SigningKey       // nil: nothing is signed
 	root     string
 	host     string
 	readOnly bool
@@ -90,6 +101,10 @@ type entry struct {
 	own   bool           // made by this host
 	at    string         // the prefix under which it lies
 	lost  bool           // the bucket does not have it: only this host could read what it seals
+
+	// unsigned: the key is this host's own, and nobody who is trusted said what
+	// epoch has of wraps and state.
+	unsigned bool
 }
 
 // keySum is how a key is remembered: SHA-256 of it.
@@ -111,9 +126,12 @@ func New(opt Options) (*Ring, error) {
 		return nil, errors.New("make key ring: the volume root does not end in /")
 	case len(opt.Host) > maxHost:
 		return nil, fmt.Errorf("make key ring: host name over %d bytes", maxHost)
+	case opt.Sign != nil && slices.ContainsFunc(opt.Masters, opt.Sign.is):
+		return nil, fmt.Errorf("%w: the key that signs is one that encrypts too, and who reads could sign: make another with `sigilfs keygen --kind sign`", ErrKeySource)
 	}
 	r := &Ring{
 		bucket: opt.Bucket, dir: opt.Dir, root: opt.VolumeRoot, host: opt.Host, readOnly: opt.ReadOnly,
+		signers: slices.Clone(opt.Signers), sign: opt.Sign,
 		now: opt.Now, report: opt.Report, revoked: opt.Revoked,
 		masters: map[string]Master{}, sets: map[string]*Set{}, epochs: map[EpochID][]*entry{},
 		misses: map[miss]trouble{}, weighed: map[weighing]weighed{}, opened: map[[sha256.Size]byte]unwrapped{},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -46,9 +47,10 @@ func prefixes(objectKey string) []string {
 // An epoch once opened takes no further request. ErrNoKey: found nowhere, or
 // not for a key whose secret half is here, or KMS does not know that key.
 // ErrWrongKey: for one of ours, and does not open; or closed; or KMS has the key
-// disabled. ErrAccess: KMS denies it. ErrCorrupt: an epoch opens and does not
-// fit the seal (one of them was tampered with), or is malformed. ErrVersion. Any
-// other error is the bucket's or a Master's and may pass.
+// disabled. ErrAccess: KMS denies it. ErrUnsigned: nobody who is trusted signed
+// it. ErrCorrupt: an epoch opens and does not fit the seal (one of them was
+// tampered with), or is malformed. ErrVersion. Any other error is the bucket's or
+// a Master's and may pass.
 func (r *Ring) Open(ctx context.Context, objectKey string, id EpochID, check func(key *[KeySize]byte) bool) ([KeySize]byte, error) {
 	if e := r.fitting(id, check); e != nil { // no request: the usual case
 		return keyOf(e)
@@ -126,7 +128,7 @@ func (r *Ring) find(ctx context.Context, id EpochID, prefixes []string, check fu
 		if err == nil {
 			e.at = p
 			rec := r.recall(e)
-			return found{r.join(e, rec.entry(e)), rec, etag, e.epoch.Revision}, nil
+			return found{r.join(e, r.remembered(e, rec)), rec, etag, e.epoch.Revision}, nil
 		}
 		if !final(err) {
 			return found{}, err
@@ -160,7 +162,7 @@ func (r *Ring) findOwn(ctx context.Context, id EpochID, check func(*[KeySize]byt
 		}
 		if err == nil {
 			e.at = r.root
-			return found{r.join(e, rec.entry(e)), rec, "", 0}, nil
+			return found{r.join(e, r.remembered(e, rec)), rec, "", 0}, nil
 		}
 		if !final(err) {
 			return found{}, err
@@ -189,7 +191,7 @@ func (r *Ring) recall(e *entry) *record {
 
 // final tells an error that will stay from one that may pass.
 func final(err error) bool {
-	for _, target := range []error{ErrNoKey, ErrWrongKey, ErrAccess, ErrCorrupt, ErrVersion} {
+	for _, target := range []error{ErrNoKey, ErrWrongKey, ErrAccess, ErrUnsigned, ErrCorrupt, ErrVersion} {
 		if errors.Is(err, target) {
 			return true
 		}
@@ -198,10 +200,19 @@ func final(err error) bool {
 }
 
 // examine opens an epoch object, and holds it to the seal that is to be opened.
+// One that is not believed is opened for a key that this host vouches for, and
+// says nothing more; what somebody planted costs no question to KMS.
 func (r *Ring) examine(ctx context.Context, id EpochID, data []byte, check func(*[KeySize]byte) bool) (*entry, error) {
 	epoch, err := ParseEpoch(id, data)
 	if err != nil {
 		return nil, err
+	}
+	var vouched []keySum
+	believed := r.trusted(epoch)
+	if !believed {
+		if vouched = r.vouched(id); vouched == nil {
+			return nil, r.errUnsigned(epoch)
+		}
 	}
 	key, err := r.unwrap(ctx, epoch)
 	if err != nil {
@@ -211,7 +222,19 @@ func (r *Ring) examine(ctx context.Context, id EpochID, data []byte, check func(
 	if !check(&probe) {
 		return nil, errUnfit(id)
 	}
-	return &entry{key: key, epoch: epoch, state: epoch.State}, nil
+	if !believed && !slices.Contains(vouched, sumOf(key)) {
+		return nil, r.errUnsigned(epoch)
+	}
+	return r.seen(key, epoch), nil
+}
+
+// seen is an epoch as the bucket shows it.
+func (r *Ring) seen(key *[KeySize]byte, epoch *Epoch) *entry {
+	e := &entry{key: key, epoch: epoch, state: epoch.State}
+	if !r.trusted(epoch) {
+		e.state, e.unsigned = Live, true
+	}
+	return e
 }
 
 func (r *Ring) missedLately(name miss) error {
@@ -223,7 +246,7 @@ func (r *Ring) missedLately(name miss) error {
 // noteMiss keeps a crowd of readers from asking the bucket the same again.
 // What depends on one object's seal is not noted.
 func (r *Ring) noteMiss(name miss, err error) {
-	if !errors.Is(err, ErrNoKey) && !errors.Is(err, ErrWrongKey) && !errors.Is(err, ErrAccess) {
+	if !errors.Is(err, ErrNoKey) && !errors.Is(err, ErrWrongKey) && !errors.Is(err, ErrAccess) && !errors.Is(err, ErrUnsigned) {
 		return
 	}
 	r.mu.Lock()

@@ -112,6 +112,8 @@ func (s *Set) unsealable(e *entry) string {
 		return "is " + e.state.String()
 	case e.lost:
 		return "is lost from the bucket"
+	case e.unsigned:
+		return "has wraps and a state that none of the signers signed"
 	case !e.epoch.wrappedFor(s.ids):
 		return "is wrapped for other keys than configured"
 	case age >= ownEpochLife:

@@ -14,9 +14,10 @@ type EpochStatus struct {
 	Created time.Time
 	Host    string // who made it; "" where nobody said
 	KeyIDs  []string
-	Own     bool // made by this host
-	Current bool // sealed under at present
-	Lost    bool // the bucket does not have it any more
+	Own     bool   // made by this host
+	Current bool   // sealed under at present
+	Lost    bool   // the bucket does not have it any more, or not as it was
+	Signer  string // who signed it, of those whom this host knows; ""
 }
 
 // Epochs lists the epochs in use: those that this ring has opened and still
@@ -33,9 +34,13 @@ func (r *Ring) Epochs() []EpochStatus {
 	var all []EpochStatus
 	for id, entries := range r.epochs {
 		for _, e := range entries {
+			signer := ""
+			if s, ok := r.SignerOf(e.epoch); ok {
+				signer = s.String()
+			}
 			all = append(all, EpochStatus{
 				ID: id, State: e.state, Created: e.epoch.Created, Host: e.epoch.Host, KeyIDs: e.epoch.keyIDs(),
-				Own: e.own, Current: current[ownEpoch{id, e.sum()}], Lost: e.lost,
+				Own: e.own, Current: current[ownEpoch{id, e.sum()}], Lost: e.lost, Signer: signer,
 			})
 		}
 	}
