@@ -50,8 +50,12 @@ func (v *Volume) openSealed(ctx context.Context, o *object, info objstore.Info, 
 	if err != nil {
 		return err
 	}
-	f := &sealedForm{header: h, rec: rec}
-	size := int64(0)
+	return (&sealedForm{header: h, rec: rec}).openBody(ctx, o, info, suffix)
+}
+
+// openBody is openSealed from where the record is open.
+func (f *sealedForm) openBody(ctx context.Context, o *object, info objstore.Info, suffix []byte) (err error) {
+	h, rec, size := f.header, f.rec, int64(0)
 	if !isMarker(info.Key) {
 		var late sigil.Late
 		if late, size, err = sigil.OpenSuffix(rec, h, suffix, info.Size); err != nil {

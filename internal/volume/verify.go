@@ -235,13 +235,16 @@ func (x *Verifier) Check(ctx context.Context, e objstore.Entry) error {
 // found gives a Finding that stands, mended where that is asked for.
 func (x *Verifier) found(ctx context.Context, s *suspicion) error {
 	f := &s.Finding
-	if s.mayBeName {
-		x.unread.Add(1)
+	if s.Fault != Unseen {
+		x.noteDamaged(s, s.modified)
 	}
 	if x.opt.Repair && f.Fault != Unseen {
 		if err := x.repair(ctx, s); err != nil {
 			return err
 		}
+	}
+	if s.mayBeName && (f.Mended == "" || x.opt.Dry) {
+		x.unread.Add(1)
 	}
 	return f
 }
@@ -250,6 +253,7 @@ func (x *Verifier) found(ctx context.Context, s *suspicion) error {
 type suspicion struct {
 	Finding
 	id        objstore.ID
+	modified  time.Time
 	mayBeName bool // and so hides whether an inode has one
 }
 

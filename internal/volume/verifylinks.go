@@ -51,6 +51,16 @@ func (x *Verifier) noteLink(ctx context.Context, s sight, part string) error {
 	return nil
 }
 
+// rollDamaged stands for the link count of a roll that does not open.
+const rollDamaged = 1
+
+// noteDamaged notes a roll that is there and does not open.
+func (x *Verifier) noteDamaged(s *suspicion, modified time.Time) {
+	if id, ok := inodeID(s.Key); ok && x.links != nil && ownPart(s.Key) == partRoll {
+		x.links.add(linkLine{inode: id, kind: lineRoll, nlink: rollDamaged, time: modified.Unix(), etag: s.id.ETag, key: s.Key})
+	}
+}
+
 // inodeID is that of an inode's key, or its roll's.
 func inodeID(key string) (sigil.Generation, bool) {
 	id, err := sigil.ParseEpochID(key[strings.LastIndexByte(key, '/')+1:])
@@ -180,9 +190,9 @@ func (k *kinship) take(l linkLine) {
 		k.enrolled = append(k.enrolled, l.token)
 	case lineName:
 		k.names++
-		if len(k.first) < someNames {
-			k.first = append(k.first, l)
-		}
+		k.first = append(k.first, l)
+		slices.SortFunc(k.first, func(a, b linkLine) int { return strings.Compare(a.key, b.key) })
+		k.first = k.first[:min(len(k.first), someNames)]
 		if k.inode != nil && l.file != k.inode.file && len(k.strangers) < someNames {
 			k.strangers = append(k.strangers, l)
 			return
@@ -205,11 +215,11 @@ func (k *kinship) take(l linkLine) {
 func (x *Verifier) judge(ctx context.Context, k *kinship, found func(*Finding)) (settled bool, err error) {
 	switch {
 	case k.inode == nil && k.names > 0:
-		return true, x.judgeDangling(ctx, k.first, k.names, found)
+		return true, x.judgeDangling(ctx, k.first, k, found)
 	case k.inode == nil: // a roll whose inode has gone: it goes with its host's next mount, and takes 16 bytes a name
 		return true, nil
 	}
-	if err := x.judgeDangling(ctx, k.strangers, len(k.strangers), found); err != nil {
+	if err := x.judgeDangling(ctx, k.strangers, k, found); err != nil {
 		return true, err
 	}
 	changed := k.inode.time
@@ -221,9 +231,10 @@ func (x *Verifier) judge(ctx context.Context, k *kinship, found func(*Finding)) 
 	switch {
 	case fault == "":
 		return true, nil
+	case k.roll != nil && k.roll.nlink == rollDamaged: // nobody can link or unlink
 	case age < x.opt.Settled, fault == FaultOrphan && (age < abandonment || x.clock().Sub(time.Unix(k.inode.time, 0)) < abandonment):
 		return false, nil
-	case x.unread.Load() > 0 && fault != FaultRoll:
+	case x.unread.Load() > 0 && (fault != FaultRoll || x.opt.Repair):
 		return true, nil // what is missing may be there
 	}
 	same, err := x.asBefore(ctx, k)
@@ -250,6 +261,8 @@ func (k *kinship) fault() (Fault, error) {
 		return FaultNlink, fmt.Errorf("%d names: %w", k.names, ErrManyLinks)
 	case k.roll == nil:
 		return FaultRoll, fmt.Errorf("%d names, and no roll of them", k.names)
+	case k.roll.nlink == rollDamaged:
+		return FaultRoll, fmt.Errorf("%d names, and a roll that does not open", k.names)
 	case k.unlisted > 0:
 		return FaultRoll, fmt.Errorf("%d names, of which %d are not on the roll, %q among them: the body would go before its last name", k.names, k.unlisted, k.loose[0].key)
 	case len(k.enrolled) != len(k.met):
@@ -270,7 +283,7 @@ func (x *Verifier) pathOf(k *kinship) string {
 
 // judgeDangling looks at names again that seem to lead nowhere: they may have
 // gone, and so may what they led to.
-func (x *Verifier) judgeDangling(ctx context.Context, some []linkLine, all int, found func(*Finding)) error {
+func (x *Verifier) judgeDangling(ctx context.Context, some []linkLine, k *kinship, found func(*Finding)) error {
 	for i, l := range some {
 		s, err := x.v.lookAt(ctx, objstore.ID{Key: l.key})
 		if errors.Is(err, ErrNotExist) {
@@ -288,12 +301,14 @@ func (x *Verifier) judgeDangling(ctx context.Context, some []linkLine, all int, 
 		if !errors.Is(err, errDangling) {
 			return err
 		}
-		if i == len(some)-1 && all > len(some) {
-			err = fmt.Errorf("%w (and %d other names of it)", err, all-len(some))
+		if i == len(some)-1 && k.inode == nil && k.names > len(some) {
+			err = fmt.Errorf("%w (and %d other names of it)", err, k.names-len(some))
 		}
 		f := &Finding{Fault: FaultDangling, Key: l.key, Path: x.path(l.key), Err: err}
-		if x.opt.Repair {
-			f.Mended, f.Unmended = x.mendDangling(ctx, s)
+		if x.opt.Repair && k.inode == nil {
+			f.Mended, f.Unmended = x.mendDangling(ctx, s, k.met)
+		} else if x.opt.Repair {
+			f.Unmended = errNotOurs
 		}
 		found(f)
 	}
@@ -368,6 +383,9 @@ func (x *Verifier) mendLinks(ctx context.Context, k *kinship, fault Fault) (stri
 func (x *Verifier) mendRoll(ctx context.Context, in *object, k *kinship) error {
 	if k.roll == nil {
 		return x.v.writeRoll(ctx, in, nil, k.met)
+	}
+	if k.roll.nlink == rollDamaged {
+		return x.v.writeRoll(ctx, in, &roll{obj: &object{id: objstore.ID{Key: rollKey(in.id.Key), ETag: k.roll.etag}}}, k.met)
 	}
 	r, err := x.v.readRoll(ctx, in)
 	if err != nil {

@@ -71,6 +71,7 @@ func (x *Verifier) suspect(s sight, e objstore.Entry, fault Fault, err error) *s
 	return &suspicion{
 		Finding:   Finding{Fault: fault, Key: e.Key, Path: x.path(e.Key), Err: err},
 		id:        id,
+		modified:  s.info.Modified,
 		mayBeName: part == partFile && !isMarker(e.Key) && (s.info.ETag == "" || s.info.Size <= sigil.TagSize),
 	}
 }
@@ -200,7 +201,11 @@ func (x *Verifier) related(ctx context.Context, s sight, e objstore.Entry, part 
 	}
 	switch part {
 	case partFile, partInode, partRoll:
-		return nil, x.noteLink(ctx, s, part)
+		err := x.noteLink(ctx, s, part)
+		if errors.Is(err, ErrCorrupt) { // a roll, which is read whatever is asked for
+			return x.suspect(s, e, FaultContent, err), nil
+		}
+		return nil, err
 	case partParked:
 		if x.silentFor(s, abandonment) {
 			return x.suspect(s, e, FaultParked, errForsaken), nil

@@ -2,8 +2,216 @@ package volume
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sigilfs/sigilfs/internal/objstore"
 )
 
-func (x *Verifier) repair(ctx context.Context, s *suspicion) error { return nil }
+// Why a Finding is not mended.
+var (
+	// ErrNoVersion: the bucket keeps no version of the object that is whole, or
+	// none at all.
+	ErrNoVersion = errors.New("no version of it that is whole is kept: it can only be had from a backup")
 
-func (x *Verifier) mendDangling(ctx context.Context, s sight) (string, error) { return "", nil }
+	// ErrWasRemoved: before something was put in its place the object had been
+	// removed, and that is no damage.
+	ErrWasRemoved = errors.New("the object had been removed before: nothing is to be brought back")
+
+	errNotOurs  = errors.New("this is not mended here")
+	errNamesSay = errors.New("its names say what it should be, once all were looked at")
+)
+
+// repair mends what s is of, if it can. An error is of the context alone: what
+// keeps something from being mended is said in the Finding.
+func (x *Verifier) repair(ctx context.Context, s *suspicion) error {
+	part := ownPart(s.Key)
+	switch {
+	case part == partIndex:
+		s.Mended, s.Unmended = x.drop(ctx, s)
+	case part == partRoll:
+		s.Unmended = errNamesSay
+	case s.Fault == FaultJournal, s.Fault == FaultUpload, s.Fault == FaultParked:
+		s.Unmended = errNotOurs
+	case s.Fault == FaultDangling:
+		if now, err := x.v.lookAt(ctx, s.id); err != nil {
+			s.Unmended = err
+		} else {
+			s.Mended, s.Unmended = x.mendDangling(ctx, now, nil)
+		}
+	default:
+		s.Mended, s.Unmended = x.bringBack(ctx, s.Key, s.id.ETag)
+		if s.Mended != "" && !x.opt.Dry {
+			s.Unmended = x.noteMended(ctx, s.Key, part)
+		}
+	}
+	return ctx.Err()
+}
+
+// noteMended notes what an object says of links that opens again.
+func (x *Verifier) noteMended(ctx context.Context, key, part string) error {
+	now, err := x.v.lookAt(ctx, objstore.ID{Key: key})
+	if err == nil && now.err == nil {
+		err = x.noteLink(ctx, now, part)
+	}
+	return err
+}
+
+// drop removes what is only a memory and made again.
+func (x *Verifier) drop(ctx context.Context, s *suspicion) (string, error) {
+	const said = "removed; it is made again"
+	if x.opt.Dry {
+		return said, nil
+	}
+	cond := objstore.Condition{IfMatch: s.id.ETag}
+	if err := x.v.guard(ctx, x.v.opt.Capabilities.DeleteConditions, s.Key, cond); err != nil {
+		return "", err
+	}
+	return said, x.v.delete(ctx, s.Key, s.id.ETag)
+}
+
+// bringBack puts the newest version of an object that is whole, data included,
+// over what has that ETag now; "" is nothing. It is sealed again, so that it is
+// newer than all that hosts remember of it. Whoever writes meanwhile wins.
+func (x *Verifier) bringBack(ctx context.Context, key, etag string) (string, error) {
+	good, err := x.newestGood(ctx, key, etag)
+	if err != nil {
+		return "", err
+	}
+	said := fmt.Sprintf("version %s of %s is taken", good.id.VersionID, good.info.Modified.UTC().Format(time.RFC3339))
+	if x.opt.Dry {
+		return said, nil
+	}
+	cond := objstore.Condition{IfMatch: etag, IfNone: etag == ""}
+	if err := x.v.guard(ctx, x.v.opt.Capabilities.CopyConditions && etag != "", key, cond); err != nil {
+		return "", err
+	}
+	if etag == "" {
+		cond = objstore.Condition{} // a copy over nothing has no condition on most servers
+	}
+	rule, err := x.v.writer(ctx, good.object)
+	if err != nil {
+		return "", err
+	}
+	_, err = x.v.restate(ctx, good.object, key, cond, func(d *draft) { d.rule = rule })
+	if errors.Is(err, ErrChanged) {
+		return "", fmt.Errorf("somebody wrote it meanwhile: %w", err)
+	}
+	return said, err
+}
+
+// writer is the rule by which what is at the place of o is written: of an inode
+// that of its names, which has the keys that it is sealed for.
+func (v *Volume) writer(ctx context.Context, o *object) (*Rule, error) {
+	f, sealed := o.form.(*sealedForm)
+	if part := ownPart(o.id.Key); !sealed || part != partInode && part != partRoll {
+		return v.ruleOf(o), nil
+	}
+	for _, r := range v.policy.rules {
+		if r.Keys == nil {
+			continue
+		}
+		if ok, err := f.mayKeep(ctx, r.Keys, o); err != nil || ok {
+			return r, err
+		}
+	}
+	return v.policy.internal, nil
+}
+
+// newestGood finds the newest version of key that is whole, but for the one that
+// is there now, which has that ETag; of none that lies before a removal, but
+// where the object is missing now. Every byte of it is verified.
+func (x *Verifier) newestGood(ctx context.Context, key, etag string) (sight, error) {
+	store, ok := x.v.opt.Store.(objstore.Versioner)
+	if !ok {
+		return sight{}, fmt.Errorf("%s: %w", key, ErrNoVersion)
+	}
+	for ver, err := range store.Versions(ctx, objstore.ListOptions{Prefix: key}) {
+		switch {
+		case err != nil:
+			return sight{}, err
+		case ver.Key != key || ver.Prefix != "":
+			return sight{}, fmt.Errorf("%s: %w", key, ErrNoVersion)
+		case ver.Latest && ver.ETag != etag:
+			return sight{}, fmt.Errorf("%s: %w", key, ErrChanged)
+		case ver.Deleted && etag != "":
+			return sight{}, fmt.Errorf("%s: %w", key, ErrWasRemoved)
+		case ver.Latest, ver.Deleted:
+			continue
+		}
+		s, err := x.v.lookAt(ctx, objstore.ID{Key: key, VersionID: ver.VersionID})
+		if err != nil && !unopenable(err) && !errors.Is(err, ErrNotExist) && !errors.Is(err, ErrChanged) {
+			return s, err
+		}
+		if err != nil || s.err != nil {
+			continue
+		}
+		if fault, _, err := x.prove(ctx, s, true); err == nil {
+			return s, nil
+		} else if fault == "" {
+			return s, err
+		}
+	}
+	return sight{}, fmt.Errorf("%s: %w", key, ErrNoVersion)
+}
+
+// mendDangling brings back the inode that a name has lost, and has its names
+// counted: those that all objects have shown, or else this one.
+func (x *Verifier) mendDangling(ctx context.Context, name sight, met []token) (string, error) {
+	if name.object == nil || !name.isName() {
+		return "", errNotOurs
+	}
+	for _, key := range x.v.inodeKeys(name.object) {
+		said, err := x.bringBack(ctx, key, "")
+		if errors.Is(err, ErrNoVersion) {
+			continue
+		}
+		if err != nil || x.opt.Dry {
+			return said, err
+		}
+		in, err := x.v.fetchInode(ctx, key, x.v.rule(name.id.Key))
+		if err == nil {
+			err = in.err
+		}
+		if err == nil && in.attr.FileID != name.attr.FileID {
+			err = fmt.Errorf("%s: is of another file: %w", key, ErrCorrupt)
+		}
+		if err != nil {
+			return "", err
+		}
+		return said, x.countAnew(ctx, in, name, met)
+	}
+	return "", fmt.Errorf("%s: its inode: %w", name.id.Key, ErrNoVersion)
+}
+
+// countAnew has all names that are known counted by an inode that was missing.
+func (x *Verifier) countAnew(ctx context.Context, in *object, name sight, met []token) error {
+	if len(met) == 0 {
+		met = []token{name.token()}
+	}
+	unlock, err := x.v.names.lock(ctx, one(inodePath(in.id.Key)))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	r, err := x.v.readRoll(ctx, in)
+	if errors.Is(err, ErrNotExist) {
+		r, err = nil, nil
+	}
+	if err != nil {
+		return err
+	}
+	if r != nil { // those are counted already
+		for _, t := range r.names {
+			met = (&roll{names: met}).with(t)
+		}
+	}
+	if r == nil || len(met) != len(r.names) {
+		if err := x.v.writeRoll(ctx, in, r, met); err != nil {
+			return err
+		}
+	}
+	_, err = x.v.recount(ctx, in, len(met))
+	return err
+}

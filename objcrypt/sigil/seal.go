@@ -73,6 +73,20 @@ func (h Header) Open(e Epoch, key string) (*Record, error) {
 	return r, nil
 }
 
+// OpenMoved is Open wherever the object was sealed: KeyHash of the record is all
+// that tells of that. It is for who seals the object anew for the key at which it
+// lies; nobody else may believe that it belongs there.
+func (h Header) OpenMoved(e Epoch) (*Record, error) {
+	if !h.Commits(e) {
+		return nil, fmt.Errorf("seal was not made under the key of epoch %s: %w", e.ID, objcrypt.ErrWrongKey)
+	}
+	r, err := h.open(e)
+	if err != nil {
+		return nil, fmt.Errorf("record: %w", err)
+	}
+	return r, nil
+}
+
 func (h Header) open(e Epoch) (*Record, error) {
 	sealKey, _ := sealKeys(e.Key, []byte(h.seal[:sealSalt]))
 	plain, err := newAEAD(sealKey).Open(nil, recordNonce[:], []byte(h.seal[sealPrefix:]), []byte(h.sigil()))
