@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,6 +31,10 @@ type fakeBucket struct {
 	fail    error // of every request, if set
 	denied  bool  // no Get is allowed
 	lose    bool  // the answer of the next Create is lost, and it is sent again
+
+	// replacing is asked before each Replace, without the lock: what it gives
+	// is the answer, of a request that was done nonetheless or was not.
+	replacing func(key string) (answer error, done bool)
 }
 
 func newBucket() *fakeBucket {
@@ -68,6 +74,13 @@ func (b *fakeBucket) Create(_ context.Context, key string, data []byte) error {
 }
 
 func (b *fakeBucket) Replace(_ context.Context, key string, data []byte, etag string) error {
+	var answer error
+	if b.replacing != nil {
+		var done bool
+		if answer, done = b.replacing(key); answer != nil && !done {
+			return answer
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.writes++
@@ -75,7 +88,27 @@ func (b *fakeBucket) Replace(_ context.Context, key string, data []byte, etag st
 		return fmt.Errorf("replace %s: %w", key, ErrChanged)
 	}
 	b.put(key, data)
-	return nil
+	return answer
+}
+
+// List is of a store that has "/" for its delimiter.
+func (b *fakeBucket) List(_ context.Context, prefix string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		last := ""
+		for _, key := range b.keys() {
+			rest, ok := strings.CutPrefix(key, prefix)
+			if !ok {
+				continue
+			}
+			if i := strings.IndexByte(rest, '/'); i >= 0 {
+				key = prefix + rest[:i+1]
+			}
+			if key != last && !yield(key, nil) {
+				return
+			}
+			last = key
+		}
+	}
 }
 
 func (b *fakeBucket) put(key string, data []byte) {

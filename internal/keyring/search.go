@@ -24,8 +24,11 @@ type found struct {
 	shown uint64  // its revision; 0: it is missing, or something else lies in its place
 }
 
+// epochsDir is where epochs lie below a prefix.
+const epochsDir = ".sigil/epochs/"
+
 // epochPath is the key of an epoch object below prefix.
-func epochPath(prefix string, id EpochID) string { return prefix + ".sigil/epochs/" + id.String() }
+func epochPath(prefix string, id EpochID) string { return prefix + epochsDir + id.String() }
 
 // prefixes gives every prefix of an object's key that may hold its epoch,
 // longest first; the last is "", the bucket itself.

@@ -1,0 +1,156 @@
+package keyring
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Lister is what a Bucket also is whose epochs are administered.
+type Lister interface {
+	Bucket
+
+	// List gives the names directly below prefix, in bytewise order: keys of
+	// objects, and prefixes that end in a slash. ErrNotExist where the answer
+	// was 403.
+	List(ctx context.Context, prefix string) iter.Seq2[string, error]
+}
+
+// AdminOptions make an Admin.
+type AdminOptions struct {
+	// Conditional tells that the server honours If-Match and If-None-Match of a
+	// PUT. Without it nothing is changed: two hosts would undo each other's work.
+	Conditional bool
+
+	// Dry has every change worked out and none made.
+	Dry bool
+}
+
+// adminAtOnce is how many epochs are asked for at a time.
+const adminAtOnce = 16
+
+// Admin looks at all epochs of a bucket and changes those that the ring opens:
+// their wraps, and their state. What it reads is joined with what is remembered
+// as everywhere in the ring, so that a change is made of the newest revision
+// and goes back from no state. Safe for concurrent use, and beside mounts.
+type Admin struct {
+	ring *Ring
+	list Lister
+	opt  AdminOptions
+
+	mu     sync.Mutex // guards proven
+	proven map[[sha256.Size]byte]struct{}
+}
+
+// ErrNoConditions: the server does not keep the conditions of writes.
+var ErrNoConditions = errors.New("the server does not honour conditional writes (If-Match)")
+
+// Admin gives the administration of the ring's bucket, which must be a Lister.
+func (r *Ring) Admin(opt AdminOptions) (*Admin, error) {
+	list, ok := r.bucket.(Lister)
+	if !ok {
+		return nil, errors.New("administer epochs: the bucket cannot be listed")
+	}
+	return &Admin{ring: r, list: list, opt: opt, proven: map[[sha256.Size]byte]struct{}{}}, nil
+}
+
+// Held is an epoch object of the bucket, as an Admin found it. It holds no
+// secret that prints.
+type Held struct {
+	ID EpochID
+	At string // the prefix in whose .sigil/epochs/ it lies
+
+	// Epoch is the newest that is known of it, nil where what lies there is no
+	// epoch. Where Err is set it is only what the object says of itself.
+	Epoch *Epoch
+
+	State Phase  // the furthest seen
+	Shown uint64 // the revision in the bucket; lower than Epoch's: it was rolled back
+	Own   bool   // made by this host
+	Err   error  // why it does not open here
+
+	found found
+}
+
+// Path is the key of the object.
+func (h Held) Path() string { return epochPath(h.At, h.ID) }
+
+// KeyIDs are the sorted ids of the keys that it is wrapped for.
+func (h Held) KeyIDs() []string {
+	if h.Epoch == nil {
+		return nil
+	}
+	return h.Epoch.keyIDs()
+}
+
+// Each gives do all epochs at the places, one at a time and in no order. An
+// epoch that does not open is given with its error; only those of the bucket,
+// of do and of ctx end it.
+func (a *Admin) Each(ctx context.Context, places []string, do func(Held) error) error {
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(adminAtOnce)
+	for _, at := range places {
+		if err := a.names(ctx, at, func(id EpochID) {
+			group.Go(func() error {
+				h, err := a.look(ctx, at, id)
+				if err != nil {
+					return err
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				return do(h)
+			})
+		}); err != nil {
+			return errors.Join(err, group.Wait())
+		}
+	}
+	return group.Wait()
+}
+
+// names lists the ids of the epochs at a place. What has no id for its name is
+// none.
+func (a *Admin) names(ctx context.Context, at string, each func(EpochID)) error {
+	dir := at + epochsDir
+	for name, err := range a.list.List(ctx, dir) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("list %s: %w", dir, err)
+		}
+		if id, err := ParseEpochID(name[min(len(dir), len(name)):]); err == nil {
+			each(id)
+		}
+	}
+	return nil
+}
+
+// look is read for who wants to know: what does not open is no error.
+func (a *Admin) look(ctx context.Context, at string, id EpochID) (Held, error) {
+	h := Held{ID: id, At: at}
+	f, data, err := a.read(ctx, at, id)
+	switch {
+	case err != nil && (final(err) || errors.Is(err, ErrNotExist)):
+		h.Err = err
+		if epoch, err := ParseEpoch(id, data); err == nil {
+			h.Epoch, h.State, h.Shown = epoch, epoch.State, epoch.Revision
+		}
+		return h, nil
+	case err != nil && ctx.Err() != nil:
+		return h, ctx.Err()
+	case err != nil:
+		return h, fmt.Errorf("read epoch %s: %w", h.Path(), err)
+	}
+	h.take(f)
+	return h, nil
+}
+
+func (h *Held) take(f found) {
+	h.found, h.Epoch, h.State, h.Shown, h.Own = f, f.epoch, f.state, f.shown, f.own
+}
