@@ -221,7 +221,7 @@ func (a *account) epochs(m *status.Mount) {
 	for _, e := range all[:min(len(all), mostEpochs)] {
 		m.Epochs = append(m.Epochs, status.Epoch{
 			ID: e.ID.String(), State: e.State.String(), Created: e.Created, Host: e.Host,
-			Keys: e.KeyIDs, Current: e.Current, Lost: e.Lost,
+			Keys: e.KeyIDs, Current: e.Current, Lost: e.Lost, Signer: e.Signer,
 		})
 	}
 	m.MoreEpochs = len(all) - len(m.Epochs)
@@ -231,7 +231,7 @@ func (a *account) epochs(m *status.Mount) {
 // them by mistake.
 func aboutKeys(flag string) bool {
 	switch flag {
-	case "encryption", "key", "also-key", "sse-c-key", "state-key", "sse", "sse-kms-key-id", "options":
+	case "encryption", "key", "also-key", "sse-c-key", "state-key", "sign", "sse", "sse-kms-key-id", "options":
 		return true
 	}
 	return false

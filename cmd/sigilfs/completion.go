@@ -79,6 +79,8 @@ func completer(flags *pflag.FlagSet, f *pflag.Flag) cobra.CompletionFunc {
 		return fixed(0, string(config.SSES3), string(config.SSEKMS), string(config.DSSEKMS), string(config.SSEC))
 	case "key", "also-key", "state-key", "sse-c-key":
 		return fixed(cobra.ShellCompDirectiveNoSpace, keySchemes()...)
+	case "sign", "show":
+		return fixed(cobra.ShellCompDirectiveNoSpace, sourceSchemes()...)
 	case "on-conflict":
 		return fixed(0, "copy", "fail", "overwrite")
 	case "log-format":
@@ -109,7 +111,11 @@ func modeNames() []string {
 
 // keySchemes are what a source of a key begins with.
 func keySchemes() []string {
-	schemes := []string{"kms:", "age:"}
+	return append([]string{"kms:", "age:"}, sourceSchemes()...)
+}
+
+func sourceSchemes() []string {
+	var schemes []string
 	for _, s := range config.Sources() {
 		schemes = append(schemes, s.Name+":")
 	}

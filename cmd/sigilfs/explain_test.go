@@ -58,7 +58,7 @@ func TestExitCodes(t *testing.T) {
 
 func TestKeyErrors(t *testing.T) {
 	for is, want := range map[error]error{
-		keyring.ErrNoKey: volume.ErrNoKey, keyring.ErrWrongKey: volume.ErrWrongKey, keyring.ErrCorrupt: volume.ErrCorrupt,
+		keyring.ErrNoKey: volume.ErrNoKey, keyring.ErrWrongKey: volume.ErrWrongKey, keyring.ErrUnsigned: volume.ErrWrongKey, keyring.ErrCorrupt: volume.ErrCorrupt,
 		keyring.ErrVersion: volume.ErrVersion, keyring.ErrReadOnly: volume.ErrReadOnly, keyring.ErrAccess: volume.ErrKeyAccess,
 		objstore.ErrAccess: volume.ErrAccess, context.Canceled: context.Canceled,
 	} {

@@ -43,6 +43,8 @@ func (s *settings) addKeyFlags(f *pflag.FlagSet) {
 	f.BoolVar(&s.allowPlaintext, "allow-plaintext", false, "read objects that are not encrypted on the client under client and s3ec")
 	f.BoolVar(&s.requireEncryption, "require-encryption", false, "read no object that is encrypted more weakly than its rule says")
 	f.StringVar(&s.stateKey, "state-key", "", "`SOURCE` of a key for unfinished writes on this disk, where the host cannot read what it writes")
+	f.StringSliceVar(&s.signerTexts, "signers", nil, "`SIGNER,…` whose epochs are read, beside those that this host made (mode client): ed25519:… as keygen --kind sign prints it; repeatable (default: epochs are read whoever made them)")
+	f.StringVar(&s.signSource, "sign", "", "`SOURCE` of the key that signs the epochs which this host makes or changes: file:PATH, env:NAME, credential:NAME or command:COMMAND; keygen --kind sign makes one")
 	f.Var(parsed(&s.keyRecheck, option.Duration, time.Duration.String), "key-recheck", "`TIME` between looks at the keys in use: what other hosts did to epochs, and whether KMS still gives its keys, so that nothing cached is read without them; 0 is at mount only")
 }
 

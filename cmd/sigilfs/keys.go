@@ -24,7 +24,7 @@ func (m *mounting) openKeys(ctx context.Context) error {
 		m.opened = append(m.opened, made)
 	}
 	m.rules = resolve(m.set, opened)
-	return nil
+	return m.openSigning(ctx)
 }
 
 // masters are the opened keys that wrap or open epochs.
@@ -110,6 +110,7 @@ func keyError(err error) error {
 		{keyring.ErrNoKey, volume.ErrNoKey},
 		{keyring.ErrWrongKey, volume.ErrWrongKey},
 		{keyring.ErrAccess, volume.ErrKeyAccess},
+		{keyring.ErrUnsigned, volume.ErrWrongKey},
 		{keyring.ErrCorrupt, volume.ErrCorrupt},
 		{keyring.ErrVersion, volume.ErrVersion},
 		{keyring.ErrReadOnly, volume.ErrReadOnly},

@@ -38,11 +38,12 @@ type mounting struct {
 	sink   logging.Sink // the log's, where that is not stderr alone
 	stderr io.Writer
 
-	opened   []*key      // all keys, as configured
-	kms      *kms.Client // nil: no key needs it
-	rules    []rule      // the longest prefix first
-	dir      string      // mountpoint, canonical
-	dead     bool        // a mount whose process has died lies on it
+	opened   []*key              // all keys, as configured
+	kms      *kms.Client         // nil: no key needs it
+	sign     *keyring.SigningKey // nil: nothing is signed
+	rules    []rule              // the longest prefix first
+	dir      string              // mountpoint, canonical
+	dead     bool                // a mount whose process has died lies on it
 	store    *s3.Store
 	state    *state.Dir
 	work     *state.Work // of a command that mounts nothing and writes, or what killed ones have left; nil: none
@@ -227,6 +228,7 @@ func (m *mounting) warn(context.Context) error {
 	if m.set.readOnly {
 		return nil
 	}
+	m.warnSigning()
 	if races := doctor.Races(m.caps); races != "" {
 		m.log.Warn(races)
 	}

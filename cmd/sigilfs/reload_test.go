@@ -16,7 +16,7 @@ func TestWhatIsSaidOfAChange(t *testing.T) {
 	old, fresh := pflag.NewFlagSet("", pflag.ContinueOnError), pflag.NewFlagSet("", pflag.ContinueOnError)
 	was.addFlags(old)
 	is.addFlags(fresh)
-	for name, want := range map[string]int{"state-key": 0, "sse-c-key": 0, "key": 0, "stop-timeout": 2, "log-file": 2} {
+	for name, want := range map[string]int{"state-key": 0, "sse-c-key": 0, "key": 0, "sign": 0, "signers": 2, "stop-timeout": 2, "log-file": 2} {
 		if got := differing(name, old.Lookup(name).Value, fresh.Lookup(name).Value); len(got) != want {
 			t.Errorf("%s: %v", name, got)
 		}

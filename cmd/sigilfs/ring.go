@@ -20,6 +20,8 @@ func (m *mounting) openRing(ctx context.Context) error {
 		return err
 	}
 	switch err := checkKeys(ctx, m.store, m.ring, m.masters(), m.set.volumeRoot); {
+	case errors.Is(err, errStrangers):
+		m.log.Warnf("%v; files there will not open: add the hosts that made them to --signers, if they are yours, and have them --sign", err)
 	case errors.Is(err, errWrongKeys):
 		m.log.Warnf("%v; files there will not open: give the key under which they were written with --key, once more for each key that only reads", err)
 	case err != nil:
@@ -47,7 +49,7 @@ func (m *mounting) newRing(context.Context) error {
 	}
 	ring, err := keyring.New(keyring.Options{
 		Masters: m.masters(), Bucket: epochs, VolumeRoot: m.set.volumeRoot,
-		ReadOnly: m.set.readOnly, Dir: memory, Host: m.host(),
+		ReadOnly: m.set.readOnly, Signers: m.set.signers, Sign: m.sign, Dir: memory, Host: m.host(),
 		Report: newReporter(m.log).report, Revoked: m.revoke,
 	})
 	if err != nil {
@@ -102,7 +104,11 @@ const (
 )
 
 // errWrongKeys: the volume has epochs, and no configured key opens one.
-var errWrongKeys = errors.New("wrong key")
+// errStrangers: none of them is believed.
+var (
+	errWrongKeys = errors.New("wrong key")
+	errStrangers = errors.New("no signer")
+)
 
 // checkKeys gives errWrongKeys for keys that open nothing of what is there.
 // That is a warning: hosts with keys of their own may share a volume. Who holds
@@ -120,6 +126,7 @@ func checkKeys(ctx context.Context, store objstore.Store, ring *keyring.Ring, ha
 		return err
 	}
 	var last error
+	strangers := 0
 	for _, id := range epochs {
 		// Whether it opens is asked, and nothing kept of it: no object is here
 		// to show that the epoch is the one it was sealed under.
@@ -133,11 +140,16 @@ func checkKeys(ctx context.Context, store objstore.Store, ring *keyring.Ring, ha
 			return nil
 		case !slices.ContainsFunc(doesNotOpen(), func(is error) bool { return errors.Is(err, is) }):
 			return err
+		case errors.Is(err, keyring.ErrUnsigned):
+			strangers++
 		}
 		last = err
 	}
-	if last == nil {
+	switch {
+	case last == nil:
 		return nil
+	case strangers == len(epochs):
+		return fmt.Errorf("%w: none of --signers signed anything of what is in %s (%w)", errStrangers, dir, last)
 	}
 	var ids []string
 	for _, master := range have {
@@ -148,7 +160,7 @@ func checkKeys(ctx context.Context, store objstore.Store, ring *keyring.Ring, ha
 
 // doesNotOpen are the errors of one epoch, not of the bucket.
 func doesNotOpen() []error {
-	return []error{keyring.ErrNoKey, keyring.ErrWrongKey, keyring.ErrAccess, keyring.ErrCorrupt, keyring.ErrVersion, objstore.ErrKeyDisabled}
+	return []error{keyring.ErrNoKey, keyring.ErrWrongKey, keyring.ErrAccess, keyring.ErrUnsigned, keyring.ErrCorrupt, keyring.ErrVersion, objstore.ErrKeyDisabled}
 }
 
 // newest gives the ids of the last epochs that were written.

@@ -98,6 +98,23 @@ func TestCheckKeys(t *testing.T) {
 	}
 }
 
+// A host is told at mount that it believes nothing of what is there.
+func TestCheckKeysOfStrangers(t *testing.T) {
+	store, mine := mem.New(mem.Options{}), newMaster(t)
+	if _, _, err := newRing(t, store, mine).set.Current(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := keyring.New(keyring.Options{
+		Masters: []keyring.Master{mine}, Bucket: bucket{store: store}, VolumeRoot: testRoot, Signers: make([]keyring.Signer, 1),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := checkKeys(t.Context(), store, reader, []keyring.Master{mine}, testRoot); !errors.Is(err, errStrangers) {
+		t.Errorf("an epoch of a stranger: %v", err)
+	}
+}
+
 // A volume opens through the adapter what was sealed through it.
 func TestKeysAdapter(t *testing.T) {
 	store := mem.New(mem.Options{})

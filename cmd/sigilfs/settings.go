@@ -11,6 +11,7 @@ import (
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/option"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/socket"
 	"github.com/sigilfs/sigilfs/internal/config"
+	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/sigilfs/sigilfs/internal/objstore/s3"
 )
 
@@ -26,8 +27,11 @@ type settings struct {
 	places map[string]config.Place // of flags that the file gave
 
 	stateKey                          string // source
-	allowPlaintext, requireEncryption bool   // of rules that do not say
-	allowGiven, requireGiven          bool   // not by the file: those of its rules too
+	signSource                        string
+	signerTexts                       []string
+	signers                           []keyring.Signer // signerTexts, once they were checked
+	allowPlaintext, requireEncryption bool             // of rules that do not say
+	allowGiven, requireGiven          bool             // not by the file: those of its rules too
 
 	endpoint, region, profile, caBundle     string
 	passwdFile                              string
@@ -90,7 +94,7 @@ func (s *settings) wrong(flag, format string, args ...any) error {
 // check settles the policy, and finds what does not fit together, before
 // anything is touched.
 func (s *settings) check() error {
-	for _, check := range []func() error{s.settlePolicy, s.checkRoot, s.checkStateKey, s.checkStore, s.checkMetrics, s.checkRest} {
+	for _, check := range []func() error{s.settlePolicy, s.checkRoot, s.checkStateKey, s.checkSigning, s.checkStore, s.checkMetrics, s.checkRest} {
 		if err := check(); err != nil {
 			return err
 		}

@@ -48,6 +48,8 @@ retry-timeout: 90
 rename-dir-limit: 1000
 expected-bucket-owner: 012345678901
 endpoint-url: 'https://s3.example:9000'
+sign: credential:sign
+signers: [ed25519:Kay64UG8yvCyLhqU000LxzYeUm0L/hLIl5S8kyKWbdc=, two]
 `
 
 func TestParse(t *testing.T) {
@@ -70,6 +72,8 @@ func TestParse(t *testing.T) {
 			{Name: "rename-dir-limit", Value: "1000"},
 			{Name: "expected-bucket-owner", Value: "012345678901"},
 			{Name: "endpoint-url", Value: "https://s3.example:9000"},
+			{Name: "sign", Value: "credential:sign"},
+			{Name: "signers", Value: "ed25519:Kay64UG8yvCyLhqU000LxzYeUm0L/hLIl5S8kyKWbdc=,two"},
 		},
 		Policy: config.Policy{
 			Keys: []config.Key{
@@ -156,6 +160,11 @@ func TestErrors(t *testing.T) {
 		{"cache: /var/cache\n", "c.yaml:1:8: fields are expected here"},
 		{"cache: {dir: /x, sise: 3}\n", "c.yaml:1:18: unknown field sise"},
 		{"state-key: hunter2\n", "c.yaml:1:12: this takes the place of a key"},
+		{"sign: hunter2\n", "c.yaml:1:7: this takes the place of a key"},
+		{"signers: []\n", "c.yaml:1:10: signers has no value"},
+		{"signers:\n", "c.yaml:1:1: signers has no value"},
+		{"signers: [a, a]\n", "c.yaml:1:14: signers has this value twice"},
+		{"signers: {a: b}\n", "c.yaml:1:10: signers takes one value"},
 
 		// Keys.
 		{"keys: [a]\n", "c.yaml:1:7: keys takes named keys"},

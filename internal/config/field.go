@@ -8,6 +8,7 @@ const (
 	Text   Type = iota // characters or a number: what the flag makes of them is its own matter
 	Switch             // true or false
 	Count              // digits
+	List               // one Text or several, none twice: the flag takes them with commas between
 )
 
 // Field is a field of the file that is a flag of the same name.
@@ -21,6 +22,8 @@ type Field struct {
 func Flags() []Field {
 	return []Field{
 		{Name: "state-key", Source: true},
+		{Name: "signers", Type: List},
+		{Name: "sign", Source: true},
 		{Name: "key-recheck"},
 		{Name: "allow-plaintext", Type: Switch},
 		{Name: "require-encryption", Type: Switch},

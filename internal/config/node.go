@@ -86,6 +86,14 @@ func (e entry) setting(flag string, t Type) (Setting, error) {
 		if e.value.kind != isNumber {
 			err = e.value.at.errorf("%s takes a number", e.name)
 		}
+	case List:
+		var list []node
+		list, err = e.words()
+		texts := make([]string, len(list))
+		for i, n := range list {
+			texts[i] = n.text
+		}
+		s.Value = strings.Join(texts, ",")
 	default:
 		s.Value, err = e.word()
 	}

@@ -61,8 +61,7 @@ func newKey(kind string, now time.Time) ([]byte, Public, error) {
 	case KindAES:
 		public.ID = newAES(key).ID()
 	case KindSSEC:
-		sum := sha256.Sum256(append([]byte("sigil/ssec-id"), key[:]...))
-		public.ID = hex.EncodeToString(sum[:8])
+		public.ID = customerID(key)
 	case KindSign:
 		pub, _ := ed25519.NewKeyFromSeed(key[:]).Public().(ed25519.PublicKey)
 		public.ID = Signer(pub).String()
@@ -70,6 +69,12 @@ func newKey(kind string, now time.Time) ([]byte, Public, error) {
 		return nil, Public{}, fmt.Errorf("%w: there is no kind %q", ErrKeySource, kind)
 	}
 	return append(base64.StdEncoding.AppendEncode(nil, key[:]), '\n'), public, nil
+}
+
+// customerID is what an SSE-C key goes by in tags and messages.
+func customerID(key [KeySize]byte) string {
+	sum := sha256.Sum256(append([]byte("sigil/ssec-id"), key[:]...))
+	return hex.EncodeToString(sum[:8])
 }
 
 func newAgeIdentity(now time.Time) ([]byte, Public, error) {

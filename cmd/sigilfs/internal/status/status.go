@@ -162,7 +162,8 @@ type Epoch struct {
 	Host    string    `json:"host,omitempty"`
 	Keys    []string  `json:"keys,omitempty"` // ids of those that it is wrapped for
 	Current bool      `json:"current,omitempty"`
-	Lost    bool      `json:"lost,omitempty"` // not in the bucket any more
+	Lost    bool      `json:"lost,omitempty"`   // not in the bucket any more
+	Signer  string    `json:"signer,omitempty"` // who signed it, of those whom the host knows
 }
 
 // Event is a line of the log.
