@@ -68,6 +68,7 @@ func (s *settings) addStoreFlags(f *pflag.FlagSet) {
 
 func (s *settings) addFileFlags(f *pflag.FlagSet) {
 	f.BoolVar(&s.readOnly, "read-only", false, "send no request that changes anything")
+	f.Var(&s.at, "at", "`TIME` of which a bucket that keeps versions is shown as it was: 2026-01-02T15:04:05Z, \"2026-01-02 15:04\" here, or how long ago, as 3h or 2d; read-only")
 	f.BoolVar(&s.allowOther, "allow-other", false, "let other users in, as far as modes let them")
 	f.Var(parsed(&s.uid, option.UID, decimal), "uid", "`USER` of what has no owner of its own (default: who mounts)")
 	f.Var(parsed(&s.gid, option.GID, decimal), "gid", "`GROUP` of what has no owner of its own (default: of who mounts)")

@@ -45,6 +45,7 @@ type mounting struct {
 	dir      string              // mountpoint, canonical
 	dead     bool                // a mount whose process has died lies on it
 	store    *s3.Store
+	objects  objstore.Store // what files are made of: the store, or what it was; see past.go
 	state    *state.Dir
 	work     *state.Work // of a command that mounts nothing and writes, or what killed ones have left; nil: none
 	passing  bool        // it is such a command
@@ -151,14 +152,14 @@ func (m *mounting) openStore(ctx context.Context) error {
 	if err != nil {
 		return mountError("%w", err)
 	}
-	m.store = store
+	m.store, m.objects = store, store
 	if err := checkTransport(store.Endpoint(), s.policy, s.insecure); err != nil {
 		return err
 	}
 	if strings.HasPrefix(strings.ToLower(store.Endpoint()), "http:") && !s.insecure {
 		m.log.WithField("endpoint", store.Endpoint()).Warnf("the endpoint is plain http: names and requests can be seen and answers forged on the way, %s; use https", onTheWay(s.policy))
 	}
-	return nil
+	return m.lookBack(ctx)
 }
 
 // openState takes the volume's directory, and waits for a process that no
@@ -245,10 +246,10 @@ func (m *mounting) warn(context.Context) error {
 func (m *mounting) newVolume() error {
 	s := m.set
 	opt := volume.Options{
-		Store: m.store, Bucket: m.bucketName(), Keys: keys{m.ring}, Rules: m.policy, S3ECKeys: m.s3ecKeys(), Spool: m.spool, Left: m.left, LeftSealed: m.shut, Log: m.log,
+		Store: m.objects, Bucket: m.bucketName(), Keys: keys{m.ring}, Rules: m.policy, S3ECKeys: m.s3ecKeys(), Spool: m.spool, Left: m.left, LeftSealed: m.shut, Log: m.log,
 		Prefix: s.target.Prefix, Root: s.volumeRoot, Host: m.host(), Boot: bootID(), ReadOnly: s.readOnly,
 		UID: s.uid, GID: s.gid, DirMode: s.dirMode, FileMode: s.fileMode, StorageClass: s.storageClass,
-		AttrTimeout: believed(s.attrTimeout), AheadBytes: s.cacheBytes() / 2, Index: !m.passing, OnConflict: conflictPolicy(s.onConflict),
+		AttrTimeout: believed(s.attrTimeout), AheadBytes: s.cacheBytes() / 2, Index: !m.passing && !s.at.given(), OnConflict: conflictPolicy(s.onConflict),
 		StrictExcl: s.strictExcl, RenameDirLimit: s.renameDirLimit, Capabilities: m.caps, Passing: m.passing,
 	}
 	if m.work != nil {

@@ -216,7 +216,7 @@ const mostBeneath = 100
 // list, nothing does for it.
 func (o *offline) looksLikeRoot(ctx context.Context, prefix string) (named, sealed bool, err error) {
 	dir := prefix + ".sigil/"
-	for e, err := range o.store.List(ctx, objstore.ListOptions{Prefix: dir, Delimiter: "/", Limit: mostBeneath}) {
+	for e, err := range o.objects.List(ctx, objstore.ListOptions{Prefix: dir, Delimiter: "/", Limit: mostBeneath}) {
 		switch {
 		case errors.Is(err, objstore.ErrAccess), errors.Is(err, objstore.ErrTooLong):
 			return false, false, nil

@@ -44,6 +44,9 @@ func (m *mounting) newRing(context.Context) error {
 		return err
 	}
 	var epochs keyring.Bucket = bucket{m.store, beneath}
+	if m.set.at.given() {
+		epochs = lost{epochs, m.store}
+	}
 	if m.dry {
 		epochs = unwritten{epochs}
 	}

@@ -67,7 +67,6 @@ func laterCommands() []string {
 func laterFlags() []string {
 	return []string{
 		"compress", "names", "accept-volume", "rollback",
-		"at",
 	}
 }
 

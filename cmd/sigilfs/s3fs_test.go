@@ -55,7 +55,7 @@ func TestS3fsOptions(t *testing.T) {
 		if err != nil {
 			t.Errorf("-o %s: %v", list, err)
 		}
-		if d := cmp.Diff(expect, got, cmp.AllowUnexported(settings{}, policyFlags{}), cmpopts.IgnoreTypes(origin{})); d != "" {
+		if d := cmp.Diff(expect, got, cmp.AllowUnexported(settings{}, policyFlags{}, moment{}), cmpopts.IgnoreTypes(origin{})); d != "" {
 			t.Errorf("-o %s: %s", list, d)
 		}
 	}

@@ -54,6 +54,7 @@ type settings struct {
 	logFormat                               string
 	logFile                                 string
 	rootGiven                               bool // volume-root was
+	at                                      moment
 
 	origin
 }
@@ -94,7 +95,7 @@ func (s *settings) wrong(flag, format string, args ...any) error {
 // check settles the policy, and finds what does not fit together, before
 // anything is touched.
 func (s *settings) check() error {
-	for _, check := range []func() error{s.settlePolicy, s.checkRoot, s.checkStateKey, s.checkSigning, s.checkStore, s.checkMetrics, s.checkRest} {
+	for _, check := range []func() error{s.settlePolicy, s.checkAt, s.checkRoot, s.checkStateKey, s.checkSigning, s.checkStore, s.checkMetrics, s.checkRest} {
 		if err := check(); err != nil {
 			return err
 		}

@@ -21,6 +21,9 @@ func onTarget(cmd *cobra.Command, run func(ctx context.Context, c *cobra.Command
 		if err := s.check(); err != nil {
 			return err
 		}
+		if s.at.given() {
+			return s.wrong("at", "goes with what reads files; %s is about the bucket as it is", c.CommandPath())
+		}
 		if err := harden(); err != nil {
 			return err
 		}

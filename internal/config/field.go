@@ -45,6 +45,7 @@ func Flags() []Field {
 		{Name: "download-limit"},
 
 		{Name: "read-only", Type: Switch},
+		{Name: "at"},
 		{Name: "allow-other", Type: Switch},
 		{Name: "uid"},
 		{Name: "gid"},

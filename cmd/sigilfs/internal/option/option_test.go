@@ -222,3 +222,22 @@ func TestNearest(t *testing.T) {
 		}
 	}
 }
+
+func TestMoment(t *testing.T) {
+	zone := time.FixedZone("", 2*3600)
+	now := time.Date(2026, 3, 4, 12, 0, 0, 0, zone)
+	for in, want := range map[string]time.Time{
+		"2026-01-02T15:04:05Z": time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC), "2026-01-02T15:04:05.5+01:00": time.Date(2026, 1, 2, 14, 4, 5, 5e8, time.UTC),
+		"2026-01-02 15:04": time.Date(2026, 1, 2, 15, 4, 0, 0, zone), "2026-01-02 15:04:05": time.Date(2026, 1, 2, 15, 4, 5, 0, zone), "2026-01-02": time.Date(2026, 1, 2, 0, 0, 0, 0, zone),
+		"3h": now.Add(-3 * time.Hour), "90m": now.Add(-90 * time.Minute), "2d": now.AddDate(0, 0, -2), "0s": now,
+	} {
+		if got, err := option.Moment(in, now); err != nil || !got.Equal(want) {
+			t.Errorf("Moment(%q) = %v, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"", "yesterday", "-3h", "2026-03-04 12:01", "2026-03-05", "1999-01-01", "99999999d", "-1d", "3", "2026-13-01"} {
+		if got, err := option.Moment(in, now); err == nil {
+			t.Errorf("Moment(%q) = %v, want an error", in, got)
+		}
+	}
+}

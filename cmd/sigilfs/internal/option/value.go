@@ -100,6 +100,38 @@ func Duration(s string) (time.Duration, error) {
 	return d, nil
 }
 
+// Moment reads a time in the past: RFC 3339, or a date with or without a time of
+// day, which are those of this host, or how long ago it is: 90m, 3h, 2d.
+func Moment(s string, now time.Time) (time.Time, error) {
+	at, err := moment(s, now)
+	switch {
+	case err != nil:
+		return at, err
+	case at.After(now):
+		return at, fmt.Errorf("%s is in the future", at.Format(time.RFC3339))
+	case at.Year() < 2006:
+		return at, fmt.Errorf("%s is before S3 was", at.Format(time.RFC3339))
+	}
+	return at, nil
+}
+
+func moment(s string, now time.Time) (time.Time, error) {
+	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateOnly} {
+		if at, err := time.ParseInLocation(layout, s, now.Location()); err == nil {
+			return at, nil
+		}
+	}
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 15); err == nil {
+			return now.AddDate(0, 0, -int(n)), nil //nolint:gosec // 15 bits
+		}
+	}
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return now.Add(-d), nil
+	}
+	return time.Time{}, fmt.Errorf("%q is not a time such as 2026-01-02T15:04:05Z, \"2026-01-02 15:04\" or 3h", s)
+}
+
 // UID reads a user's number or name.
 func UID(s string) (uint32, error) {
 	if id, err := owner(s); err == nil {

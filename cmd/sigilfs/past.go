@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/option"
+	"github.com/sigilfs/sigilfs/internal/keyring"
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/objstore/past"
+)
+
+// moment is the value of --at: a time, as it was given.
+type moment struct {
+	text string
+	at   time.Time
+}
+
+func (m *moment) Set(s string) error {
+	at, err := option.Moment(s, time.Now())
+	if err == nil {
+		*m = moment{s, at}
+	}
+	return err
+}
+
+func (m *moment) String() string {
+	if m == nil { // pflag asks a zero value, to tell defaults
+		return ""
+	}
+	return m.text
+}
+
+func (*moment) Type() string { return "value" }
+
+func (m *moment) given() bool { return m.text != "" }
+
+// checkAt: the past is only read.
+func (s *settings) checkAt() error {
+	s.readOnly = s.readOnly || s.at.given()
+	return nil
+}
+
+// lookBack has files made of what the bucket was at --at. One that keeps no
+// versions shows what it is, whatever it was, so that it is refused.
+func (m *mounting) lookBack(ctx context.Context) error {
+	if !m.set.at.given() {
+		return nil
+	}
+	at := m.set.at.at
+	m.objects = past.New(m.store, at)
+	log := m.log.WithField("at", at.UTC().Format(time.RFC3339))
+	switch state, err := m.store.Versioning(ctx); {
+	case errors.Is(err, objstore.ErrAccess), errors.Is(err, objstore.ErrUnsupported):
+		log.Warn("whether the bucket keeps versions cannot be asked for (s3:GetBucketVersioning): if it does not, or did not at that time, what is shown is not what was there")
+	case err != nil:
+		return explainStore(m.set.target.Spec, err)
+	case state == objstore.VersionsNone:
+		return mountError("%s: the bucket keeps no versions: what it was at %s is gone (turn versioning on, so that next time it is not)", m.set.target.Spec, at.Format(time.RFC3339))
+	case state == objstore.VersionsStopped:
+		log.Warn("versioning of the bucket is suspended: what was replaced since then is gone, and does not show")
+	}
+	m.warnExpired(ctx, at)
+	return nil
+}
+
+// warnExpired tells of lifecycle rules by which versions of then may be gone.
+func (m *mounting) warnExpired(ctx context.Context, at time.Time) {
+	rules, err := m.store.Lifecycle(ctx)
+	if err != nil {
+		m.log.WithError(err).Debug("lifecycle rules cannot be asked for")
+		return
+	}
+	for _, r := range rules {
+		days := time.Duration(r.NoncurrentDays) * 24 * time.Hour
+		if r.Enabled && days > 0 && time.Since(at) > days && r.Filter.Touches(m.set.target.Prefix) {
+			m.log.Warnf("a lifecycle rule of the bucket removes versions %d days after they were replaced: of what was there at %s some may be gone, and does not show", r.NoncurrentDays, at.Format(time.RFC3339))
+			return
+		}
+	}
+}
+
+// lost is the bucket of epochs for who reads what was: epochs are those of now,
+// since keys are rotated, and the newest version of one that was removed since,
+// or has something else in its place.
+type lost struct {
+	keyring.Bucket
+	versions past.Bucket
+}
+
+// mostLost bounds the versions of an epoch that are looked at.
+const mostLost = 100
+
+func (l lost) Get(ctx context.Context, key string) ([]byte, string, error) {
+	data, etag, err := l.Bucket.Get(ctx, key)
+	id, ok := epochAt(key)
+	if !ok || err != nil && !errors.Is(err, keyring.ErrNotExist) {
+		return data, etag, err
+	}
+	if err == nil {
+		if _, damaged := keyring.ParseEpoch(id, data); damaged == nil {
+			return data, etag, nil
+		}
+	}
+	found, older := l.older(ctx, key, id)
+	if older != nil || found == nil {
+		return data, etag, err // what is there now says what is the matter
+	}
+	return found, "", nil
+}
+
+// epochAt is the epoch whose object has that key.
+func epochAt(key string) (keyring.EpochID, bool) {
+	id, err := keyring.ParseEpochID(key[strings.LastIndexByte(key, '/')+1:])
+	return id, err == nil
+}
+
+// older gives the newest version of an epoch object that is one.
+func (l lost) older(ctx context.Context, key string, id keyring.EpochID) ([]byte, error) {
+	for v, err := range l.versions.Versions(ctx, objstore.ListOptions{Prefix: key, Limit: mostLost}) {
+		switch {
+		case err != nil:
+			return nil, err
+		case v.Key != key:
+			return nil, nil
+		case v.Deleted || v.Size > keyring.MaxEpochSize:
+			continue
+		}
+		data, err := l.read(ctx, v.ID)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := keyring.ParseEpoch(id, data); err == nil {
+			return data, nil
+		}
+	}
+	return nil, nil
+}
+
+func (l lost) read(ctx context.Context, id objstore.ID) ([]byte, error) {
+	_, _, body, err := l.versions.Get(ctx, id, objstore.Range{})
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	data, err := io.ReadAll(io.LimitReader(body, keyring.MaxEpochSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", id.Key, err)
+	}
+	return data, nil
+}

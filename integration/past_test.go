@@ -1,0 +1,136 @@
+package integration
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sigilfs/sigilfs/integration/server"
+	"golang.org/x/sys/unix"
+)
+
+// versionedMount is a mount of a bucket that keeps versions.
+func versionedMount(t *testing.T, opt mountOptions) *mount {
+	t.Helper()
+	if opt.Server == nil {
+		opt.Server = shared(t)
+	}
+	opt.Bucket = server.Bucket(t, opt.Server)
+	must(t, opt.Server.Version(t.Context(), opt.Bucket))
+	return newMount(t, opt)
+}
+
+// ago mounts what m's bucket was at a time, on a directory of its own, as a host
+// that has nothing but the key.
+func ago(t *testing.T, m *mount, at time.Time) *mount {
+	t.Helper()
+	base := t.TempDir()
+	p := &mount{
+		s3: m.s3, bucket: m.bucket, prefix: m.prefix, key: m.key, state: filepath.Join(base, "state"), dir: filepath.Join(base, "mnt"),
+		args: append(slices.Clone(m.args), "--at", at.UTC().Format(time.RFC3339Nano)), envs: m.envs, yaml: m.yaml,
+	}
+	must(t, os.Mkdir(p.dir, 0o755))
+	t.Cleanup(func() { p.cleanup(t) })
+	p.Start(t)
+	return p
+}
+
+// damage is what ransomware does to everything in a bucket, epochs included, with
+// nothing but a client of S3: some is overwritten, some deleted, something added.
+func damage(t *testing.T, m *mount) {
+	t.Helper()
+	c := newClient(t, m.bucket)
+	for i, key := range c.keys("") {
+		switch {
+		case i%2 == 0 && !strings.HasSuffix(key, "/"):
+			c.put(key, object{Body: []byte("pay us, or else"), Metadata: map[string]string{"note": "pay"}})
+		default:
+			c.remove(key) // and whatever begins so
+		}
+	}
+	c.put(m.Key("README-PAY-US.txt"), object{Body: []byte("pay us")})
+}
+
+// files are those of a tree: MinIO keeps no versions of keys that end in a slash,
+// so that the attributes of directories, and empty ones, are those of now there.
+func files(t *testing.T, dir string) map[string]thing {
+	t.Helper()
+	all := readTree(t, dir)
+	maps.DeleteFunc(all, func(_ string, th thing) bool { return th.Mode.IsDir() })
+	return all
+}
+
+// same holds two trees against each other.
+func same(t *testing.T, what string, want, got map[string]thing) {
+	t.Helper()
+	for name, w := range want {
+		if g, there := got[name]; !there || !reflect.DeepEqual(w, g) {
+			t.Errorf("%s: %q is %+v (there: %v), want %+v", what, name, g, there, w)
+		}
+	}
+	for name := range got {
+		if _, there := want[name]; !there {
+			t.Errorf("%s: %q should not be there", what, name)
+		}
+	}
+}
+
+// A mount of what was shows what was, whatever was done to the bucket since,
+// epochs included, and lets nothing be written.
+func TestPastIsShown(t *testing.T) {
+	m := versionedMount(t, mountOptions{})
+	makeTree(t, m.dir)
+	must(t, os.Link(m.Path("d0/sub/a"), m.Path("d1/hard")))
+	m.Remount(t) // attributes too are in the bucket
+	was, then := files(t, m.dir), time.Now()
+	writeFile(t, m.Path("d0/sub/a"), []byte("as it is"))
+	writeFile(t, m.Path("d1/new"), []byte("new"))
+	must(t, os.Mkdir(m.Path("newdir"), 0o755))
+	writeFile(t, m.Path("newdir/file"), []byte("new"))
+	must(t, os.Remove(m.Path("link")))
+	must(t, os.Rename(m.Path("d2"), m.Path("moved")))
+	p := ago(t, m, then)
+	same(t, "after changes", was, files(t, p.dir))
+	if _, err := os.Lstat(p.Path("newdir")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a directory that is new: %v", err)
+	}
+	var a, b unix.Stat_t
+	must(t, unix.Stat(p.Path("d0/sub/a"), &a))
+	must(t, unix.Stat(p.Path("d1/hard"), &b))
+	if a.Ino != b.Ino || a.Nlink != 2 {
+		t.Errorf("hard links are inodes %d and %d, of %d names", a.Ino, b.Ino, a.Nlink)
+	}
+	if err := os.WriteFile(p.Path("d1/new"), nil, 0o644); !errors.Is(err, unix.EROFS) {
+		t.Errorf("a write: %v", err)
+	}
+	p.Unmount(t)
+	m.Unmount(t)
+	damage(t, m)
+	p = ago(t, m, then)
+	same(t, "after damage", was, files(t, p.dir))
+	p.Unmount(t)
+}
+
+func TestPastIsRefused(t *testing.T) {
+	m := newMount(t, mountOptions{})
+	for at, says := range map[string]string{
+		"1h": "keeps no versions", "tomorrow": "is not a time", time.Now().Add(time.Hour).Format(time.RFC3339): "in the future",
+	} {
+		cfg := m.config(t)
+		out, err := tryBinary(t, m.env(t), append([]string{"mount", "-f", "--at", at, m.target(), t.TempDir()}, cfg.Args...)...)
+		if err == nil || !strings.Contains(out, says) {
+			t.Errorf("--at %s: %v, %s", at, err, out)
+		}
+	}
+	out, err := tryBinary(t, m.env(t), append([]string{"doctor", "--at", "1h", m.target()}, m.config(t).Args...)...)
+	if err == nil || !strings.Contains(out, "--at goes with what reads files") {
+		t.Errorf("doctor: %v, %s", err, out)
+	}
+}
