@@ -40,3 +40,15 @@ func printable(s string) string {
 	}
 	return strconv.QuoteToASCII(s[:min(len(s), most)])
 }
+
+// SameKey tells whether an object that is so is under the key that m asks for,
+// as far as the two can be compared: an alias does not tell its key.
+func (m *Mode) SameKey(s State) bool {
+	switch m.Algorithm() {
+	case SSEKMS, DSSEKMS:
+		return sameKey(m.keyID, s.KMSKeyID)
+	case SSEC:
+		return subtle.ConstantTimeCompare([]byte(s.CustomerMD5), []byte(m.key.MD5())) == 1
+	}
+	return true
+}
