@@ -139,7 +139,7 @@ func (o *offline) open(ctx context.Context, how access) error {
 	if o.set.readOnly {
 		steps = append(steps, o.recallState, o.newRing, o.openPolicy)
 	} else {
-		steps = append(steps, o.shareState, o.probe, o.openRing, o.openPolicy, o.probeEncryption, o.warn, o.openPassing)
+		steps = append(steps, o.shareState, o.probe, o.openRing, o.openPolicy, o.probeEncryption, o.warnOfRaces, o.openPassing)
 	}
 	for _, step := range append(steps, o.openVolume, o.beginRecheck) {
 		if err := step(ctx); err != nil {
@@ -260,6 +260,14 @@ func (o *offline) shareState(context.Context) error {
 		o.set.onConflict = "fail"
 	}
 	return nil
+}
+
+// warnOfRaces is warn of what concerns one who writes and renames nothing.
+func (o *offline) warnOfRaces(ctx context.Context) error {
+	if o.caps.PutConditions && o.caps.UploadConditions && o.caps.Read {
+		return nil
+	}
+	return o.warn(ctx)
 }
 
 // openPassing makes a spool that nobody opens again.

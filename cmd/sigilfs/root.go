@@ -40,7 +40,7 @@ on this host before it leaves; the bucket holds ciphertext.
 	root.SetFlagErrorFunc(flagError)
 	root.Version = versionLine()
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(newMount(), newUmount(), newStatus(), newRecover(), newDoctor(), newKeygen(), newVersion(), newCompletion(), newManual())
+	root.AddCommand(newMount(), newUmount(), newStatus(), newRecover(), newDoctor(), newCat(), newPut(), newList(), newStat(), newKeygen(), newVersion(), newCompletion(), newManual())
 	addCompletions(root)
 	return root
 }
@@ -60,7 +60,7 @@ func normalize(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 func laterCommands() []string {
 	return []string{
 		"top", "init", "keys", "audit", "verify", "reencrypt", "restore",
-		"versions", "adopt", "cat", "put", "ls", "stat", "cp", "decrypt",
+		"versions", "adopt", "cp", "decrypt",
 	}
 }
 

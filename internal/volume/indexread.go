@@ -26,6 +26,14 @@ func (v *Volume) Attributes(ctx context.Context, p string) (Attr, error) {
 	return info.Attr, err
 }
 
+// Glance is Attributes, and tells of what it had to look at all that Stat does.
+func (v *Volume) Glance(ctx context.Context, p string) (Info, error) {
+	if a, ok := v.indexed(ctx, p); ok {
+		return Info{Attr: a}, nil
+	}
+	return v.Stat(ctx, p)
+}
+
 // indexed gives the attributes of an object of which a fresh listing says that
 // it is as the index has it. Not ok: the store has to be asked, or nobody.
 func (v *Volume) indexed(ctx context.Context, p string) (Attr, bool) {
