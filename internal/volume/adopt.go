@@ -68,7 +68,19 @@ func (a *Adopter) Lists() []func(ctx context.Context, after string) iter.Seq2[ob
 	inodes := func(ctx context.Context, after string) iter.Seq2[objstore.Entry, error] {
 		return a.v.opt.Store.List(ctx, objstore.ListOptions{Prefix: a.v.opt.Root + inodeDir, After: after})
 	}
-	return []func(context.Context, string) iter.Seq2[objstore.Entry, error]{inodes, files.List}
+	rest := func(ctx context.Context, after string) iter.Seq2[objstore.Entry, error] {
+		return func(yield func(objstore.Entry, error) bool) {
+			for e, err := range files.List(ctx, after) {
+				if err == nil && strings.HasPrefix(e.Key, a.v.opt.Root+inodeDir) {
+					continue
+				}
+				if !yield(e, err) {
+					return
+				}
+			}
+		}
+	}
+	return []func(context.Context, string) iter.Seq2[objstore.Entry, error]{inodes, rest}
 }
 
 // Adopt adopts what is at e.Key now, if that was moved. ErrNotAdopted: it stays
@@ -275,7 +287,14 @@ func (a *Adopter) name(ctx context.Context, o *object) error {
 			return a.keepName(ctx, in, o, cond)
 		}
 	}
-	return errOf2(a.v.copyHeld(ctx, in, o, o.id.Key, cond, nil))
+	if _, err := a.v.copyHeld(ctx, in, o, o.id.Key, cond, nil); err != nil {
+		return err
+	}
+	r, _, err := a.v.rollOf(ctx, in)
+	if err == nil {
+		_, err = a.v.recount(ctx, a.v.latest(in), len(r.names))
+	}
+	return err
 }
 
 // keepName seals a name whose place on the roll stands.
@@ -284,8 +303,9 @@ func (a *Adopter) keepName(ctx context.Context, in, o *object, cond objstore.Con
 		return fmt.Errorf("%s: %w: %w", o.id.Key, ErrNotAdopted, err)
 	}
 	r := a.v.rule(o.id.Key)
-	o.rule = r // sameKeys: the body is empty, and must stay to be counted
-	return errOf2(a.v.restate(ctx, o, o.id.Key, cond, func(d *draft) { d.rule = r }))
+	o.rule = r // sameKeys has seen to that: the body must stay, its generation is what is counted
+	_, err := a.v.restate(ctx, o, o.id.Key, cond, func(d *draft) { d.rule = r })
+	return err
 }
 
 // sameKeys refuses a name under a rule that is not its inode's.
@@ -301,5 +321,3 @@ func (a *Adopter) sameKeys(ctx context.Context, o, in *object) error {
 	}
 	return err
 }
-
-func errOf2(_ *object, err error) error { return err }

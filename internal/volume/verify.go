@@ -181,9 +181,33 @@ func (x *Verifier) List(ctx context.Context, after string) iter.Seq2[objstore.En
 				if err == nil && x.opt.Path != "" && e.Key != prefix && !strings.HasSuffix(prefix, "/") {
 					break // only what is at the path itself
 				}
+				if err == nil && ownPart(e.Key) == "" {
+					continue // not sealed, and not a file
+				}
 				if !yield(e, err) || err != nil {
 					return
 				}
+			}
+		}
+	}
+}
+
+// After is up to where an earlier run has verified.
+func (x *Verifier) After() string { return x.opt.After }
+
+// Earlier gives of what an earlier run has verified the objects that Check has to
+// see again for Finish.
+func (x *Verifier) Earlier(ctx context.Context, after string) iter.Seq2[objstore.Entry, error] {
+	return func(yield func(objstore.Entry, error) bool) {
+		for e, err := range x.List(ctx, after) {
+			switch {
+			case err == nil && e.Key > x.opt.After:
+				return
+			case err == nil && !x.concernsLinks(e):
+				continue
+			}
+			if !yield(e, err) {
+				return
 			}
 		}
 	}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"unicode"
+
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/progress"
+)
+
+// printer is the output of a long command that tells of objects one by one: on
+// stdout lines for persons, and how far it is on stderr; or all as JSON, one
+// document a line. Safe for concurrent use.
+type printer struct {
+	bar  *progress.Progress
+	json bool
+	err  io.Writer
+
+	mu  sync.Mutex // guards out, and whose turn it is
+	out io.Writer
+	bad error // of the first write that failed
+}
+
+func newPrinter(stdout, stderr io.Writer, what string, asJSON bool) *printer {
+	p := &printer{out: stdout, err: stderr, json: asJSON}
+	if asJSON {
+		p.bar = progress.New(stdout, progress.Options{What: what, JSON: true})
+	} else {
+		p.bar = progress.New(stderr, progress.Options{What: what})
+	}
+	return p
+}
+
+// line prints a line for persons, or the document for machines.
+func (p *printer) line(text string, document any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var err error
+	if p.json {
+		var b []byte
+		if b, err = json.Marshal(document); err == nil {
+			_, err = p.bar.Write(append(b, '\n'))
+		}
+	} else {
+		p.bar.Clear()
+		_, err = io.WriteString(p.out, text+"\n")
+	}
+	if p.bad == nil {
+		p.bad = err
+	}
+}
+
+// say tells a person something on the side.
+func (p *printer) say(text string) {
+	if !p.json {
+		p.bar.Clear()
+		say(p.err, text)
+	}
+}
+
+// event is one of the documents that JSON has.
+type event map[string]any
+
+// failed is told of what could not be looked at.
+func (p *printer) failed(key string, err error) {
+	p.line(fmt.Sprintf("unseen %s: %v", shownName(key), err), event{"event": "unseen", "key": key, "reason": err.Error()})
+}
+
+// shownName is a path or a key as a line can show it: as it is, or quoted.
+func shownName(name string) string {
+	for _, r := range name {
+		if !unicode.IsPrint(r) || r == '"' || r == unicode.ReplacementChar {
+			return strconv.Quote(name)
+		}
+	}
+	if name == "" {
+		return `""`
+	}
+	return name
+}
