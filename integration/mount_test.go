@@ -38,7 +38,7 @@ type mount struct {
 	proxy  *faultproxy.Proxy
 	bucket string
 	prefix string
-	key    string // key file
+	key    string // key file; "" where args say all
 	state  string
 	dir    string
 	args   []string
@@ -136,7 +136,10 @@ func (m *mount) config(t *testing.T) daemon.Config {
 	t.Helper()
 	args := []string{"--endpoint-url", m.s3.URL, "--ca-bundle", m.s3.CAFile, "--state-dir", m.state}
 	if m.yaml == "" {
-		args = append(args, "--encryption", "client", "--key", "file:"+m.key)
+		args = append(args, "--encryption", "client")
+		if m.key != "" {
+			args = append(args, "--key", "file:"+m.key)
+		}
 	}
 	return daemon.Config{Bin: binary(t), Args: append(args, m.args...), Target: m.target(), Bucket: m.volume(), Dir: m.dir, Env: m.env(t)}
 }
