@@ -33,10 +33,11 @@ type draft struct {
 	class  string
 	system map[string]string
 	cond   objstore.Condition
-	above  []*object // what it replaces: its version is higher
-	mark   string    // "" is a random one; see object
-	trace  string    // as in object
-	want   *asked    // the rule's, or what the source of a copy has; filled in by complete
+	above  []*object      // what it replaces: its version is higher
+	mark   string         // "" is a random one; see object
+	trace  string         // as in object
+	lock   *objstore.Lock // nil: as the bucket has it
+	want   *asked         // the rule's, or what the source of a copy has; filled in by complete
 
 	// base is a body, mostly that which the draft replaces, and same tells which
 	// ranges of the plaintext, in order, it has at the same place; nil where
@@ -137,7 +138,7 @@ func (v *Volume) transmit(ctx context.Context, d draft, w *stored, opt objstore.
 // options of a request that makes w.
 func (v *Volume) options(d draft, w *stored) objstore.PutOptions {
 	return objstore.PutOptions{
-		Condition: d.cond, Metadata: w.metadata, StorageClass: d.class, System: w.obj.system, Encryption: d.want.headers(),
+		Condition: d.cond, Metadata: w.metadata, StorageClass: d.class, System: w.obj.system, Encryption: d.want.headers(), Lock: d.lock,
 	}
 }
 
