@@ -10,7 +10,7 @@ const (
 	exitUsage  = 1  // the command line is wrong
 	exitSystem = 2  // this host cannot: no FUSE device, a disk that cannot be written
 	exitMount  = 32 // the mount failed: bucket, credentials, key, mountpoint, data left
-	exitWarned = 64 // doctor and status: nothing failed, and not all is well
+	exitWarned = 64 // doctor, status and audit: nothing failed, and not all is well
 )
 
 // exitError is an error with the exit code of the process.

@@ -100,6 +100,9 @@ func (k keys) Open(ctx context.Context, object string, id sigil.EpochID, check f
 
 func (k keys) KeyIDs(id sigil.EpochID) []string { return k.ring.EpochKeys(keyring.EpochID(id)) }
 
+// EpochState is for surveys.
+func (k keys) EpochState(id sigil.EpochID) string { return k.ring.EpochState(keyring.EpochID(id)) }
+
 func epoch(id keyring.EpochID, key [keyring.KeySize]byte) sigil.Epoch {
 	return sigil.Epoch{ID: sigil.EpochID(id), Key: sigil.Key(key)}
 }

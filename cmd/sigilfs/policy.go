@@ -22,7 +22,10 @@ type policyFlags struct {
 func (s *settings) settlePolicy() error {
 	s.flags.encryption = slices.DeleteFunc(s.flags.encryption, func(text string) bool { return strings.Trim(text, ",") == "" })
 	if len(s.policy.Rules) == 0 && len(s.flags.encryption) == 0 && !s.flags.asksServer() {
-		return s.noEncryption()
+		if !s.unstatedAllowed {
+			return s.noEncryption()
+		}
+		s.unstated, s.flags.encryption = true, []string{string(config.None)}
 	}
 	keys, rules, err := s.flags.parse(s.policy.Root() == nil)
 	if err != nil {

@@ -20,7 +20,10 @@ import (
 type settings struct {
 	source string // what is mounted, as given: a bucket or a configuration file
 	target option.Target
-	dir    string // mountpoint, as given
+
+	unstatedAllowed bool   // a command that only looks may go without a policy
+	unstated        bool   // and does
+	dir             string // mountpoint, as given
 
 	flags  policyFlags
 	policy config.Policy           // of file and flags; settled by check

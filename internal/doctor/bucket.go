@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -157,3 +158,9 @@ func (e *exam) bucket() (objstore.Bucket, error) {
 func (e *exam) volume() string { return "s3://" + e.Bucket + "/" + e.Root }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+// Only gives the checks of these names, in the order of all. What they need must
+// be among them.
+func Only(checks []Check, names ...string) []Check {
+	return slices.DeleteFunc(checks, func(c Check) bool { return !slices.Contains(names, c.Name) })
+}

@@ -41,6 +41,8 @@ func (s *survey) weakness(r *surveyRow, a about) (FlawKind, string) {
 		return kind, "nobody encrypts it"
 	case s.opt.Unstated, strings.Contains(r.info.Key, inodeDir+"open/"): // under the rule of a name that is gone
 		return "", ""
+	case own && foreignOwn(r.info.Key) != "": // which is said already
+		return "", ""
 	case own && rule.Keys != nil && !a.sealed:
 		return FlawForeign, mode + " where the volume's own objects are sealed"
 	case rule.Keys != nil && !a.sealed, rule.S3EC != nil && plain && !isMarker(r.info.Key):

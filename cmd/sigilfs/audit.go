@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/progress"
+	"github.com/sigilfs/sigilfs/internal/audit"
+	"github.com/sigilfs/sigilfs/internal/doctor"
+	"github.com/sigilfs/sigilfs/internal/volume"
+	"github.com/spf13/cobra"
+)
+
+// auditing is one run of the command.
+type auditing struct {
+	asJSON     bool
+	csv, html  string // files; "" is none, "-" stdout
+	inventory  string
+	after      string
+	current    bool // no old versions
+	thorough   bool // no index
+	cmd        *cobra.Command
+	out        *auditOutput
+	tally      *audit.Tally
+	notes      []string
+	bucket     []audit.BucketFinding
+	progress   *progress.Progress
+	head       audit.Head
+	unfinished error
+}
+
+func newAudit() *cobra.Command {
+	a := &auditing{}
+	s := defaultSettings()
+	s.unstatedAllowed = true
+	cmd := &cobra.Command{
+		Use:   "audit TARGET [PATH]",
+		Short: "Tell how every object of a bucket is encrypted",
+		Long: `audit lists all objects and tells of each how it is encrypted: mode, algorithm,
+key, epoch, key commitment, storage class, size and age; and what is wrong:
+plaintext, weaker than the policy, under keys that are retired or not there,
+moved or planted by others, old versions that can be read still, names that no
+mount shows; and of the bucket what doctor would. It writes nothing.
+
+    sigilfs audit s3://bucket
+    sigilfs audit s3://bucket/prefix --encryption client --key file:main.key
+    sigilfs audit /etc/sigilfs/backups.yaml --html report.html
+    sigilfs audit s3://bucket --inventory DIR --csv objects.csv
+
+Without --encryption nothing is held against a policy: that something is
+plaintext is a finding all the same. Objects are asked for their metadata, not
+for their content (verify reads that). An audit that was interrupted says after
+which key --after goes on. Progress is told on stderr.
+
+Exit codes: 0 nothing was found, 64 there are findings, 32 the audit could not
+be done or not to its end, 1 usage, 2 system.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 || len(args) > 1 && !(len(args) == 2 && isFile(args[0])) {
+				return usageError("sigilfs audit s3://bucket/prefix --encryption client --key file:main.key")
+			}
+			return nil
+		},
+	}
+	cmd.RunE = func(c *cobra.Command, args []string) error {
+		a.cmd = c
+		if err := a.check(); err != nil {
+			return err
+		}
+		path := ""
+		if len(args) > 1 {
+			path = args[1]
+		}
+		if a.inventory != "" {
+			return a.fromInventory(c.Context(), s, args[0], path)
+		}
+		return withVolume(c, s, args[0], path, reads|aFile, a.fromBucket)
+	}
+	s.addFlags(cmd.Flags())
+	f := cmd.Flags()
+	f.BoolVar(&a.asJSON, "json", false, "print one JSON document with every object, in place of the table")
+	f.StringVar(&a.csv, "csv", "", "write a row for every object to `FILE`; - is stdout, in place of the table")
+	f.StringVar(&a.html, "html", "", "write a page with charts to `FILE`; - is stdout, in place of the table")
+	f.StringVar(&a.inventory, "inventory", "", "take the objects from the manifest.json of an S3 Inventory, or the directory `DIR` that has it, and ask the bucket for nothing")
+	f.StringVar(&a.after, "after", "", "only objects whose `KEY` in the bucket comes after this: where an interrupted audit goes on")
+	f.BoolVar(&a.current, "current", false, "look at no old versions")
+	f.BoolVar(&a.thorough, "thorough", false, "ask for every object, also where the attribute index knows it")
+	return cmd
+}
+
+func (a *auditing) check() error {
+	stdout := 0
+	for _, wants := range []bool{a.asJSON, a.csv == "-", a.html == "-"} {
+		if wants {
+			stdout++
+		}
+	}
+	switch {
+	case stdout > 1:
+		return usageError("only one of --json, --csv - and --html - can have stdout: give the others files")
+	case a.inventory != "" && a.after != "":
+		return usageError("--after goes by the order of keys, which an inventory has not")
+	case a.csv != "" && a.csv == a.html && a.csv != "-":
+		return usageError("--csv and --html name one file")
+	}
+	return nil
+}
+
+// begin opens the outputs. below is the prefix of all keys.
+func (a *auditing) begin(head audit.Head, below string) error {
+	a.head, a.tally = head, audit.NewTally(head, below)
+	var err error
+	if a.out, err = newAuditOutput(a.cmd.OutOrStdout(), a, head); err != nil {
+		return systemError("%w", err)
+	}
+	a.progress = progress.New(a.cmd.ErrOrStderr(), progress.Options{What: "auditing"})
+	return nil
+}
+
+// add takes one object.
+func (a *auditing) add(o audit.Object) error {
+	a.tally.Add(o)
+	a.progress.Add(1, o.Stored)
+	if err := a.out.object(o); err != nil {
+		return systemError("%w", err)
+	}
+	return nil
+}
+
+// end writes what is known, whole or not, and gives the verdict.
+func (a *auditing) end(spec string) error {
+	a.progress.Done()
+	r := a.tally.End(time.Now(), a.unfinished == nil, a.bucket, a.notes...)
+	if err := a.out.close(r); err != nil {
+		return systemError("%w", err)
+	}
+	switch {
+	case a.unfinished != nil:
+		return a.unfinished
+	case !r.Clean():
+		return &exitError{exitWarned, fmt.Errorf("%s: %d findings in objects, %d about the bucket", spec, r.Findings, r.BucketBad)}
+	}
+	return nil
+}
+
+// fromBucket looks at the bucket and at its objects.
+func (a *auditing) fromBucket(ctx context.Context, o *offline) error {
+	set := o.set
+	prefix := set.target.Prefix + o.path
+	head := audit.Head{Target: set.source, Source: audit.FromBucket, After: a.after, Began: time.Now()}
+	if !set.unstated {
+		for _, r := range o.rules {
+			head.Policy = append(head.Policy, audit.Rule{Prefix: set.target.Prefix + r.Prefix, Mode: string(r.Mode)})
+		}
+	}
+	if err := a.begin(head, directoryOf(prefix)); err != nil {
+		return err
+	}
+	defer a.out.abandon()
+	defer a.progress.Done()
+	a.askBucket(ctx, o)
+	if err := a.survey(ctx, o, prefix); err != nil {
+		return err
+	}
+	return a.end(set.source)
+}
+
+func (a *auditing) survey(ctx context.Context, o *offline, prefix string) error {
+	opt := volume.SurveyOptions{
+		Prefix: prefix, After: a.after, Versions: !a.current, Unstated: o.set.unstated,
+		Index:  !a.thorough && a.mayUseIndex(ctx, o),
+		Untold: func(err error) { a.notes = append(a.notes, "old versions were not looked at: "+oneLine(err)) },
+	}
+	for got, err := range o.volume.Survey(ctx, opt) {
+		switch {
+		case ctx.Err() != nil:
+			a.unfinished = mountError("%s: interrupted", o.set.source)
+			return nil
+		case err != nil:
+			a.unfinished = explainStore(o.set.source, err)
+			return nil
+		}
+		if err := a.add(surveyed(got)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// surveyed gives what the volume found the names of a report.
+func surveyed(s volume.Surveyed) audit.Object {
+	o := audit.Object{
+		Key: s.Key, Version: s.Version, Old: s.Old, Mode: s.Mode, Algorithm: s.Algorithm, KeyID: s.KeyID, Epoch: s.Epoch, EpochState: s.EpochState,
+		Commitment: s.Commitment, Server: s.Server, Class: s.Class, Stored: s.Stored, Plain: s.Plain, Modified: s.Modified,
+	}
+	for _, f := range s.Flaws {
+		o.Findings = append(o.Findings, audit.Finding{Kind: audit.Kind(f.Kind), Key: f.Key, Text: f.Text})
+	}
+	return o
+}
+
+// askBucket has doctor's checks asked that are about how the bucket guards what
+// is in it. None writes. Without a policy nothing is known of what is written.
+func (a *auditing) askBucket(ctx context.Context, o *offline) {
+	e := &examination{mounting: o.mounting}
+	t := doctor.Target{
+		Store: o.store, Settings: o.store, Connection: o.store, Bucket: o.set.target.Bucket, Root: o.set.volumeRoot, ReadOnly: true,
+		Explain: storeRemedy, AWS: e.awsArguments(),
+	}
+	if !o.set.unstated {
+		t.Writes, _ = e.written() // it was opened: there is no error
+	}
+	for _, r := range doctor.Examine(ctx, doctor.Only(doctor.Bucket(t, nil, nil), auditChecks()...), doctor.Options{}) {
+		a.bucket = append(a.bucket, audit.BucketFinding{Check: r.Check, Status: r.Status.String(), Text: r.Text, Remedy: r.Remedy, Commands: r.Commands})
+	}
+}
+
+// auditChecks are those about protection, not about cost or what a mount needs.
+func auditChecks() []string {
+	return []string{
+		doctor.Endpoint, doctor.Reach, doctor.Expiry, doctor.Versions, doctor.Lock, doctor.Public, doctor.Policy, doctor.ByDefault, doctor.CustomerKeys,
+	}
+}
+
+// directoryOf is the prefix of keys below, or beside, what prefix names.
+func directoryOf(prefix string) string {
+	for i := len(prefix); i > 0; i-- {
+		if prefix[i-1] == '/' {
+			return prefix[:i]
+		}
+	}
+	return ""
+}
+
+// interruptible gives a context that SIGINT and SIGTERM end.
+func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+}
