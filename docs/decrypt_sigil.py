@@ -6,9 +6,9 @@
     aws s3api get-object  --bucket B --key PREFIX/.sigil/epochs/ID epoch
     decrypt_sigil.py --key K --meta head.json --epoch epoch --aes-key main.key body > plain
 
-ID is the last word of the metadata `sigil`. With an age key instead:
+ID is the last word of the metadata `sigil`. With an age key, or with a recovery file, instead:
     head -n1 epoch | jq -r '.wraps[]|select(.type=="age").blob' | base64 -d | age -d -i id.txt > ek
-    decrypt_sigil.py ... --epoch-key ek body > plain
+    decrypt_sigil.py ... --epoch epoch --epoch-key ek body > plain    (or --recovery epochs.jsonl, for both)
 Everything is verified before the first byte is written. Needs `cryptography`."""
 import argparse, base64, hashlib, hmac, json, os, re, struct, sys
 from cryptography.exceptions import InvalidTag
@@ -57,20 +57,22 @@ def fields(m, need, may):
     check(m[5] >> 12 in (1, 2, 4, 6, 8, 10, 12), "mode has no file type")
     return m
 def epoch_key(a):
-    payload, mac = open(a.epoch, "rb").read().split(b"\n")[:2]
+    if a.recovery:
+        id = json.load(open(a.meta))["Metadata"]["sigil"][4:]
+        check(found := [e for e in map(json.loads, open(a.recovery)) if e.get("id") == id], "recovery file lacks epoch " + id)
+        stored, raw = found[0]["object"].encode(), b64(found[0]["key"])
+    else: stored, raw = (open(name, "rb").read() for name in (a.epoch, a.epoch_key or a.aes_key))
+    payload, mac = stored.split(b"\n")[:2]
     e = json.loads(payload)
     check(e["version"] == 1 and e["state"] != "closed", "epoch of another version, or closed")
     id = base64.b32decode(e["id"].upper() + "======")
-    raw = open(a.epoch_key or a.aes_key, "rb").read()
     if len(raw) != 32 and a.aes_key:
         raw = bytes.fromhex(raw.decode()) if len(raw.strip()) == 64 else b64(raw.decode().strip())
-    check(len(raw) == 32, "key is not of 32 bytes")
-    keys = [raw]
+    check(len(keys := [raw]) and len(raw) == 32, "key is not of 32 bytes")
     if a.aes_key:
         name = "aes:" + kdf(raw, None, b"sigil/v1/key-id").hex()[:32]
-        wraps = [b64(w["blob"]) for w in e["wraps"] if w["key"] == name]
-        aad = b"sigil/v1/wrap" + id + struct.pack(">H", len(name)) + name.encode()
-        keys = [AESGCM(kdf(raw, id, b"sigil/v1/wrap")).decrypt(w[:12], w[12:], aad) for w in wraps]
+        wraps, aad = [b64(w["blob"]) for w in e["wraps"] if w["key"] == name], struct.pack(">H", len(name)) + name.encode()
+        keys = [AESGCM(kdf(raw, id, b"sigil/v1/wrap")).decrypt(w[:12], w[12:], b"sigil/v1/wrap" + id + aad) for w in wraps]
     for k in keys:
         want = hmac.digest(kdf(k, id, b"sigil/v1/epoch"), payload, "sha256").hex()
         if hmac.compare_digest(want.encode(), mac): return e["id"], k
@@ -92,13 +94,11 @@ def record(a, id, ek):
     return rec
 def body(a, rec):
     """Verifies the tail, or that there is none; gives n, the salts, and the attributes that stand."""
-    size, f = os.path.getsize(a.body), open(a.body, "rb")
+    f, big = open(a.body, "rb"), (size := os.path.getsize(a.body)) > SEGMENT + 2048
     check(rec[5] >> 12 != 4 or size == 0 and 12 not in rec and not rec.get(13), "directory with a body")
     if rec[5] >> 12 == 4: return None, 0, [], rec
-    big = size > SEGMENT + 2048
     S = -(-(size - TRAILER) // (SEGMENT + 2064)) if big else 1
-    chunks = size - (TRAILER + 16 * S if big else 0)
-    n = chunks - 16 * -(-chunks // (CHUNK + 16))
+    n = (chunks := size - (TRAILER + 16 * S if big else 0)) - 16 * -(-chunks // (CHUNK + 16))
     good = n + 16 * max(1, -(-n // CHUNK)) == chunks and (n > SEGMENT) == big and -(-n // SEGMENT) in (S, 0)
     check(size >= 16 and n >= 0 and good, "no file has a body of this length")
     check(rec.get(13, n) == n and (big or 12 not in rec), "the record does not fit the body's length")
@@ -125,23 +125,23 @@ def plaintext(f, n, salts, dek):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, text in (("--key", "full key of the object"), ("--meta", "head-object's JSON"), ("--epoch", "epoch object")):
-        p.add_argument(name, required=True, help=text)
+        p.add_argument(name, required=name != "--epoch", help=text)
     one = p.add_mutually_exclusive_group(required=True)
-    one.add_argument("--aes-key", help="master key: 32 bytes raw, hex or base64")
-    one.add_argument("--epoch-key", help="unwrapped epoch key, 32 bytes raw")
+    for name, text in (("--aes-key", "master key: 32 bytes raw, hex or base64"), ("--epoch-key", "epoch key, 32 bytes raw"),
+                       ("--recovery", "epochs of a recovery file")): one.add_argument(name, help=text)
     p.add_argument("--stat", action="store_true", help="print the attributes as JSON, not the content")
     p.add_argument("-o", dest="out", help="write there, not to stdout")
     p.add_argument("body"); a = p.parse_args()
+    a.recovery or a.epoch or p.error("--epoch is missing")
     try:
         f, n, salts, rec = body(a, record(a, *epoch_key(a)))
         for _ in plaintext(f, n, salts, rec[1]): pass
         if a.stat:
             out = {NAMES[k]: v.hex() if type(v) is bytes else v for k, v in rec.items() if k in NAMES}
-            out["xattrs"] = {k: base64.b64encode(v).decode() for k, v in rec.get(11, {}).items()}
-            return print(json.dumps({**out, "mode": f"{rec[5]:o}", "size": n}), flush=True)
+            xattrs = {k: base64.b64encode(v).decode() for k, v in rec.get(11, {}).items()}
+            return print(json.dumps({**out, "xattrs": xattrs, "mode": f"{rec[5]:o}", "size": n}), flush=True)
         check(not a.out or not os.path.exists(a.out) or not os.path.samefile(a.out, a.body), "-o names the body itself")
-        with (open(a.out, "wb") if a.out else sys.stdout.buffer) as out:
-            out.writelines(plaintext(f, n, salts, rec[1]))
+        with (open(a.out, "wb") if a.out else sys.stdout.buffer) as out: out.writelines(plaintext(f, n, salts, rec[1]))
     except InvalidTag:
         sys.exit("decrypt_sigil: does not authenticate: damaged, tampered with, or the wrong key")
     except (ValueError, LookupError, OSError, TypeError, AttributeError) as e:

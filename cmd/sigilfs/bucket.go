@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 
 	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/sigilfs/sigilfs/internal/objstore"
@@ -17,7 +18,7 @@ type bucket struct {
 	beneath *objstore.Encryption // what S3 is asked to do with epochs; nil: nothing
 }
 
-var _ keyring.Bucket = bucket{}
+var _ keyring.Lister = bucket{}
 
 // Get takes "access denied" for absence: a prefix that this host may not read
 // holds no epoch for it, and the search goes on at the next. So it does where a
@@ -42,6 +43,20 @@ func (b bucket) Get(ctx context.Context, key string) ([]byte, string, error) {
 		return nil, "", fmt.Errorf("read %s: %w", key, err)
 	}
 	return data, info.ETag, nil
+}
+
+// List has access denied for absence, as Get.
+func (b bucket) List(ctx context.Context, prefix string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for e, err := range b.store.List(ctx, objstore.ListOptions{Prefix: prefix, Delimiter: "/"}) {
+			if errors.Is(err, objstore.ErrAccess) || errors.Is(err, objstore.ErrTooLong) {
+				err = fmt.Errorf("%w (%w)", keyring.ErrNotExist, err)
+			}
+			if !yield(e.Prefix+e.Key, err) || err != nil { // one of them is empty
+				return
+			}
+		}
+	}
 }
 
 func (b bucket) Create(ctx context.Context, key string, data []byte) error {

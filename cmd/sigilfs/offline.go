@@ -68,6 +68,16 @@ func onVolume(cmd *cobra.Command, how access, run func(ctx context.Context, c *c
 // withVolume opens the volume of target for run, and closes it. path is where the
 // target lies in what a configuration file says.
 func withVolume(c *cobra.Command, s *settings, target, path string, how access, run func(ctx context.Context, o *offline) error) error {
+	return withTarget(c, s, target, path, how, func(ctx context.Context, o *offline) error {
+		if err := o.open(ctx, how); err != nil {
+			return err
+		}
+		return run(ctx, o)
+	})
+}
+
+// withTarget is withVolume of a run that opens what it needs itself.
+func withTarget(c *cobra.Command, s *settings, target, path string, how access, run func(ctx context.Context, o *offline) error) error {
 	o := &offline{}
 	if err := o.aim(s, c, target, path); err != nil {
 		return err
@@ -86,11 +96,7 @@ func withVolume(c *cobra.Command, s *settings, target, path string, how access, 
 	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	o.mounting = &mounting{set: s, log: offlineLog(c, s), stderr: c.ErrOrStderr()}
-	err := o.open(ctx, how)
-	if err == nil {
-		err = run(ctx, o)
-	}
-	return o.end(ctx, err)
+	return o.end(ctx, run(ctx, o))
 }
 
 // offlineLog is one for who waits for a command: what an operator of mounts

@@ -53,6 +53,29 @@ func ask(ctx context.Context, tty *os.File, prompt string) ([]byte, error) {
 	return bytes.Clone(bytes.TrimRight(line, "\r\n")), nil
 }
 
+// confirm asks a question on the terminal of this process, which y or yes affirms.
+func confirm(ctx context.Context, question string) (bool, error) {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return false, errors.New("there is no terminal to ask on")
+	}
+	defer func() { _ = tty.Close() }()
+	if _, err := io.WriteString(tty, question); err != nil {
+		return false, fmt.Errorf("terminal: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = tty.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	line, err := bufio.NewReaderSize(tty, maxPassphrase).ReadSlice('\n')
+	switch answer := string(bytes.ToLower(bytes.TrimSpace(line))); {
+	case ctx.Err() != nil:
+		return false, context.Cause(ctx)
+	case err != nil:
+		return false, fmt.Errorf("terminal: %w", err)
+	default:
+		return answer == "y" || answer == "yes", nil
+	}
+}
+
 // silence turns the echo of a terminal off; restore turns it on again.
 func silence(tty *os.File) (restore func(), err error) {
 	var before unix.Termios

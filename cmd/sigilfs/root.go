@@ -40,7 +40,7 @@ on this host before it leaves; the bucket holds ciphertext.
 	root.SetFlagErrorFunc(flagError)
 	root.Version = versionLine()
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(newMount(), newUmount(), newStatus(), newRecover(), newVerify(), newAdopt(), newDoctor(), newAudit(), newCat(), newPut(), newList(), newStat(), newKeygen(), newVersion(), newCompletion(), newManual())
+	root.AddCommand(newMount(), newUmount(), newStatus(), newRecover(), newVerify(), newAdopt(), newDoctor(), newAudit(), newCat(), newPut(), newList(), newStat(), newKeygen(), newKeys(), newVersion(), newCompletion(), newManual())
 	addCompletions(root)
 	return root
 }
@@ -59,7 +59,7 @@ func normalize(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 // by name, so that nobody takes them for misspelt, or for accepted.
 func laterCommands() []string {
 	return []string{
-		"top", "init", "keys", "reencrypt", "restore",
+		"top", "init", "reencrypt", "restore",
 		"versions", "cp", "decrypt",
 	}
 }

@@ -154,3 +154,45 @@ func (a *Admin) look(ctx context.Context, at string, id EpochID) (Held, error) {
 func (h *Held) take(f found) {
 	h.found, h.Epoch, h.State, h.Shown, h.Own = f, f.epoch, f.state, f.shown, f.own
 }
+
+// Way is a wrap for a configured key, and whether it opens.
+type Way struct {
+	KeyID string // of the configured key
+	Err   error
+}
+
+// Ways tries the wrap of each configured key, and not only the first that opens:
+// one call of KMS for each wrap of it. Where only the public half is here Err is
+// ErrNoKey.
+func (a *Admin) Ways(ctx context.Context, h Held) []Way {
+	if h.Epoch == nil {
+		return nil
+	}
+	var all []Way
+	for _, o := range a.ring.openers(h.Epoch) {
+		key, err := o.Unwrap(ctx, h.ID, o.wrap)
+		if err == nil {
+			err = h.Epoch.Verify(key)
+			clear(key[:])
+		}
+		all = append(all, Way{o.ID(), err})
+	}
+	return all
+}
+
+// SameEpoch parses another version of the object of h, if it is one: an epoch
+// that the key of h authenticates.
+func (a *Admin) SameEpoch(h Held, stored []byte) (*Epoch, error) {
+	e, err := ParseEpoch(h.ID, stored)
+	if err != nil {
+		return nil, err
+	}
+	if h.found.entry == nil {
+		return nil, fmt.Errorf("epoch %s does not open: %w", h.ID, ErrNoKey)
+	}
+	return e, e.Verify(h.found.key)
+}
+
+// Remembered gives the ids of the epochs that this host has seen, also in earlier
+// mounts, by which it is seen that one is missing.
+func (a *Admin) Remembered() ([]EpochID, error) { return a.ring.dir.ids() }

@@ -106,7 +106,7 @@ func TestAdminRefuses(t *testing.T) {
 	t.Run("a wrap that does not open", func(t *testing.T) {
 		b, a, h := setup(mine, other)
 		r := mustRing(t, conf{WriteSet: []Master{mine}, Bucket: b})
-		_, _, err := administer(t, r.Ring).change(t.Context(), "", h.ID, func(_ context.Context, e *entry) (*Epoch, error) {
+		_, _, err := administer(t, r.Ring).change(t.Context(), "", h.ID, false, func(_ context.Context, e *entry) (*Epoch, error) {
 			bad := Wrap{Key: other.ID(), Type: KindAES, Blob: make([]byte, 60)}
 			return &Epoch{Wraps: []Wrap{e.epoch.Wraps[0], bad}}, nil
 		})

@@ -86,13 +86,22 @@ func Opens(m Master, w Wrap) bool {
 	return !ok || maps.Equal(k.context, w.Context)
 }
 
-// Apply makes the epoch of h what aim says, and h what it is then. With Dry it
-// only looks whether that can be done. Errors: ErrOnlyWay, ErrNoConditions,
-// ErrChanged (others change it all the time), those of read and of the keys.
+// Apply makes the epoch of h what aim says, and h what it is then. With Dry it is
+// Try. Errors: ErrOnlyWay, ErrNoConditions, ErrChanged (others change it all the
+// time), those of read and of the keys.
 func (a *Admin) Apply(ctx context.Context, h *Held, aim Aim) (Change, error) {
+	return a.apply(ctx, h, aim, a.opt.Dry)
+}
+
+// Try looks whether Apply could be done, and changes nothing.
+func (a *Admin) Try(ctx context.Context, h Held, aim Aim) (Change, error) {
+	return a.apply(ctx, &h, aim, true)
+}
+
+func (a *Admin) apply(ctx context.Context, h *Held, aim Aim, dry bool) (Change, error) {
 	var done Change
 	made := map[string]Wrap{} // so that a race costs no second call of KMS
-	f, _, err := a.change(ctx, h.At, h.ID, func(ctx context.Context, e *entry) (*Epoch, error) {
+	f, _, err := a.change(ctx, h.At, h.ID, dry, func(ctx context.Context, e *entry) (*Epoch, error) {
 		var stay []Wrap
 		var add []Master
 		if e.state == Closed {
@@ -104,7 +113,7 @@ func (a *Admin) Apply(ctx context.Context, h *Held, aim Aim) (Change, error) {
 			return nil, nil
 		}
 		next := &Epoch{State: done.To, Wraps: stay}
-		if !a.opt.Dry {
+		if !dry {
 			for _, m := range add {
 				if err := a.wrap(ctx, m, e, made); err != nil {
 					return nil, err
@@ -115,7 +124,7 @@ func (a *Admin) Apply(ctx context.Context, h *Held, aim Aim) (Change, error) {
 		if len(done.Dropped) == 0 {
 			return next, nil
 		}
-		return next, a.checkWay(ctx, e, next.Wraps, add)
+		return next, a.checkWay(ctx, e, next.Wraps, dry && len(add) > 0)
 	})
 	if err != nil {
 		return Change{}, err
@@ -147,11 +156,10 @@ func (a *Admin) wrap(ctx context.Context, m Master, e *entry, made map[string]Wr
 }
 
 // checkWay sees to it that wraps leave a way to the epoch: one of them opens with
-// a configured key or, where only public halves are here, is for one. add are
-// keys that a dry run would have wrapped for.
-func (a *Admin) checkWay(ctx context.Context, e *entry, wraps []Wrap, add []Master) error {
+// a configured key or, where only public halves are here, is for one. public: one
+// more of these would be made.
+func (a *Admin) checkWay(ctx context.Context, e *entry, wraps []Wrap, public bool) error {
 	var why error
-	public := a.opt.Dry && len(add) > 0
 	for _, w := range wraps {
 		if a.isProven(proof(e, w)) {
 			return nil

@@ -80,8 +80,8 @@ type edit func(ctx context.Context, e *entry) (*Epoch, error)
 
 // change makes an epoch what edit says, as a new revision over the object that
 // was read. Where somebody else was first it begins again with theirs. put tells
-// that something was written.
-func (a *Admin) change(ctx context.Context, at string, id EpochID, do edit) (f found, put bool, err error) {
+// that something was written or, in a dry run, would be.
+func (a *Admin) change(ctx context.Context, at string, id EpochID, dry bool, do edit) (f found, put bool, err error) {
 	r := a.ring
 	leave, err := r.enter(ctx, id.String())
 	if err != nil {
@@ -99,7 +99,7 @@ func (a *Admin) change(ctx context.Context, at string, id EpochID, do edit) (f f
 		if next == nil && f.shown >= f.epoch.Revision {
 			return f, false, nil
 		}
-		if a.opt.Dry {
+		if dry {
 			return f, true, nil
 		}
 		if !a.opt.Conditional {

@@ -121,6 +121,26 @@ func (d *Dir) records(id EpochID) (all []*record, first error) {
 	return all, first
 }
 
+// ids gives those of all records, each once.
+func (d *Dir) ids() ([]EpochID, error) {
+	if d == nil {
+		return nil, nil
+	}
+	files, err := os.ReadDir(d.path)
+	if err != nil {
+		return nil, fmt.Errorf("read key state: %w", err)
+	}
+	var all []EpochID
+	for _, f := range files { // in order
+		name, _, _ := strings.Cut(f.Name(), "-")
+		id, err := ParseEpochID(name)
+		if err == nil && strings.HasSuffix(f.Name(), ".epoch") && (len(all) == 0 || all[len(all)-1] != id) {
+			all = append(all, id)
+		}
+	}
+	return all, nil
+}
+
 func (d *Dir) loadRecord(id EpochID, name string) (*record, error) {
 	var file recordJSON
 	if ok, err := d.load(name, &file); !ok || err != nil {

@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"bytes"
 	"context"
 	"encoding/pem"
 	"fmt"
@@ -84,4 +85,23 @@ func (c content) key() ([KeySize]byte, error) {
 
 func errSecret() error {
 	return fmt.Errorf("%w: a secret key was given on the command line, where others can read it; put it in a file and write file:PATH", ErrKeySource)
+}
+
+// OpenPassphrase reads a passphrase, one line, from a source as of OpenKey. The
+// caller clears it. Errors as of Open.
+func OpenPassphrase(ctx context.Context, source string, via Sources) ([]byte, error) {
+	c, err := via.read(ctx, source)
+	if err != nil {
+		return nil, err
+	}
+	data, err := c.secret()
+	line := trimLine(data)
+	if err == nil && (len(line) == 0 || bytes.ContainsAny(line, "\r\n")) {
+		err = fmt.Errorf("%w: %s does not hold one line", ErrKeySource, c.name)
+	}
+	if err != nil {
+		clear(c.data)
+		return nil, err
+	}
+	return line, nil
 }

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/progress"
+	"github.com/sigilfs/sigilfs/internal/keyring"
+	"golang.org/x/sync/errgroup"
+)
+
+// changesDocument is what a command says that changes epochs.
+type changesDocument struct {
+	Target    string        `json:"target"`
+	DryRun    bool          `json:"dry_run"`
+	Changed   []changeJSON  `json:"changed"` // of a dry run: what would be
+	Unchanged int           `json:"unchanged"`
+	Failed    []failureJSON `json:"failed"`
+	Unopened  []failureJSON `json:"unopened"` // left as they are: no key here opens them
+	Old       *oldDocument  `json:"old_versions,omitempty"`
+}
+
+// changeJSON is what became of one epoch.
+type changeJSON struct {
+	ID       string   `json:"id"`
+	At       string   `json:"at"`
+	Revision uint64   `json:"revision"` // after it; of a dry run, now
+	State    string   `json:"state"`    // after it
+	Was      string   `json:"was"`
+	Added    []string `json:"added"`
+	Removed  []string `json:"removed"`
+}
+
+type failureJSON struct {
+	ID    string `json:"id"`
+	At    string `json:"at"`
+	Error string `json:"error"`
+}
+
+// alteration is a change of epochs that is under way.
+type alteration struct {
+	*keeping
+	doc changesDocument
+	bar *progress.Progress
+
+	mu   sync.Mutex // guards doc
+	errs []error
+	left string // what is so where a rewrap did not end
+}
+
+func (k *keeping) newAlteration(doing string) *alteration {
+	c := &alteration{keeping: k, bar: progress.New(k.stderr, progress.Options{What: doing})}
+	c.doc = changesDocument{Target: k.set.target.Spec, DryRun: k.set.readOnly, Changed: []changeJSON{}, Failed: []failureJSON{}, Unopened: []failureJSON{}}
+	return c
+}
+
+// changeAtOnce is how many epochs are changed at a time.
+const changeAtOnce = 16
+
+// tryAll looks whether the aim can be reached with all of the epochs, before
+// anything is changed.
+func (c *alteration) tryAll(ctx context.Context, held []keyring.Held, aim keyring.Aim) error {
+	return c.each(ctx, held, func(ctx context.Context, h *keyring.Held) error {
+		_, err := c.admin.Try(ctx, *h, aim)
+		return err
+	})
+}
+
+// applyAll pursues the aim with all of the epochs, whatever one of them gives,
+// and notes what became of them.
+func (c *alteration) applyAll(ctx context.Context, held []keyring.Held, aim keyring.Aim) error {
+	c.bar.Total(int64(len(held)), 0)
+	return c.each(ctx, held, func(ctx context.Context, h *keyring.Held) error {
+		defer c.bar.Add(1, 0)
+		change, err := c.admin.Apply(ctx, h, aim)
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if change.None() {
+			c.doc.Unchanged++
+			return nil
+		}
+		c.doc.note(*h, change)
+		return nil
+	})
+}
+
+// each does one thing to many epochs. The error is of all that failed; they
+// stand in the document.
+func (c *alteration) each(ctx context.Context, held []keyring.Held, do func(ctx context.Context, h *keyring.Held) error) error {
+	var group errgroup.Group
+	group.SetLimit(changeAtOnce)
+	c.errs = nil
+	for i := range held {
+		group.Go(func() error {
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err := do(ctx, &held[i]); err != nil && ctx.Err() == nil {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.errs = append(c.errs, err)
+				c.doc.Failed = append(c.doc.Failed, failureJSON{held[i].ID.String(), held[i].At, oneLine(err)})
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+	if ctx.Err() != nil {
+		return mountError("interrupted: what was changed stays so, and the same command goes on with the rest")
+	}
+	return errors.Join(c.errs...)
+}
+
+// note is of a change of an epoch that may have been changed before: by the first
+// half of a rewrap.
+func (d *changesDocument) note(h keyring.Held, change keyring.Change) {
+	i := slices.IndexFunc(d.Changed, func(j changeJSON) bool { return j.ID == h.ID.String() && j.At == h.At })
+	if i < 0 {
+		i = len(d.Changed)
+		d.Changed = append(d.Changed, changeJSON{ID: h.ID.String(), At: h.At, Was: change.From.String(), Added: []string{}, Removed: []string{}})
+	}
+	j := &d.Changed[i]
+	j.Revision, j.State = h.Shown, change.To.String()
+	j.Added, j.Removed = append(j.Added, change.Added...), append(j.Removed, change.Dropped...)
+}
+
+// opened parts the epochs that open from the others, which are noted where they
+// concern the command.
+func (c *alteration) opened(held []keyring.Held, concerns func(keyring.Held) bool) []keyring.Held {
+	var open []keyring.Held
+	for _, h := range held {
+		switch {
+		case h.Err == nil:
+			open = append(open, h)
+		case concerns(h):
+			c.doc.Unopened = append(c.doc.Unopened, failureJSON{h.ID.String(), h.At, oneLine(h.Err)})
+		}
+	}
+	return open
+}
+
+func anyEpoch(keyring.Held) bool { return true }
+
+// end prints the document, and gives the error of the command. left says what is
+// so where something failed.
+func (c *alteration) end(left string) error {
+	c.bar.Done()
+	out := c.c.OutOrStdout()
+	if c.asJSON {
+		if err := printJSON(out, c.doc); err != nil {
+			return err
+		}
+	} else {
+		say(out, c.text())
+	}
+	switch d := c.doc; {
+	case len(d.Failed) > 0:
+		return mountError("%s: %d epochs could not be changed; %s", d.Target, len(d.Failed), left)
+	case d.Old != nil && len(d.Old.Failed) > 0:
+		return mountError("%s: %d old versions could not be removed or looked at", d.Target, len(d.Old.Failed))
+	case len(d.Unopened) > 0:
+		return &exitError{exitWarned, fmt.Errorf("%s: %d epochs are left as they are: no key here opens them", d.Target, len(d.Unopened))}
+	}
+	return nil
+}
+
+// text is the document for people.
+func (c *alteration) text() string {
+	var lines []string
+	for _, j := range c.doc.Changed {
+		lines = append(lines, "epoch "+j.ID+": "+c.changeText(j))
+	}
+	for _, f := range c.doc.Failed {
+		lines = append(lines, fmt.Sprintf("epoch %s failed: %s", f.ID, f.Error))
+	}
+	for _, f := range c.doc.Unopened {
+		lines = append(lines, fmt.Sprintf("epoch %s is left as it is: %s", f.ID, f.Error))
+	}
+	said, now := "changed", "as they are to be"
+	if c.doc.DryRun {
+		said = "would be changed"
+	}
+	lines = append(lines, fmt.Sprintf("%d epochs %s, %d are %s", len(c.doc.Changed), said, c.doc.Unchanged, now))
+	if c.doc.Old != nil {
+		lines = append(lines, c.doc.Old.lines()...)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (c *alteration) changeText(j changeJSON) string {
+	var parts []string
+	if len(j.Added) > 0 {
+		parts = append(parts, "wrapped for "+c.labels(j.Added))
+	}
+	if len(j.Removed) > 0 {
+		parts = append(parts, "no more for "+c.labels(j.Removed))
+	}
+	if j.State != j.Was {
+		parts = append(parts, "was "+j.Was+" and is "+j.State)
+	}
+	text := strings.Join(parts, "; ")
+	if c.doc.DryRun {
+		return "would be " + text
+	}
+	return fmt.Sprintf("%s (revision %d)", text, j.Revision)
+}
