@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 
@@ -47,13 +46,14 @@ type alteration struct {
 	doc changesDocument
 	bar *progress.Progress
 
-	mu   sync.Mutex // guards doc
-	errs []error
-	left string // what is so where a rewrap did not end
+	mu    sync.Mutex // guards what follows, and doc
+	noted map[string]int
+	errs  []error
+	left  string // what is so where a rewrap did not end
 }
 
 func (k *keeping) newAlteration(doing string) *alteration {
-	c := &alteration{keeping: k, bar: progress.New(k.stderr, progress.Options{What: doing})}
+	c := &alteration{keeping: k, noted: map[string]int{}, bar: progress.New(k.stderr, progress.Options{What: doing})}
 	c.doc = changesDocument{Target: k.set.target.Spec, DryRun: k.set.readOnly, Changed: []changeJSON{}, Failed: []failureJSON{}, Unopened: []failureJSON{}}
 	return c
 }
@@ -86,7 +86,7 @@ func (c *alteration) applyAll(ctx context.Context, held []keyring.Held, aim keyr
 			c.doc.Unchanged++
 			return nil
 		}
-		c.doc.note(*h, change)
+		c.note(*h, change)
 		return nil
 	})
 }
@@ -120,10 +120,12 @@ func (c *alteration) each(ctx context.Context, held []keyring.Held, do func(ctx 
 
 // note is of a change of an epoch that may have been changed before: by the first
 // half of a rewrap.
-func (d *changesDocument) note(h keyring.Held, change keyring.Change) {
-	i := slices.IndexFunc(d.Changed, func(j changeJSON) bool { return j.ID == h.ID.String() && j.At == h.At })
-	if i < 0 {
+func (c *alteration) note(h keyring.Held, change keyring.Change) {
+	d := &c.doc
+	i, ok := c.noted[h.Path()]
+	if !ok {
 		i = len(d.Changed)
+		c.noted[h.Path()] = i
 		d.Changed = append(d.Changed, changeJSON{ID: h.ID.String(), At: h.At, Was: change.From.String(), Added: []string{}, Removed: []string{}})
 	}
 	j := &d.Changed[i]

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/state"
 	"github.com/sigilfs/sigilfs/internal/config"
@@ -115,8 +116,11 @@ func (k *keeping) shareMemory(context.Context) error {
 	return nil
 }
 
-// placeRequests bounds the search for volumes within a volume.
-const placeRequests = 2000
+// placeRequests and placeTime bound the search for volumes within a volume.
+const (
+	placeRequests = 2000
+	placeTime     = 15 * time.Second
+)
 
 func (k *keeping) openAdmin(ctx context.Context) error {
 	if !slices.ContainsFunc(k.rules, func(r rule) bool { return r.Mode == config.Client }) {
@@ -127,7 +131,7 @@ func (k *keeping) openAdmin(ctx context.Context) error {
 	if err != nil {
 		return mountError("%w", err)
 	}
-	if k.places, err = k.admin.Places(ctx, placeRequests); err != nil {
+	if k.places, err = k.admin.Places(ctx, placeRequests, placeTime); err != nil {
 		return explainStore(k.set.target.Spec, err)
 	}
 	if !k.places.Whole {

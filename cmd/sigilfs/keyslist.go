@@ -133,9 +133,13 @@ func (k *keeping) missing(held []keyring.Held) ([]string, error) {
 	if err != nil {
 		return nil, systemError("%w", err)
 	}
+	there := map[keyring.EpochID]bool{}
+	for _, h := range held {
+		there[h.ID] = true
+	}
 	gone := []string{}
 	for _, id := range known {
-		if !slices.ContainsFunc(held, func(h keyring.Held) bool { return h.ID == id }) {
+		if !there[id] {
 			gone = append(gone, id.String())
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -302,12 +303,12 @@ func TestAdminPlaces(t *testing.T) {
 		b.set("a/q/"+strings.Repeat("w/", len(b.keys()))+"f", nil)
 	}
 	a := administer(t, mustRing(t, conf{WriteSet: []Master{m}, Bucket: b, VolumeRoot: "a/"}).Ring)
-	got, err := a.Places(t.Context(), 100)
+	got, err := a.Places(t.Context(), 100, time.Minute)
 	want := Places{Above: []string{""}, Within: []string{"a/", "a/b/", "a/x/y/z/"}, Whole: true}
 	if err != nil || !cmp.Equal(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if got, err = a.Places(t.Context(), 3); err != nil || got.Whole {
+	if got, err = a.Places(t.Context(), 3, time.Minute); err != nil || got.Whole {
 		t.Errorf("with 3 requests: %+v, %v", got, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -23,8 +24,8 @@ const pageOfNames = 1000
 
 // Places looks for the .sigil/epochs/ of the volume root, of volume roots nested
 // below it at any depth, and of those above. It goes breadth first, and lists
-// with at most so many requests; Whole tells whether that was enough.
-func (a *Admin) Places(ctx context.Context, requests int) (Places, error) {
+// with at most so many requests, for so long; Whole tells whether that was enough.
+func (a *Admin) Places(ctx context.Context, requests int, within time.Duration) (Places, error) {
 	root := a.ring.root
 	p := Places{Within: []string{root}}
 	for _, above := range prefixes(strings.TrimSuffix(root, "/")) {
@@ -39,7 +40,7 @@ func (a *Admin) Places(ctx context.Context, requests int) (Places, error) {
 			p.Above = append(p.Above, above)
 		}
 	}
-	w := placeWalk{admin: a, left: requests}
+	w := placeWalk{admin: a, left: requests, until: a.ring.now().Add(within)}
 	for level := []string{root}; len(level) > 0; {
 		var err error
 		if level, err = w.below(ctx, level); err != nil { // each spends a request, or there is no next level
@@ -74,6 +75,7 @@ func (a *Admin) holds(ctx context.Context, at string) (bool, error) {
 // placeWalk looks through directories for .sigil/.
 type placeWalk struct {
 	admin *Admin
+	until time.Time
 
 	mu    sync.Mutex // guards what follows
 	left  int        // requests that may be sent yet
@@ -123,7 +125,7 @@ func (w *placeWalk) directory(ctx context.Context, dir string) error {
 func (w *placeWalk) spend() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.left == 0 {
+	if w.left == 0 || w.admin.ring.now().After(w.until) {
 		w.short = true
 		return false
 	}
