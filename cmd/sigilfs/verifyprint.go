@@ -114,6 +114,13 @@ func (p *verifyPrinter) end() error {
 	if s.Unsettled > 0 {
 		text = append(text, fmt.Sprintf("%d of them were changed too lately to be judged", s.Unsettled))
 	}
+	for _, key := range slices.Sorted(maps.Keys(s.Files)) {
+		var names []string
+		for _, p := range s.Files[key] {
+			names = append(names, shownName(p))
+		}
+		text = append(text, fmt.Sprintf("%s is what is called %s", key, strings.Join(names, ", ")))
+	}
 	for _, kind := range slices.Sorted(maps.Keys(s.found)) {
 		text = append(text, fmt.Sprintf("%d findings: %s", s.found[kind], kind))
 	}
@@ -125,7 +132,7 @@ func (p *verifyPrinter) end() error {
 	}
 	p.line(strings.Join(text, "\n"), event{
 		"event": "verified", "sound": s.sound, "findings": s.found, "unseen": s.unseen, "repaired": s.mended, "unrepaired": s.unmended,
-		"bodies": s.Bodies, "bytes": s.Bytes, "unprovable": s.Unprovable, "epochs": s.Epochs,
+		"bodies": s.Bodies, "bytes": s.Bytes, "unprovable": s.Unprovable, "epochs": s.Epochs, "files": s.Files,
 		"links": event{"names": s.Names, "inodes": s.Inodes, "unsettled": s.Unsettled, "uncounted": s.LinksUncounted},
 	})
 	if p.bad != nil {

@@ -118,6 +118,10 @@ type Verified struct {
 	LinksUncounted string
 
 	Epochs map[string]int64 // objects by the epoch that opens them
+
+	// Files are the paths, or some of them, of bodies of hard links with which
+	// something is wrong, by their keys.
+	Files map[string][]string
 }
 
 // Verifier looks whether what lies in the bucket is what was written: at each
@@ -140,7 +144,12 @@ type Verifier struct {
 	epochs map[sigil.EpochID]int64
 	now    time.Time // the latest that the store has said
 	links  *linkLedger
+	hurt   map[sigil.Generation]string // keys of inodes of which there is a Finding
+	files  map[string][]string
 }
+
+// maxHurt bounds the inodes of which it is said how they are called.
+const maxHurt = 1000
 
 // maxEpochs bounds the epochs that are counted.
 const maxEpochs = 4096
@@ -159,7 +168,7 @@ func (v *Volume) NewVerifier(opt VerifyOptions) (*Verifier, error) {
 	if opt.Parallel <= 0 {
 		opt.Parallel = 4
 	}
-	x := &Verifier{v: v, opt: opt, extra: semaphore.NewWeighted(int64(opt.Parallel)), epochs: map[sigil.EpochID]int64{}}
+	x := &Verifier{v: v, opt: opt, extra: semaphore.NewWeighted(int64(opt.Parallel)), epochs: map[sigil.EpochID]int64{}, hurt: map[sigil.Generation]string{}}
 	if x.whole() {
 		x.links = newLinkLedger(v.opt.ScratchDir, v.opt.ScratchSize)
 	}
@@ -259,9 +268,7 @@ func (x *Verifier) Check(ctx context.Context, e objstore.Entry) error {
 // found gives a Finding that stands, mended where that is asked for.
 func (x *Verifier) found(ctx context.Context, s *suspicion) error {
 	f := &s.Finding
-	if s.Fault != Unseen {
-		x.noteDamaged(s, s.modified)
-	}
+	x.noteDamaged(s, s.modified)
 	if x.opt.Repair && f.Fault != Unseen {
 		if err := x.repair(ctx, s); err != nil {
 			return err
@@ -399,7 +406,7 @@ func (x *Verifier) Counted() Verified {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	sum := Verified{
-		Objects: x.objects.Load(), Bodies: x.bodies.Load(), Bytes: x.bytes.Load(), Unprovable: x.unprovable.Load(), Epochs: map[string]int64{},
+		Objects: x.objects.Load(), Bodies: x.bodies.Load(), Bytes: x.bytes.Load(), Unprovable: x.unprovable.Load(), Epochs: map[string]int64{}, Files: x.files,
 	}
 	for id, n := range x.epochs {
 		sum.Epochs[id.String()] = n

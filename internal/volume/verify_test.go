@@ -337,3 +337,50 @@ func TestVerifyPart(t *testing.T) {
 		}
 	}
 }
+
+// TestVerifyCalls: of the damaged body of a hard link its names are told.
+func TestVerifyCalls(t *testing.T) {
+	f := mount(t, bucket())
+	f.mkdir("d")
+	f.put("a", "one")
+	f.link("a", "d/b")
+	in := f.inodeKey()
+	f.mem.Tamper(in, flipAt(0))
+	all, sum := f.auditor().verified(VerifyOptions{Data: true})
+	if len(all) != 1 || all[0].Key != in || !slices.Equal(sum.Files[in], []string{"a", "d/b"}) {
+		t.Errorf("%v %v", all, sum.Files)
+	}
+}
+
+// TestVerifyResumed: what an earlier run has verified is not read again, and the
+// names in it are counted all the same.
+func TestVerifyResumed(t *testing.T) {
+	f := mount(t, bucket())
+	f.put("a", noise(100_000, 1))
+	f.put("b", "one")
+	f.link("b", "z")
+	f.put("y", noise(100_000, 1))
+	f.must(f.Close(f.ctx))
+	a := f.auditor()
+	x, err := a.NewVerifier(VerifyOptions{Data: true, After: "b"})
+	a.must(err)
+	a.s.Reset()
+	for e, err := range x.Earlier(a.ctx, "") {
+		a.must(err)
+		a.must(x.Check(a.ctx, e))
+	}
+	for e, err := range x.List(a.ctx, x.After()) {
+		a.must(err)
+		a.must(x.Check(a.ctx, e))
+	}
+	sum, err := x.Finish(a.ctx, func(one *Finding) { t.Errorf("%v", one) })
+	a.must(err)
+	if sum.Names != 2 || sum.Inodes != 1 {
+		t.Errorf("%+v", sum)
+	}
+	for _, op := range a.s.Ops() {
+		if op.Key == "a" {
+			t.Errorf("%v", op)
+		}
+	}
+}

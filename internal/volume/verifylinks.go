@@ -2,6 +2,7 @@ package volume
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,10 +55,37 @@ func (x *Verifier) noteLink(ctx context.Context, s sight, part string) error {
 // rollDamaged stands for the link count of a roll that does not open.
 const rollDamaged = 1
 
-// noteDamaged notes a roll that is there and does not open.
+// noteDamaged notes a roll that is there and does not open, and of which inode
+// something is wrong.
 func (x *Verifier) noteDamaged(s *suspicion, modified time.Time) {
-	if id, ok := inodeID(s.Key); ok && x.links != nil && ownPart(s.Key) == partRoll {
+	part := ownPart(s.Key)
+	id, ok := inodeID(s.Key)
+	if !ok || x.links == nil || part != partRoll && part != partInode {
+		return
+	}
+	if part == partRoll && s.Fault != Unseen {
 		x.links.add(linkLine{inode: id, kind: lineRoll, nlink: rollDamaged, time: modified.Unix(), etag: s.id.ETag, key: s.Key})
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.hurt) < maxHurt {
+		x.hurt[id] = s.Key
+	}
+}
+
+// call notes how an inode is called of which something is wrong.
+func (x *Verifier) call(id sigil.Generation, names []linkLine) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	key, hurt := x.hurt[id]
+	if !hurt || len(names) == 0 {
+		return
+	}
+	if x.files == nil {
+		x.files = map[string][]string{}
+	}
+	for _, l := range names {
+		x.files[key] = append(x.files[key], cmp.Or(x.path(l.key), l.key))
 	}
 }
 
@@ -138,9 +166,10 @@ func (x *Verifier) Finish(ctx context.Context, found func(*Finding)) (Verified, 
 	defer x.Close()
 	names, inodes, unsettled := int64(0), int64(0), int64(0)
 	if x.links != nil {
-		k := &kinship{}
+		k, id := &kinship{}, sigil.Generation{}
 		flush := func() error {
 			names += int64(k.names)
+			x.call(id, k.first)
 			if k.inode != nil {
 				inodes++
 			}
@@ -150,7 +179,6 @@ func (x *Verifier) Finish(ctx context.Context, found func(*Finding)) (Verified, 
 			}
 			return err
 		}
-		id := sigil.Generation{}
 		err := x.links.each(ctx, func(l linkLine) error {
 			if l.inode != id {
 				if err := flush(); err != nil {
@@ -216,7 +244,9 @@ func (x *Verifier) judge(ctx context.Context, k *kinship, found func(*Finding)) 
 	switch {
 	case k.inode == nil && k.names > 0:
 		return true, x.judgeDangling(ctx, k.first, k, found)
-	case k.inode == nil: // a roll whose inode has gone: it goes with its host's next mount, and takes 16 bytes a name
+	case k.inode == nil && k.roll != nil:
+		return x.judgeRoll(ctx, k.roll, found)
+	case k.inode == nil:
 		return true, nil
 	}
 	if err := x.judgeDangling(ctx, k.strangers, k, found); err != nil {
@@ -247,6 +277,28 @@ func (x *Verifier) judge(ctx context.Context, k *kinship, found func(*Finding)) 
 		if ctx.Err() != nil {
 			return true, ctx.Err()
 		}
+	}
+	found(f)
+	return true, nil
+}
+
+// judgeRoll looks at a roll of an inode that is not there: a crash left it.
+func (x *Verifier) judgeRoll(ctx context.Context, l *linkLine, found func(*Finding)) (settled bool, err error) {
+	if x.clock().Sub(time.Unix(l.time, 0)) < abandonment {
+		return false, nil
+	}
+	if x.unread.Load() > 0 {
+		return true, nil
+	}
+	switch _, err := x.v.head(ctx, strings.Replace(l.key, inodeDir+rollDir, inodeDir, 1)); {
+	case err == nil || unopenable(err):
+		return true, nil // it is there, and was looked at or does not open
+	case !errors.Is(err, ErrNotExist):
+		return true, err
+	}
+	f := &Finding{Fault: FaultOrphan, Key: l.key, Err: errors.New("a list of names without the inode that had them")}
+	if x.opt.Repair {
+		f.Mended, f.Unmended = x.drop(ctx, l.key, l.etag, "removed")
 	}
 	found(f)
 	return true, nil

@@ -29,7 +29,7 @@ func (x *Verifier) repair(ctx context.Context, s *suspicion) error {
 	part := ownPart(s.Key)
 	switch {
 	case part == partIndex:
-		s.Mended, s.Unmended = x.drop(ctx, s)
+		s.Mended, s.Unmended = x.drop(ctx, s.Key, s.id.ETag, "removed; it is made again")
 	case part == partRoll:
 		s.Unmended = errNamesSay
 	case s.Fault == FaultJournal, s.Fault == FaultUpload, s.Fault == FaultParked:
@@ -58,17 +58,16 @@ func (x *Verifier) noteMended(ctx context.Context, key, part string) error {
 	return err
 }
 
-// drop removes what is only a memory and made again.
-func (x *Verifier) drop(ctx context.Context, s *suspicion) (string, error) {
-	const said = "removed; it is made again"
+// drop removes what nobody needs, if it has that ETag still.
+func (x *Verifier) drop(ctx context.Context, key, etag, said string) (string, error) {
 	if x.opt.Dry {
 		return said, nil
 	}
-	cond := objstore.Condition{IfMatch: s.id.ETag}
-	if err := x.v.guard(ctx, x.v.opt.Capabilities.DeleteConditions, s.Key, cond); err != nil {
+	cond := objstore.Condition{IfMatch: etag}
+	if err := x.v.guard(ctx, x.v.opt.Capabilities.DeleteConditions, key, cond); err != nil {
 		return "", err
 	}
-	return said, x.v.delete(ctx, s.Key, s.id.ETag)
+	return said, x.v.delete(ctx, key, etag)
 }
 
 // bringBack puts the newest version of an object that is whole, data included,
