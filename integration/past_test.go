@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"maps"
@@ -133,4 +134,69 @@ func TestPastIsRefused(t *testing.T) {
 	if err == nil || !strings.Contains(out, "--at goes with what reads files") {
 		t.Errorf("doctor: %v, %s", err, out)
 	}
+}
+
+// The morning after: with nothing but a client of S3 everything in the bucket was
+// overwritten or deleted. A look at what was, one command, and it is there again,
+// for hosts that were there before too.
+func TestMorningAfterRansomware(t *testing.T) {
+	m := versionedMount(t, mountOptions{})
+	makeTree(t, m.dir)
+	must(t, os.Link(m.Path("d0/sub/a"), m.Path("d1/hard")))
+	writeFile(t, m.Path("report"), []byte("first draft"))
+	writeFile(t, m.Path("report"), []byte("final"))
+	m.Remount(t) // attributes too are in the bucket
+	was, then := files(t, m.dir), time.Now()
+	m.Unmount(t)
+	damage(t, m)
+
+	fresh := *m // a host that knows nothing
+	fresh.state, fresh.daemon = t.TempDir(), nil
+	at := then.UTC().Format(time.RFC3339Nano)
+	run := func(args ...string) string {
+		t.Helper()
+		return fresh.sigilfs(t, append(append([]string{"versions"}, args...), fresh.config(t).Args...)...)
+	}
+	p := ago(t, m, then)
+	same(t, "as it was", was, files(t, p.dir))
+	p.Unmount(t)
+	if out := run(m.target(), "--restore-at", at, "--dry-run"); !strings.Contains(out, "would be restored") {
+		t.Errorf("dry run: %s", out)
+	}
+	out := run(m.target(), "--restore-at", at)
+	if !strings.Contains(out, " 0 failed") || !strings.Contains(out, "1 new since, left") {
+		t.Errorf("restore: %s", out)
+	}
+	if out := run(m.target(), "--restore-at", at); !strings.Contains(out, " 0 restored") {
+		t.Errorf("once more: %s", out)
+	}
+	for _, host := range []*mount{&fresh, m} {
+		host.Start(t)
+		if host == &fresh {
+			must(t, os.Remove(host.Path("README-PAY-US.txt"))) // which no key opens
+		}
+		same(t, "brought back", was, files(t, host.dir))
+		var a, b unix.Stat_t
+		must(t, unix.Stat(host.Path("d0/sub/a"), &a))
+		must(t, unix.Stat(host.Path("d1/hard"), &b))
+		if a.Ino != b.Ino || a.Nlink != 2 {
+			t.Errorf("hard links are inodes %d and %d, of %d names", a.Ino, b.Ino, a.Nlink)
+		}
+		host.Unmount(t)
+	}
+
+	// One version of one file.
+	id := ""
+	for line := range strings.Lines(run(m.target()+"/report", "--json")) {
+		var v struct {
+			Version string
+			Size    *int64
+		}
+		if json.Unmarshal([]byte(line), &v) == nil && v.Size != nil && *v.Size == int64(len("first draft")) {
+			id = v.Version
+		}
+	}
+	run(m.target()+"/report", "--restore", id)
+	m.Start(t)
+	wantFile(t, m.Path("report"), []byte("first draft"))
 }

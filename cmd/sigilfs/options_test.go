@@ -51,7 +51,9 @@ func TestOptions(t *testing.T) {
 		{[]string{"-o", "dir_mode=0700,file_mode=0600"}, func(s *settings) { s.dirMode, s.fileMode = 0o700, 0o600 }},
 		{[]string{"-o", "key_recheck=30s,dbglevel=info"}, func(s *settings) { s.keyRecheck = 30 * time.Second }},
 		{[]string{"--key-recheck", "0", "-o", "dbglevel=debug"}, func(s *settings) { s.keyRecheck, s.debug = 0, true }},
-		{[]string{"-o", "at=2026-01-02T03:04:05Z"}, func(s *settings) { s.at = moment{"2026-01-02T03:04:05Z", time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)} }},
+		{[]string{"-o", "at=2026-01-02T03:04:05Z"}, func(s *settings) {
+			s.at = moment{"2026-01-02T03:04:05Z", time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), true}
+		}},
 		{[]string{"-fd", "-o", "log_format=json"}, func(s *settings) { s.foreground, s.debug, s.logFormat = true, true, "json" }},
 	} {
 		want := defaultSettings()

@@ -16,14 +16,16 @@ import (
 
 // moment is the value of --at: a time, as it was given.
 type moment struct {
-	text string
-	at   time.Time
+	text  string
+	at    time.Time
+	fixed bool // not so long ago, but a time
 }
 
 func (m *moment) Set(s string) error {
 	at, err := option.Moment(s, time.Now())
 	if err == nil {
-		*m = moment{s, at}
+		again, _ := option.Moment(s, time.Now().Add(time.Minute))
+		*m = moment{s, at, again.Equal(at)}
 	}
 	return err
 }
@@ -90,6 +92,7 @@ func (m *mounting) warnExpired(ctx context.Context, at time.Time) {
 type lost struct {
 	keyring.Bucket
 	versions past.Bucket
+	mend     bool // put them back
 }
 
 // mostLost bounds the versions of an epoch that are looked at.
@@ -110,7 +113,18 @@ func (l lost) Get(ctx context.Context, key string) ([]byte, string, error) {
 	if older != nil || found == nil {
 		return data, etag, err // what is there now says what is the matter
 	}
-	return found, "", nil
+	if !l.mend {
+		return found, "", nil
+	}
+	if errors.Is(err, keyring.ErrNotExist) {
+		err = l.Create(ctx, key, found)
+	} else {
+		err = l.Replace(ctx, key, found, etag)
+	}
+	if err != nil {
+		return found, "", nil //nolint:nilerr // it opens all the same
+	}
+	return l.Bucket.Get(ctx, key)
 }
 
 // epochAt is the epoch whose object has that key.

@@ -44,8 +44,8 @@ func (m *mounting) newRing(context.Context) error {
 		return err
 	}
 	var epochs keyring.Bucket = bucket{m.store, beneath}
-	if m.set.at.given() {
-		epochs = lost{epochs, m.store}
+	if m.set.at.given() || m.set.lostEpochs {
+		epochs = lost{epochs, m.store, m.set.lostEpochs && !m.set.readOnly}
 	}
 	if m.dry {
 		epochs = unwritten{epochs}

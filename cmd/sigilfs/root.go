@@ -40,7 +40,7 @@ on this host before it leaves; the bucket holds ciphertext.
 	root.SetFlagErrorFunc(flagError)
 	root.Version = versionLine()
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(newMount(), newUmount(), newStatus(), newRecover(), newVerify(), newAdopt(), newDoctor(), newAudit(), newCat(), newPut(), newList(), newStat(), newKeygen(), newKeys(), newVersion(), newCompletion(), newManual())
+	root.AddCommand(newMount(), newUmount(), newStatus(), newRecover(), newVerify(), newAdopt(), newVersions(), newDoctor(), newAudit(), newCat(), newPut(), newList(), newStat(), newKeygen(), newKeys(), newVersion(), newCompletion(), newManual())
 	addCompletions(root)
 	return root
 }
@@ -60,7 +60,7 @@ func normalize(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 func laterCommands() []string {
 	return []string{
 		"top", "init", "reencrypt", "restore",
-		"versions", "cp", "decrypt",
+		"cp", "decrypt",
 	}
 }
 

@@ -58,6 +58,7 @@ type settings struct {
 	logFile                                 string
 	rootGiven                               bool // volume-root was
 	at                                      moment
+	lostEpochs                              bool // those that were removed or overwritten are looked for among older versions
 
 	origin
 }

@@ -244,24 +244,32 @@ func (r *Restorer) inode(ctx context.Context, name sight) (BroughtBack, error) {
 		if at.IsZero() {
 			at = r.v.opt.Now().Add(24 * time.Hour) // whatever there is
 		}
+		unlock := r.alone(key)
 		m, seen := past.Of(ctx, store, key, at)
-		if seen != nil {
-			return "", seen
+		if seen != nil || m.Then.Key == "" && m.Now.Key == "" { // it is not at this prefix
+			unlock()
+			if seen != nil {
+				return "", seen
+			}
+			continue
 		}
-		if m.Then.Key == "" && m.Now.Key == "" {
-			continue // it is not at this prefix
-		}
+		defer unlock()
 		return r.inodeAt(ctx, m, name)
 	}
 	return "", err
 }
 
-func (r *Restorer) inodeAt(ctx context.Context, m past.Moment, name sight) (BroughtBack, error) {
+// alone keeps others from the inode at key.
+func (r *Restorer) alone(key string) (unlock func()) {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(m.Key))
+	_, _ = h.Write([]byte(key))
 	lock := &r.inodes[h.Sum32()%uint32(len(r.inodes))]
 	lock.Lock()
-	defer lock.Unlock()
+	return lock.Unlock
+}
+
+// inodeAt is inode of one that nobody else is at.
+func (r *Restorer) inodeAt(ctx context.Context, m past.Moment, name sight) (BroughtBack, error) {
 	did, err := r.body(ctx, m)
 	if err != nil || r.dry {
 		return did, err
@@ -306,12 +314,42 @@ func (r *Restorer) body(ctx context.Context, m past.Moment) (BroughtBack, error)
 	} else if is.object != nil && is.err == nil {
 		return Same, nil
 	}
-	etag := ""
-	if m.Is() {
-		etag = m.Now.ETag
+	return Restored, r.newest(ctx, m.Key)
+}
+
+// newest puts the newest version of key that is whole over what is there and is
+// not, whatever lies between: the volume needs it.
+func (r *Restorer) newest(ctx context.Context, key string) error {
+	m := past.Moment{Key: key}
+	for ver, err := range r.v.opt.Store.(objstore.Versioner).Versions(ctx, objstore.ListOptions{Prefix: key}) {
+		if err != nil {
+			return err
+		}
+		if ver.Key != key {
+			break
+		}
+		if ver.Latest {
+			m.Now = ver
+		}
+		if ver.Latest || ver.Deleted {
+			continue
+		}
+		s, err := r.open(ctx, ver.ID)
+		if err == nil {
+			_, _, err = r.x.prove(ctx, s, true)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err == nil {
+			m.Then = ver
+			if !r.dry {
+				_, _, err = r.over(ctx, m, s)
+			}
+			return err
+		}
 	}
-	_, err := r.x.bringBack(ctx, m.Key, etag)
-	return Restored, err
+	return fmt.Errorf("%s: %w", key, ErrNoVersion)
 }
 
 // roll brings back what counts the names of an inode, where it is damaged; what is
@@ -324,10 +362,5 @@ func (r *Restorer) roll(ctx context.Context, in *object) error {
 		}
 		return err
 	}
-	info, err := r.v.opt.Store.Head(ctx, objstore.ID{Key: rollKey(in.id.Key)})
-	if err != nil {
-		return err
-	}
-	_, err = r.x.bringBack(ctx, rollKey(in.id.Key), info.ETag)
-	return err
+	return r.newest(ctx, rollKey(in.id.Key))
 }

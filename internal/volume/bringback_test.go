@@ -47,6 +47,14 @@ func harm(t *testing.T, m *mem.Store) {
 			}
 		}
 	}
+	for _, key := range m.Keys() { // removed first, then overwritten
+		if ownPart(key) == partRoll {
+			if err := m.Delete(t.Context(), objstore.ID{Key: key}, objstore.Condition{}); err != nil {
+				t.Fatal(err)
+			}
+			m.Plant(key, mem.Object{Body: []byte("pay")})
+		}
+	}
 	m.Plant("PAY", mem.Object{Body: []byte("pay")})
 }
 
