@@ -64,6 +64,8 @@ type epochJSON struct {
 	Host       string     `json:"host,omitempty"`
 	Own        bool       `json:"own,omitempty"` // made by this host
 	Keys       []string   `json:"keys,omitempty"`
+	Signed     bool       `json:"signed"`
+	SignedBy   string     `json:"signed_by,omitempty"` // if it is one of those whom this host knows
 	Opens      bool       `json:"opens"`
 	Error      string     `json:"error,omitempty"`
 }
@@ -106,7 +108,7 @@ func (k *keeping) document(ctx context.Context) (keysDocument, error) {
 		}
 	}
 	for _, h := range held {
-		doc.Epochs = append(doc.Epochs, describeEpoch(h))
+		doc.Epochs = append(doc.Epochs, k.describeEpoch(h))
 		if h.Epoch == nil {
 			continue
 		}
@@ -180,13 +182,17 @@ func (j *keyJSON) count(h keyring.Held) {
 	}
 }
 
-func describeEpoch(h keyring.Held) epochJSON {
+func (k *keeping) describeEpoch(h keyring.Held) epochJSON {
 	j := epochJSON{ID: h.ID.String(), At: h.At, Revision: h.Shown, Own: h.Own, Opens: h.Err == nil}
 	if h.Err != nil {
 		j.Error = oneLine(h.Err)
 	}
 	if e := h.Epoch; e != nil {
 		j.State, j.Created, j.Host, j.Keys = h.State.String(), &e.Created, e.Host, h.KeyIDs()
+		j.Signed = e.Signature != nil
+		if signer, ok := k.ring.SignerOf(e); ok {
+			j.SignedBy = signer.String()
+		}
 		if e.Revision > h.Shown {
 			j.Remembered = e.Revision
 		}
@@ -239,6 +245,12 @@ func (e epochJSON) line() string {
 		return text + "does not open: " + e.Error
 	}
 	text += fmt.Sprintf("%s, revision %d, made %s by %q, for %d keys", e.State, e.Revision, e.Created.UTC().Format("2006-01-02 15:04Z"), e.Host, len(e.Keys))
+	switch {
+	case e.SignedBy != "":
+		text += "; signed by " + e.SignedBy
+	case e.Signed:
+		text += "; signed by nobody whom this host knows (--signers)"
+	}
 	if e.Remembered > 0 {
 		text += fmt.Sprintf("; ROLLED BACK: this host has seen revision %d, which is used; the next change puts it back", e.Remembered)
 	}

@@ -105,7 +105,7 @@ func TestAdminRefuses(t *testing.T) {
 		}
 	})
 	t.Run("a wrap that does not open", func(t *testing.T) {
-		b, a, h := setup(mine, other)
+		b, _, h := setup(mine, other)
 		r := mustRing(t, conf{WriteSet: []Master{mine}, Bucket: b})
 		_, _, err := administer(t, r.Ring).change(t.Context(), "", h.ID, false, func(_ context.Context, e *entry) (*Epoch, error) {
 			bad := Wrap{Key: other.ID(), Type: KindAES, Blob: make([]byte, 60)}
@@ -114,7 +114,7 @@ func TestAdminRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a = administer(t, mustRing(t, conf{WriteSet: []Master{mine, other}, Bucket: b}).Ring)
+		a := administer(t, mustRing(t, conf{WriteSet: []Master{mine, other}, Bucket: b}).Ring)
 		h = all(t, a)[h.ID]
 		_, got := a.Apply(t.Context(), &h, Aim{Drop: only(mine.ID())})
 		wantErr(t, got, ErrOnlyWay)

@@ -231,7 +231,7 @@ func parseRecovery(r io.Reader) (info RecoveryInfo, all []Recovered, err error) 
 	}
 	for {
 		line, err := recoveryBytes(lines)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) && !errors.Is(err, ErrCorrupt) { // else it ends within a line
 			break
 		}
 		if err != nil {
