@@ -54,7 +54,7 @@ func (a *auditing) fromInventory(ctx context.Context, s *settings, target, path 
 		if a.unfinished != nil {
 			break
 		}
-		if err := a.add(listedObject(s, head.Policy, r)); err != nil {
+		if err := a.add(listedObject(head.Policy, r)); err != nil {
 			return err
 		}
 	}
@@ -75,10 +75,14 @@ func statedRules(s *settings) []audit.Rule {
 }
 
 // listedObject is an object as an inventory tells of it.
-func listedObject(s *settings, policy []audit.Rule, r inventory.Record) audit.Object {
+func listedObject(policy []audit.Rule, r inventory.Record) audit.Object {
 	state, mode := statusOf(r.Encryption)
 	o := audit.Object{
 		Key: r.Key, Version: r.VersionID, Old: r.Old, Mode: mode, Class: r.Class, Stored: r.Size, Plain: -1, Modified: r.Modified,
+	}
+	if volume.InternalKey(r.Key) {
+		o.Mode = audit.Internal
+		return o
 	}
 	for _, f := range volume.KeyFlaws(r.Key) {
 		o.Findings = append(o.Findings, audit.Finding{Kind: audit.Kind(f.Kind), Text: f.Text})

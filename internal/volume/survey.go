@@ -173,7 +173,7 @@ func (s *survey) list(ctx context.Context, rows chan<- *surveyRow, all *sync.Wai
 			continue
 		}
 		r.done = make(chan struct{})
-		r.out = s.sketch(r)
+		r.out = sketch(r)
 		if !r.old {
 			r.out.Flaws = append(r.out.Flaws, nameFlaws(r.info.Key, &shadows)...)
 			r.dir = s.indexes.dir(r.info.Key)
@@ -181,7 +181,7 @@ func (s *survey) list(ctx context.Context, rows chan<- *surveyRow, all *sync.Wai
 		if !send(r) {
 			return
 		}
-		if s.isInternal(r.info.Key) {
+		if InternalKey(r.info.Key) {
 			close(r.done)
 			continue
 		}
@@ -265,7 +265,7 @@ func untold(err error) bool {
 }
 
 // sketch is what a listing tells.
-func (s *survey) sketch(r *surveyRow) Surveyed {
+func sketch(r *surveyRow) Surveyed {
 	i := r.info
 	out := Surveyed{
 		Key: i.Key, Version: i.VersionID, Old: r.old, Mode: SurveyUnknown,
@@ -274,7 +274,7 @@ func (s *survey) sketch(r *surveyRow) Surveyed {
 	if i.VersionID == objstore.NullVersion && !r.old {
 		out.Version = ""
 	}
-	if s.isInternal(i.Key) {
+	if InternalKey(i.Key) {
 		out.Mode = SurveyInternal
 	}
 	return out

@@ -106,9 +106,10 @@ func isHex32(name string) bool {
 	return len(name) == 32 && strings.Trim(name, "0123456789abcdef") == ""
 }
 
-// isInternal tells the objects of a volume that are no sigil objects: epochs and
-// the volume object, whose keys are wrapped, and what a doctor tried with.
-func (s *survey) isInternal(key string) bool {
+// InternalKey tells the keys of a volume's objects that are no sigil objects:
+// epochs and the volume object, whose keys are wrapped, and what a doctor tried
+// with.
+func InternalKey(key string) bool {
 	rest, ok := hiddenPart(key)
 	return ok && foreignOwn(key) == "" &&
 		(rest == "volume" || strings.HasPrefix(rest, "epochs/") || strings.HasPrefix(rest, "doctor/"))
