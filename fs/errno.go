@@ -50,6 +50,7 @@ var errnos = [...]struct {
 	{volume.ErrWrongKey, syscall.EKEYREJECTED},
 	{volume.ErrCorrupt, syscall.EBADMSG},
 	{volume.ErrDowngrade, syscall.EBADMSG},
+	{volume.ErrRollback, syscall.EBADMSG},
 	{volume.ErrAccess, syscall.EACCES},
 	{volume.ErrKeyNeeded, syscall.ENOKEY}, // after ErrAccess: a bare 403 is perhaps both
 	{volume.ErrBadAuth, syscall.EACCES},

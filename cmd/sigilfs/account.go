@@ -10,6 +10,7 @@ import (
 	"github.com/sigilfs/sigilfs/cache/disk"
 	"github.com/sigilfs/sigilfs/cache/spool"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/status"
+	"github.com/sigilfs/sigilfs/internal/freshness"
 	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/sigilfs/sigilfs/internal/keyring/kms"
 	"github.com/sigilfs/sigilfs/internal/metrics"
@@ -26,6 +27,7 @@ type account struct {
 	disk   *disk.Cache  // nil: none
 	spool  *spool.Spool // nil: read-only
 	ring   *keyring.Ring
+	seals  *freshness.Memory
 	kms    *kms.Client // nil: no key needs it
 	asked  *rechecks
 	ended  <-chan struct{}
@@ -38,7 +40,7 @@ type account struct {
 func (m *mounting) account() *account {
 	v, _ := built()
 	a := &account{
-		volume: m.volume, cache: m.cache, disk: m.disk, spool: m.spool, ring: m.ring, kms: m.kms, asked: &m.rechecks, ended: m.ended,
+		volume: m.volume, cache: m.cache, disk: m.disk, spool: m.spool, ring: m.ring, seals: m.seals, kms: m.kms, asked: &m.rechecks, ended: m.ended,
 		limit: m.set.memoryLimit, oldest: oldestKeys(m.rules),
 	}
 	a.same = status.Mount{
@@ -119,11 +121,16 @@ func (a *account) facts() metrics.Facts {
 		f.DiskCache = &metrics.Cache{Hits: uint64(d.Hits), Misses: uint64(d.Misses), Filled: metrics.Filled{Used: d.Bytes, Limit: d.Limit}}
 		f.DiskLost = d.Lost
 	}
+	known := a.seals.Stats()
+	f.Older, f.OlderSeen, f.Versions, f.VersionsForgotten = s.Older, a.volume.RollbacksSeen(), known.Records, known.Forgotten
 	for _, k := range a.same.Keys {
 		f.KeysByKind[k.Kind]++
 	}
 	for _, e := range a.ring.Epochs() {
 		f.EpochsByState[e.State.String()]++
+		if e.RolledBack {
+			f.OlderEpochs++
+		}
 		if e.Current && (f.OldestCurrentEpoch.IsZero() || e.Created.Before(f.OldestCurrentEpoch)) {
 			f.OldestCurrentEpoch = e.Created
 		}
@@ -163,6 +170,7 @@ func (a *account) document(now time.Time, errs []status.Event) status.Mount {
 	}
 	a.files(&m)
 	a.space(&m)
+	a.older(&m)
 	a.epochs(&m)
 	m.Judge()
 	return m
@@ -185,6 +193,24 @@ func (a *account) files(m *status.Mount) {
 	}
 	f.More = len(all) - len(f.List)
 	m.Files = f
+}
+
+// older tells of objects in an older state than was known, and of what that is
+// judged by.
+func (a *account) older(m *status.Mount) {
+	all, more := a.volume.Rollbacks()
+	if len(all) > 0 {
+		m.Older = &status.Older{Objects: len(all) + int(more)} //nolint:gosec // a count
+		for _, r := range all[:min(len(all), mostFiles)] {
+			m.Older.List = append(m.Older.List, status.OlderObject{Path: r.Path, Kind: r.Kind, Shown: r.Shown, Known: r.Known, Since: r.Since})
+		}
+		m.Older.More = m.Older.Objects - len(m.Older.List)
+	}
+	s := a.seals.Stats()
+	m.Versions = &status.Known{Records: s.Records, Limit: s.Limit, Forgotten: s.Forgotten}
+	if s.Err != nil {
+		m.Versions.Error = s.Err.Error()
+	}
 }
 
 func (a *account) space(m *status.Mount) {
@@ -221,7 +247,7 @@ func (a *account) epochs(m *status.Mount) {
 	for _, e := range all[:min(len(all), mostEpochs)] {
 		m.Epochs = append(m.Epochs, status.Epoch{
 			ID: e.ID.String(), State: e.State.String(), Created: e.Created, Host: e.Host,
-			Keys: e.KeyIDs, Current: e.Current, Lost: e.Lost, Signer: e.Signer,
+			Keys: e.KeyIDs, Current: e.Current, Lost: e.Lost, Signer: e.Signer, RolledBack: e.RolledBack,
 		})
 	}
 	m.MoreEpochs = len(all) - len(m.Epochs)

@@ -81,6 +81,8 @@ func completer(flags *pflag.FlagSet, f *pflag.Flag) cobra.CompletionFunc {
 		return fixed(cobra.ShellCompDirectiveNoSpace, keySchemes()...)
 	case "sign", "show":
 		return fixed(cobra.ShellCompDirectiveNoSpace, sourceSchemes()...)
+	case "rollback":
+		return fixed(0, "report", "deny")
 	case "on-conflict":
 		return fixed(0, "copy", "fail", "overwrite")
 	case "log-format":

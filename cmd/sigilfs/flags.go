@@ -77,6 +77,7 @@ func (s *settings) addFileFlags(f *pflag.FlagSet) {
 	f.Var(parsed(&s.fileMode, option.Mode, octal), "file-mode", "`MODE` of files without one of their own")
 	f.Var(parsed(&s.attrTimeout, option.Duration, time.Duration.String), "attr-timeout", "`TIME` for which an answer of the bucket is believed; 0 is never (alias --metadata-ttl)")
 	f.StringVar(&s.onConflict, "on-conflict", s.onConflict, "`WHAT` to do with data that another host has overtaken: copy, fail or overwrite")
+	f.StringVar(&s.rollback, "rollback", s.rollback, "`WHAT` to do with a sealed object that is in an older state than this host has known: report it (log, status, user.sigil.rollback), or deny it too (EBADMSG)")
 	f.BoolVar(&s.strictExcl, "strict-excl", false, "decide O_EXCL at open, by an empty object, and not at the first close or fsync")
 	f.BoolVar(&s.dev, "dev", false, "let device nodes work")
 	f.BoolVar(&s.suid, "suid", false, "let set-user-ID bits work")
@@ -87,6 +88,7 @@ func (s *settings) addFileFlags(f *pflag.FlagSet) {
 func (s *settings) addProcessFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.stateDir, "state-dir", "", "`DIR` for unfinished writes and memory of keys (default: /var/lib/sigilfs for root, else ~/.local/state/sigilfs)")
 	f.Var(parsed(&s.spoolSize, option.Size, size), "spool-size", "`SIZE` that unfinished writes may take on disk (default: half of what is free)")
+	f.Var(parsed(&s.rollbackSize, option.Size, size), "rollback-size", "`SIZE` that what is known of objects' versions may take in the state directory; what was used longest ago is forgotten beyond it")
 	f.Var(parsed(&s.memoryLimit, option.Size, size), "memory-limit", "`SIZE` of memory to stay under")
 	f.StringVar(&s.cacheDir, "cache", "", "`DIR` of a read cache on disk, sealed, which the next mount goes on with (default: what is read is kept in memory only)")
 	f.Var(parsed(&s.cacheSize, option.Size, size), "max-cache-size", "`SIZE` of the read cache: of that on disk (default: half of what is free); without --cache in memory, at most a quarter of --memory-limit (default 64MiB); 0 keeps nothing")

@@ -19,6 +19,7 @@ import (
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/state"
 	"github.com/sigilfs/sigilfs/fs"
 	"github.com/sigilfs/sigilfs/internal/doctor"
+	"github.com/sigilfs/sigilfs/internal/freshness"
 	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/sigilfs/sigilfs/internal/keyring/kms"
 	"github.com/sigilfs/sigilfs/internal/objstore"
@@ -51,11 +52,12 @@ type mounting struct {
 	passing  bool        // it is such a command
 	caps     objstore.Capabilities
 	ring     *keyring.Ring
-	dry      bool             // no epoch is written
-	own      *keyring.Set     // what the volume's own objects are sealed under; nil: nothing
-	policy   []volume.Rule    // rules, as the volume takes them
-	contexts s3ec.Keyring     // keys of KMS under contexts that rules of s3ec have
-	memory   *keymemory.File  // of SSE-C keys; nil: none
+	dry      bool            // no epoch is written
+	own      *keyring.Set    // what the volume's own objects are sealed under; nil: nothing
+	policy   []volume.Rule   // rules, as the volume takes them
+	contexts s3ec.Keyring    // keys of KMS under contexts that rules of s3ec have
+	memory   *keymemory.File // of SSE-C keys; nil: none
+	seals    *freshness.Memory
 	left     []*spool.Remains // of dead mounts
 	shut     bool             // there are more of these
 	spool    *spool.Spool
@@ -262,6 +264,10 @@ func (m *mounting) newVolume() error {
 	if m.memory != nil {
 		opt.KeyMemory = m.memory
 	}
+	if m.seals, err = m.openSeals(); err != nil {
+		return err
+	}
+	opt.Seals, opt.Rollback = m.seals, m.rollbackPolicy()
 	if m.state != nil && !m.set.readOnly && !m.passing {
 		moves, err := m.state.Moves()
 		if err != nil {

@@ -66,7 +66,7 @@ func laterCommands() []string {
 
 func laterFlags() []string {
 	return []string{
-		"compress", "names", "accept-volume", "rollback",
+		"compress", "names", "accept-volume",
 	}
 }
 

@@ -271,6 +271,9 @@ func (m *mounting) release() {
 	if m.memory != nil {
 		errs = append(errs, m.memory.Save())
 	}
+	if m.seals != nil {
+		errs = append(errs, m.seals.Close())
+	}
 	if m.spool != nil {
 		errs = append(errs, m.spool.Close())
 		_ = os.Remove(m.spoolDir) // goes if it is empty

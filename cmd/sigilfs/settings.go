@@ -11,6 +11,7 @@ import (
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/option"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/socket"
 	"github.com/sigilfs/sigilfs/internal/config"
+	"github.com/sigilfs/sigilfs/internal/freshness"
 	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/sigilfs/sigilfs/internal/objstore/s3"
 )
@@ -50,6 +51,8 @@ type settings struct {
 	uid, gid                                uint32
 	dirMode, fileMode                       uint32
 	onConflict                              string
+	rollback                                string
+	rollbackSize                            int64
 	strictExcl                              bool
 	renameDirLimit                          int
 	readOnly, allowOther, dev, suid, noExec bool
@@ -82,7 +85,7 @@ func defaultSettings() *settings {
 		keyRecheck:  defaultKeyRecheck,
 		memoryLimit: defaultMemory, cacheSize: unsetSize,
 		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), dirMode: 0o755, fileMode: 0o644,
-		onConflict: "copy", logFormat: "text",
+		onConflict: "copy", rollback: "report", rollbackSize: freshness.DefaultBytes, logFormat: "text",
 	}
 }
 
@@ -150,6 +153,10 @@ func (s *settings) checkRest() error {
 		return s.wrong("log-format", "is not text or json")
 	case !slices.Contains([]string{"copy", "fail", "overwrite"}, s.onConflict):
 		return s.wrong("on-conflict", "is not copy, fail or overwrite")
+	case !slices.Contains([]string{"report", "deny"}, s.rollback):
+		return s.wrong("rollback", "is not report or deny")
+	case s.rollbackSize < freshness.LeastBytes:
+		return s.wrong("rollback-size", "is under %dMiB, the least that works", freshness.LeastBytes>>20)
 	}
 	return nil
 }

@@ -53,6 +53,7 @@ func Flags() []Field {
 		{Name: "file-mode"},
 		{Name: "attr-timeout"},
 		{Name: "on-conflict"},
+		{Name: "rollback"},
 		{Name: "strict-excl", Type: Switch},
 		{Name: "rename-dir-limit", Type: Count},
 		{Name: "dev", Type: Switch},
@@ -61,6 +62,7 @@ func Flags() []Field {
 
 		{Name: "state-dir"},
 		{Name: "spool-size"},
+		{Name: "rollback-size"},
 		{Name: "ensure-diskfree"},
 		{Name: "memory-limit"},
 		{Name: "stop-timeout"},

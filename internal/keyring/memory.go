@@ -123,10 +123,10 @@ func (r *Ring) join(theirs, mine *entry) *entry {
 		return r.passOver(theirs, mine)
 	case mine.unsigned:
 	case mine.epoch.Revision == theirs.epoch.Revision && !bytes.Equal(mine.epoch.stored, theirs.epoch.stored):
-		joined.epoch = mine.epoch
+		joined.epoch, joined.older = mine.epoch, true
 		r.report(mine.epoch.ID, "the bucket shows another content of the same revision than was seen before; the one seen before is used")
 	case mine.epoch.Revision > theirs.epoch.Revision:
-		joined.epoch = mine.epoch
+		joined.epoch, joined.older = mine.epoch, true
 		r.report(mine.epoch.ID, fmt.Sprintf("the bucket shows revision %d of this epoch and revision %d was seen before; the newer one is used",
 			theirs.epoch.Revision, mine.epoch.Revision))
 	}

@@ -101,6 +101,7 @@ type entry struct {
 	own   bool           // made by this host
 	at    string         // the prefix under which it lies
 	lost  bool           // the bucket does not have it: only this host could read what it seals
+	older bool           // the bucket shows an older revision, or another content of the same
 
 	// unsigned: the key is this host's own, and nobody who is trusted said what
 	// epoch has of wraps and state.

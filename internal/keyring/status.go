@@ -18,6 +18,10 @@ type EpochStatus struct {
 	Current bool   // sealed under at present
 	Lost    bool   // the bucket does not have it any more, or not as it was
 	Signer  string // who signed it, of those whom this host knows; ""
+
+	// RolledBack: the bucket shows an older revision than was seen, or another
+	// content of the same; the one seen before is used.
+	RolledBack bool
 }
 
 // Epochs lists the epochs in use: those that this ring has opened and still
@@ -40,7 +44,7 @@ func (r *Ring) Epochs() []EpochStatus {
 			}
 			all = append(all, EpochStatus{
 				ID: id, State: e.state, Created: e.epoch.Created, Host: e.epoch.Host, KeyIDs: e.epoch.keyIDs(),
-				Own: e.own, Current: current[ownEpoch{id, e.sum()}], Lost: e.lost, Signer: signer,
+				Own: e.own, Current: current[ownEpoch{id, e.sum()}], Lost: e.lost, Signer: signer, RolledBack: e.older,
 			})
 		}
 	}

@@ -18,6 +18,12 @@ type Facts struct {
 	Uploads, Chores                          int
 	Conflicts                                uint64
 
+	Older             int               // objects in an older state than was known
+	OlderSeen         map[string]uint64 // how often one was met, by kind
+	OlderEpochs       int
+	Versions          int // of so many objects one is known
+	VersionsForgotten uint64
+
 	Spool              *Filled // nil: read-only
 	MemoryCache        Cache
 	DiskCache          *Cache // nil: none
@@ -69,6 +75,12 @@ func facts() []fact {
 		{"sigilfs_multipart_uploads", "Multipart uploads under way.", "", gauge, one(func(f *Facts) int { return f.Uploads })},
 		{"sigilfs_deferred_operations", "Removals, renames and aborts that are still to be done in the bucket.", "", gauge, one(func(f *Facts) int { return f.Chores })},
 		{"sigilfs_conflicts_total", "Commits that another host had overtaken, whose data was saved beside the file or kept here.", "", counter, one(func(f *Facts) uint64 { return f.Conflicts })},
+
+		{"sigilfs_rolled_back_objects", "Objects that are in an older state than this host has known, as far as they were looked at.", "", gauge, one(func(f *Facts) int { return f.Older })},
+		{"sigilfs_rollbacks_total", "How often an object was met in an older state than this host had known, by kind.", "kind", counter, many(func(f *Facts) map[string]uint64 { return f.OlderSeen })},
+		{"sigilfs_rolled_back_epochs", "Epochs that the bucket shows in an older state than this host has known; the newer one is used.", "", gauge, one(func(f *Facts) int { return f.OlderEpochs })},
+		{"sigilfs_known_versions", "Objects of which this host knows the newest version, for --rollback.", "", gauge, one(func(f *Facts) int { return f.Versions })},
+		{"sigilfs_forgotten_versions_total", "Objects whose version had to be forgotten (--rollback-size), so that an older state of them is not noticed.", "", counter, one(func(f *Facts) uint64 { return f.VersionsForgotten })},
 
 		{"sigilfs_spool_used_bytes", "Taken on disk by what is not in the bucket.", "", gauge, filled(func(f Filled) int64 { return f.Used })},
 		{"sigilfs_spool_limit_bytes", "What it may take (--spool-size).", "", gauge, filled(func(f Filled) int64 { return f.Limit })},

@@ -23,6 +23,7 @@ func full() Facts {
 		Uploads: 7, Chores: 8, Conflicts: 9, Spool: &Filled{10, 11}, MemoryCache: Cache{12, 13, Filled{14, 15}},
 		DiskCache: &Cache{16, 17, Filled{18, 19}}, DiskLost: 20, KMSRequests: map[string]uint64{"Decrypt": 21},
 		KeysByKind: map[string]int{"aes": 22}, OldestKeys: map[string]time.Time{"aes": at}, Rechecks: Outcomes{25, 24}, EpochsByState: map[string]int{"open": 23}, OldestCurrentEpoch: at,
+		Older: 26, OlderSeen: map[string]uint64{"rollback": 27}, OlderEpochs: 28, Versions: 29, VersionsForgotten: 30,
 	}
 }
 
@@ -100,6 +101,11 @@ func TestScrape(t *testing.T) {
 		`sigilfs_key_recheck_failures_total 24`,
 		`sigilfs_epochs{state="open"} 23`,
 		`sigilfs_epoch_created_timestamp_seconds 1.7000000005e+09`,
+		`sigilfs_rolled_back_objects 26`,
+		`sigilfs_rollbacks_total{kind="rollback"} 27`,
+		`sigilfs_rolled_back_epochs 28`,
+		`sigilfs_known_versions 29`,
+		`sigilfs_forgotten_versions_total 30`,
 		`process_start_time_seconds `,
 		`go_goroutines `,
 	} {

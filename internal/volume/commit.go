@@ -291,6 +291,7 @@ func (v *Volume) draftOf(s *snapshot, base *object) draft {
 func (v *Volume) putSnapshot(ctx context.Context, s *snapshot, base *object) (*object, error) {
 	d := v.draftOf(s, base)
 	d.src, d.attr.Size, d.jot = s.plain, s.data.Size(), s.jot
+	d.older = v.isOlder(base) || s.src != nil && v.isOlder(s.src.obj)
 	switch {
 	case s.borrowed:
 		d.base, d.same, d.above = s.src, s.same(), append(d.above, s.src.obj)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/sigilfs/sigilfs/internal/freshness"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/volume/attrindex"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
@@ -61,6 +62,8 @@ func (v *Volume) thin(p string, e attrindex.Entry) (Attr, bool) {
 	switch {
 	case len(v.opt.Keys.KeyIDs(e.Epoch)) == 0: // not opened in this mount: nobody says that it would
 		return Attr{}, false
+	case v.olderEntry(p, e): // who looks at the object says so
+		return Attr{}, false
 	case !e.IsDir() && sigil.BodySize(e.Length) != e.Size, e.IsDir() && e.Size+e.Length != 0:
 		return Attr{}, false
 	}
@@ -85,6 +88,18 @@ func (v *Volume) thin(p string, e attrindex.Entry) (Attr, bool) {
 		return v.incarnations
 	})
 	return a, true
+}
+
+// olderEntry tells whether e, of what is at p, is of an older state than this host
+// knows.
+func (v *Volume) olderEntry(p string, e attrindex.Entry) bool {
+	key := v.fileKey(p)
+	if e.IsDir() {
+		key = v.dirKey(p)
+	}
+	known := v.knownOf(key)
+	verdict := freshness.Judge(known.rec, e.Version, e.Seal, v.opt.Now())
+	return known.err != nil || verdict.Bad() || verdict == freshness.Ahead
 }
 
 // agrees tells whether e may be shown where d was found: by the rule of
@@ -240,6 +255,7 @@ func (v *Volume) readIndex(ctx context.Context, dir string) (table *attrindex.Ta
 }
 
 func (v *Volume) readIndexAt(ctx context.Context, id objstore.ID) (*attrindex.Table, string, error) {
+	known := v.knownOf(id.Key)
 	info, _, from, err := v.opt.Store.Get(ctx, id, objstore.Range{})
 	if err != nil {
 		return nil, "", err
@@ -257,7 +273,7 @@ func (v *Volume) readIndexAt(ctx context.Context, id objstore.ID) (*attrindex.Ta
 	if _, err := io.ReadFull(from, body); err != nil {
 		return nil, "", err
 	}
-	o, err := v.decode(ctx, info, body[max(0, len(body)-sigil.TailReadSize):])
+	o, err := v.decodeNow(ctx, info, body[max(0, len(body)-sigil.TailReadSize):], known)
 	if err == nil {
 		err = o.err
 	}

@@ -309,6 +309,8 @@ func (v *Volume) dirInfo(p string, d *dentry) Info {
 		info = d.obj.info()
 		info.Sigil = v.show(d.obj)
 		info.Incarnation = 1
+	} else if d.obj != nil {
+		info.Sigil = v.show(d.obj)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sigilfs/sigilfs/internal/freshness"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
@@ -39,12 +40,15 @@ type object struct {
 	body string // names the content, whatever happens to the attributes: what caches go by
 	mark string // tells this write of the object from others
 
+	verdict freshness.Verdict // against what this host knew when it was read or written
+	older   string            // what to say of one that is bad
+
 	trace string // of a sealed copy that a directory rename made, and that nobody has changed: its mark (renamedir.go)
 }
 
 // unopenable tells the errors that are the object's from those of the moment.
 func unopenable(err error) bool {
-	for _, e := range []error{ErrCorrupt, ErrDowngrade, ErrNoKey, ErrWrongKey, ErrVersion, ErrArchived, ErrKeyMissing, ErrKeyDisabled, ErrKeyAccess} {
+	for _, e := range []error{ErrCorrupt, ErrDowngrade, ErrRollback, ErrNoKey, ErrWrongKey, ErrVersion, ErrArchived, ErrKeyMissing, ErrKeyDisabled, ErrKeyAccess} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -63,6 +67,7 @@ func (v *Volume) fetch(ctx context.Context, key string) (*object, error) {
 func (v *Volume) fetchEnd(ctx context.Context, key string, most int64) (*object, error) {
 	var info objstore.Info
 	var suffix []byte
+	known := v.knownOf(key)
 	err := v.unlocked(ctx, key, func(enc *objstore.Encryption) (err error) {
 		info, suffix, err = v.endsOf(ctx, objstore.ID{Key: key, Encryption: enc}, most)
 		return err
@@ -73,7 +78,7 @@ func (v *Volume) fetchEnd(ctx context.Context, key string, most int64) (*object,
 	if err != nil {
 		return nil, err
 	}
-	o, err := v.decode(ctx, info, suffix[max(0, len(suffix)-sigil.TailReadSize):])
+	o, err := v.decodeNow(ctx, info, suffix[max(0, len(suffix)-sigil.TailReadSize):], known)
 	if err == nil {
 		v.seed(o, suffix)
 	}
@@ -156,6 +161,24 @@ func (v *Volume) decode(ctx context.Context, info objstore.Info, suffix []byte) 
 	}
 	if err != nil {
 		return nil, err
+	}
+	return o, nil
+}
+
+// decodeNow is decode of what the store shows at present, where before it was
+// asked that much was known.
+func (v *Volume) decodeNow(ctx context.Context, info objstore.Info, suffix []byte, known before) (*object, error) {
+	o, err := v.decode(ctx, info, suffix)
+	if err == nil {
+		err = v.judge(o, known)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if o.verdict.Bad() && v.opt.Rollback == RollbackDeny {
+		shut := v.unopened(info, fmt.Errorf("%s: %s: %w", info.Key, o.older, ErrRollback))
+		shut.form, shut.verdict, shut.older = o.form, o.verdict, o.older
+		return shut, nil
 	}
 	return o, nil
 }
@@ -252,7 +275,7 @@ func (o *object) newer(old *object) bool {
 // show is what user.sigil.* tells of o.
 func (v *Volume) show(o *object) map[string]string {
 	if o.err != nil {
-		return nil
+		return v.showOlder(o, nil)
 	}
 	attrs := map[string]string{"mode": o.form.mode(o), "etag": o.id.ETag, "storage-class": cmp.Or(o.class, "STANDARD")}
 	if o.id.VersionID != "" {
@@ -262,7 +285,7 @@ func (v *Volume) show(o *object) map[string]string {
 		attrs["key-id"] = id
 	}
 	o.form.show(o, attrs)
-	return attrs
+	return v.showOlder(o, attrs)
 }
 
 // keyID names what the body of o is encrypted under, as far as is known: the

@@ -37,6 +37,7 @@ type draft struct {
 	mark   string         // "" is a random one; see object
 	trace  string         // as in object
 	lock   *objstore.Lock // nil: as the bucket has it
+	older  bool           // it is made of an object that is in an older state than was known
 	want   *asked         // the rule's, or what the source of a copy has; filled in by complete
 
 	// base is a body, mostly that which the draft replaces, and same tells which
@@ -165,6 +166,7 @@ func (v *Volume) settle(ctx context.Context, d draft, w *stored, got objstore.Re
 	} else if err != nil {
 		return nil, err
 	}
+	v.wrote(d, o)
 	if len(v.customers) > 0 && !v.own(o.id.Key) {
 		v.remembers(o.id.Key, v.customerOf(o.id.Encryption))
 	}
@@ -270,7 +272,7 @@ func (v *Volume) restate(ctx context.Context, o *object, dst string, cond objsto
 	if o.err != nil {
 		return nil, o.err
 	}
-	d := draft{key: dst, attr: o.attr, xat: o.xat, class: o.class, system: o.system, cond: cond, above: []*object{o}}
+	d := draft{key: dst, attr: o.attr, xat: o.xat, class: o.class, system: o.system, cond: cond, above: []*object{o}, older: v.isOlder(o)}
 	if change != nil {
 		change(&d)
 	}

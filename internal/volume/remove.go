@@ -111,12 +111,15 @@ func (v *Volume) delete(ctx context.Context, key, etag string) error {
 	if !v.opt.Capabilities.DeleteConditions {
 		etag = ""
 	}
+	removed := v.removing(key)
 	err := v.opt.Store.Delete(ctx, objstore.ID{Key: key}, objstore.Condition{IfMatch: etag})
-	if !errors.Is(err, objstore.ErrUnknown) {
-		return err
+	if errors.Is(err, objstore.ErrUnknown) {
+		if _, herr := v.head(ctx, key); errors.Is(herr, ErrNotExist) {
+			err = nil
+		}
 	}
-	if _, herr := v.head(ctx, key); errors.Is(herr, ErrNotExist) {
-		return nil
+	if err == nil {
+		removed()
 	}
 	return err
 }

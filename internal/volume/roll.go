@@ -125,6 +125,7 @@ func (v *Volume) readRoll(ctx context.Context, in *object) (*roll, error) {
 func (v *Volume) fetchSealed(ctx context.Context, key string, limit int64) (*object, []byte, error) {
 	var info objstore.Info
 	var suffix []byte
+	known := v.knownOf(key)
 	err := v.unlocked(ctx, key, func(enc *objstore.Encryption) (err error) {
 		info, suffix, err = v.ends(ctx, objstore.ID{Key: key, Encryption: enc})
 		return err
@@ -132,7 +133,7 @@ func (v *Volume) fetchSealed(ctx context.Context, key string, limit int64) (*obj
 	if err != nil {
 		return nil, nil, err
 	}
-	o, err := v.decode(ctx, info, suffix)
+	o, err := v.decodeNow(ctx, info, suffix, known)
 	if err != nil {
 		return nil, nil, err
 	}

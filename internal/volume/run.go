@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sigilfs/sigilfs/internal/freshness"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
@@ -34,6 +35,7 @@ type Volume struct {
 	server    serverKeys
 	untagged  atomic.Bool // tags are denied
 	conflicts atomic.Uint64
+	older     rollbacks
 
 	onePut, maxCopy, copyPart int64 // those constants; tests make them small
 	leastLoan, loanUnit       int64
@@ -70,7 +72,7 @@ type Volume struct {
 	revocations  uint64                 // so many; revoked has the number of the last
 	keyless      map[sigil.EpochID]bool // epochs that keys do not open
 	incarnations uint64
-	lastVersion  uint64
+	lastClock    uint64 // of versions
 	closed       bool
 }
 
@@ -96,6 +98,9 @@ func (opt *Options) complete() {
 	}
 	if opt.KeyMemory == nil {
 		opt.KeyMemory = noMemory{}
+	}
+	if opt.Seals == nil {
+		opt.Seals = freshness.Open(freshness.Options{Log: opt.Log, Now: opt.Now})
 	}
 	if opt.ScratchSize == 0 {
 		opt.ScratchSize = 1 << 30

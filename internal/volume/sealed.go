@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
@@ -256,7 +255,7 @@ func (d draft) describe(v *Volume, rec *sigil.Record) {
 	if !d.isDir() {
 		rec.Nlink = uint64(a.Nlink)
 	}
-	rec.Version = v.version(d.above...)
+	rec.Version = v.version(d.key, d.above...)
 }
 
 func sealRecord(d draft, rec *sigil.Record, epoch sigil.Epoch, b body) (*stored, error) {
@@ -289,29 +288,4 @@ func (o *object) version() uint64 {
 		return f.rec.Version
 	}
 	return 0
-}
-
-// maxAhead is how far ahead of the clock a version may be and still be counted
-// on from. Beyond that somebody's clock, or somebody, is wrong: counting on
-// would carry the mistake into everything written after.
-const maxAhead = uint64(365 * 24 * time.Hour)
-
-// version is what the next seal gets: the time, but above every version known
-// for the objects it replaces and above every seal of this mount.
-func (v *Volume) version(known ...*object) uint64 {
-	now := uint64(v.opt.Now().UnixNano())
-	next := now
-	for _, o := range known {
-		switch {
-		case o == nil:
-		case o.version() > now+maxAhead:
-			v.opt.Log.WithField("key", o.id.Key).Warn("version is over a year ahead of the clock and is not counted on from")
-		default:
-			next = max(next, o.version()+1)
-		}
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.lastVersion = max(next, v.lastVersion+1)
-	return v.lastVersion
 }

@@ -90,6 +90,9 @@ func (v *Volume) SetAttr(ctx context.Context, p string, c Change) (Info, error) 
 	if err != nil {
 		return Info{}, named(err, "set attributes of", p)
 	}
+	if d.dir && d.obj != nil && errors.Is(d.obj.err, ErrRollback) {
+		return Info{}, named(d.obj.err, "set attributes of", p)
+	}
 	if d.dir && v.gatherDir(p, d, c) {
 		return v.dirInfo(p, d), nil
 	}

@@ -19,6 +19,8 @@ type Stats struct {
 	Uploads   int // multipart uploads that are under way
 	Chores    int // bodies to remove, renames to complete and uploads to abort
 	Conflicts uint64
+
+	Older int // objects in an older state than was known
 }
 
 // Unfinished is a file of which the bucket does not have all, or a directory whose
@@ -44,6 +46,8 @@ func (v *Volume) Stats() Stats {
 		Conflicts: v.conflicts.Load(),
 	}
 	v.mu.Unlock()
+	older, more := v.Rollbacks()
+	s.Older = len(older) + int(more) //nolint:gosec // a count
 	for _, f := range v.allFiles() {
 		if u, unfinished := f.unfinished(); unfinished {
 			s.add(u)

@@ -83,7 +83,7 @@ func (f *sealedFlow) seal(ctx context.Context, src sigil.ReaderAt, off, n int64)
 func (f *sealedFlow) finish(ctx context.Context, v *Volume, d draft, src sigil.ReaderAt, off int64) (*stored, load, error) {
 	a := d.attr
 	late := sigil.Late{
-		Version: v.version(d.above...),
+		Version: v.version(d.key, d.above...),
 		Attr:    sigil.Attr{Mode: a.Mode, UID: a.UID, GID: a.GID, Mtime: a.Mtime, Ctime: a.Ctime},
 	}
 	s, err := f.s.Finish(ctx, src, off, a.Size, late)

@@ -70,6 +70,10 @@ var (
 	ErrWrongKey  = objcrypt.ErrWrongKey
 	ErrVersion   = objcrypt.ErrVersion
 
+	// ErrRollback: under RollbackDeny, an object shows an older state than this
+	// host has known.
+	ErrRollback = errors.New("object is in an older state than this host has known")
+
 	ErrSpoolFull = spool.ErrFull
 
 	ErrIsDir     = errors.New("is a directory")
@@ -157,6 +161,11 @@ type Options struct {
 	S3ECKeys  s3ec.Keyring
 	Customers []*sse.Mode // of SSE-C, beside those of Rules
 	KeyMemory KeyMemory   // of SSE-C; nil remembers nothing
+
+	// Seals remembers states of sealed objects, and Rollback says what becomes of
+	// an older one that is met. Nil remembers as long as the volume lives, some.
+	Seals    SealMemory
+	Rollback RollbackPolicy
 
 	// Moves remembers directory renames between rules; nil: there are none,
 	// ErrCrossing.

@@ -68,7 +68,7 @@ func (o *object) witnessed(f fact) bool {
 // reaffirm believes anew what is remembered of p where a listing, begun at that
 // time, shows it unchanged; nil else. Of a hard link that is the name alone.
 func (v *Volume) reaffirm(p string, l listed, at time.Time) *dentry {
-	if l.kind != asFile {
+	if l.kind != asFile || !v.current(v.recall(p)) {
 		return nil
 	}
 	v.mu.Lock()
@@ -88,6 +88,9 @@ func (v *Volume) reaffirm(p string, l listed, at time.Time) *dentry {
 // reaffirmDir is reaffirm of a directory, of whose marker a listing says f: none
 // where it has none.
 func (v *Volume) reaffirmDir(p string, f fact, at time.Time) *dentry {
+	if f.etag != "" && !v.current(v.recall(p)) {
+		return nil
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	d := v.known[p]

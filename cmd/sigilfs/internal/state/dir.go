@@ -143,6 +143,9 @@ func (d *Dir) Epochs() string { return filepath.Join(d.path, "epochs") }
 // CustomerKeys is where it is remembered which SSE-C key objects have.
 func (d *Dir) CustomerKeys() string { return filepath.Join(d.path, "customer-keys") }
 
+// Versions is where what this host knows of objects' versions is remembered.
+func (d *Dir) Versions() string { return filepath.Join(d.path, "versions.db") }
+
 // SpoolKeyFile is where a key for the spool lies if nothing better is there.
 func (d *Dir) SpoolKeyFile() string { return filepath.Join(d.path, "spool.key") }
 

@@ -68,7 +68,9 @@ type Mount struct {
 	Files     *Files  `json:"files,omitempty"`
 	Uploads   int     `json:"multipart_uploads,omitempty"`
 	Chores    int     `json:"deferred_operations,omitempty"`
-	Conflicts uint64  `json:"conflicts,omitempty"` // since the mount began
+	Conflicts uint64  `json:"conflicts,omitempty"`   // since the mount began
+	Older     *Older  `json:"rolled_back,omitempty"` // nil: nothing is
+	Versions  *Known  `json:"versions,omitempty"`
 	Spool     *Space  `json:"spool,omitempty"`
 	Cache     *Cache  `json:"cache,omitempty"`
 	Memory    *Memory `json:"memory,omitempty"`
@@ -110,6 +112,30 @@ type File struct {
 	Error          string    `json:"error,omitempty"`
 	Since          time.Time `json:"failing_since,omitzero"`
 	Next           time.Time `json:"next_try,omitzero"`
+}
+
+// Older are objects that show an older state than this host has known.
+type Older struct {
+	Objects int           `json:"objects"`
+	List    []OlderObject `json:"list,omitempty"` // by key
+	More    int           `json:"more,omitempty"` // that are not in List
+}
+
+// OlderObject is one of them.
+type OlderObject struct {
+	Path  string    `json:"path"` // in the mount; of the volume's own objects the key
+	Kind  string    `json:"kind"` // rollback, conflict, resurrection, descendant or ahead
+	Shown uint64    `json:"shown_version"`
+	Known uint64    `json:"known_version"`
+	Since time.Time `json:"since"`
+}
+
+// Known is what this host remembers of objects' versions.
+type Known struct {
+	Records   int    `json:"records"`
+	Limit     int    `json:"limit"`
+	Forgotten uint64 `json:"forgotten,omitempty"` // since the mount began
+	Error     string `json:"error,omitempty"`     // why it cannot be used now
 }
 
 // Space is disk or memory that is bounded.
@@ -164,6 +190,8 @@ type Epoch struct {
 	Current bool      `json:"current,omitempty"`
 	Lost    bool      `json:"lost,omitempty"`   // not in the bucket any more
 	Signer  string    `json:"signer,omitempty"` // who signed it, of those whom the host knows
+
+	RolledBack bool `json:"rolled_back,omitempty"` // the bucket shows an older revision, or another one, than this host has known
 }
 
 // Event is a line of the log.
@@ -199,7 +227,16 @@ func (m *Mount) Judge() {
 	if k := m.KeysFailing; k != nil {
 		m.reason("the keys in use could not be asked for again since %s: %s", k.Since.Format(time.RFC3339), k.Error)
 	}
+	if o := m.Older; o != nil {
+		m.reason("%s in an older state than this host has known: somebody has put it back, or restored it", is(o.Objects, "object"))
+	}
+	if v := m.Versions; v != nil && v.Error != "" {
+		m.reason("what this host remembers of versions cannot be used, so that rollback is not noticed: %s", v.Error)
+	}
 	for _, e := range m.Epochs {
+		if e.RolledBack {
+			m.reason("the bucket shows epoch %s in an older state than this host has known; the newer one is used", e.ID)
+		}
 		if e.Lost && e.Current {
 			m.reason("epoch %s, under which this host seals, is not in the bucket any more", e.ID)
 		}

@@ -27,7 +27,12 @@ func example() *Report {
 			{Size: 5, AttributesOnly: true},
 		}},
 		Uploads: 1, Chores: 2, Conflicts: 3,
-		Spool: &Space{Dir: "/var/lib/sigilfs/x", Used: 95 << 20, Limit: 100 << 20},
+		Older: &Older{Objects: 3, More: 1, List: []OlderObject{
+			{Path: "etc/sudoers", Kind: "rollback", Shown: 1, Known: 2, Since: at.Add(-time.Hour)},
+			{Path: "removed", Kind: "resurrection", Shown: 3, Known: 4, Since: at.Add(-time.Minute)},
+		}},
+		Versions: &Known{Records: 5, Limit: 1000, Forgotten: 6, Error: "no space"},
+		Spool:    &Space{Dir: "/var/lib/sigilfs/x", Used: 95 << 20, Limit: 100 << 20},
 		Cache: &Cache{
 			Memory: Tier{Space: Space{Used: 32 << 20, Limit: 64 << 20}, Hits: 3, Misses: 1},
 			Disk:   &Tier{Space: Space{Dir: "/var/cache/sigilfs", Used: 5 << 30, Limit: 10 << 30}, Lost: 4},
@@ -36,7 +41,7 @@ func example() *Report {
 		Keys:   []Key{{Name: "main", Kind: "kms", ID: "kms:arn", Created: at.Add(-400 * 24 * time.Hour)}, {Kind: "ssec"}},
 		Epochs: []Epoch{
 			{ID: "n55j3ol3cvxelki6cr3lsprozy", State: "open", Created: at.Add(-49 * time.Hour), Host: "h", Keys: []string{"kms:arn"}, Current: true},
-			{ID: "aaaaaaaaaaaaaaaaaaaaaaaaaa", State: "retired", Created: at.Add(-1000 * time.Hour), Lost: true},
+			{ID: "aaaaaaaaaaaaaaaaaaaaaaaaaa", State: "retired", Created: at.Add(-1000 * time.Hour), Lost: true, RolledBack: true},
 		},
 		MoreEpochs: 2, KMSRequests: map[string]uint64{"Decrypt": 5}, KeysFailing: &Failing{Since: at.Add(-time.Hour), Error: "KMS is away"},
 		Errors: []Event{

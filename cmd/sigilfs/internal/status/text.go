@@ -89,6 +89,22 @@ func (w *writer) files(m *Mount) {
 	if m.Conflicts > 0 {
 		w.field("conflicts", "%d", m.Conflicts)
 	}
+	w.older(m)
+}
+
+func (w *writer) older(m *Mount) {
+	if o := m.Older; o != nil {
+		w.field("rollback", "%s", is(o.Objects, "object")+" in an older state than was known")
+		for _, x := range o.List {
+			w.line("    %s: %s, version %d, known is %d, met %s ago", x.Path, x.Kind, x.Shown, x.Known, span(m.Asked.Sub(x.Since)))
+		}
+		if o.More > 0 {
+			w.line("    and %d more", o.More)
+		}
+	}
+	if v := m.Versions; v != nil {
+		w.field("versions", "of %s known, %d at the most%s", count(v.Records, "object"), v.Limit, only(v.Forgotten > 0, fmt.Sprintf("; %d forgotten", v.Forgotten)))
+	}
 }
 
 func (w *writer) file(f File, now time.Time) {
@@ -189,6 +205,14 @@ func count(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// is is count with a verb.
+func is(n int, what string) string {
+	if n == 1 {
+		return "1 " + what + " is"
+	}
+	return count(n, what) + " are"
 }
 
 // Size is a number of bytes in the largest binary unit of which there is one,

@@ -1,0 +1,286 @@
+package freshness
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
+)
+
+// lockTime is how long one process waits for its turn.
+const lockTime = 5 * time.Second
+
+// damagedSuffix is the name under which a damaged file is set aside; there is
+// one at the most.
+const damagedSuffix = ".damaged"
+
+// growth is by how much the file is made longer at a time, in bytes.
+const growth = 1 << 20
+
+// file is the file, which is opened when it is needed and given to other
+// processes between.
+type file struct {
+	path     string
+	readOnly bool
+	noSync   bool
+	log      logrus.FieldLogger
+	turn     *turn
+	used     atomic.Bool   // since the last look of giveWay
+	opened   chan struct{} // has something when the file was opened
+
+	mu     sync.RWMutex // held shared by transactions: the file stays open
+	db     *bbolt.DB
+	of     *os.File // what db is of
+	aside  int      // how many were set aside
+	closed bool
+}
+
+func newFile(opt Options) *file {
+	return &file{path: opt.Path, readOnly: opt.ReadOnly, noSync: opt.noSync, log: opt.Log, turn: newTurn(opt.Path, opt.ReadOnly), opened: make(chan struct{}, 1)}
+}
+
+// view reads. Where there is no file and none is to be made, do is not called.
+func (f *file) view(do func(*table) error) error {
+	return f.with(func(db *bbolt.DB) error {
+		return db.View(func(tx *bbolt.Tx) error {
+			t, err := tableOf(tx)
+			if err != nil {
+				return err
+			}
+			return do(t)
+		})
+	})
+}
+
+// write puts down what was told and tells how many records made way for it.
+func (f *file) write(all map[string]told, limit int, now time.Time) (removed int, err error) {
+	err = f.with(func(db *bbolt.DB) error {
+		return db.Update(func(tx *bbolt.Tx) error {
+			t, err := tableOf(tx)
+			if err == nil {
+				err = t.write(all, limit, now)
+				removed = t.removed
+			}
+			return err
+		})
+	})
+	if err != nil {
+		removed = 0
+	}
+	return removed, err
+}
+
+// with has do work on the open file. A damaged one is set aside, and do begins
+// anew on an empty one.
+func (f *file) with(do func(*bbolt.DB) error) error {
+	for range 2 {
+		db, err := f.open()
+		if db == nil {
+			return err
+		}
+		f.used.Store(true)
+		err = guarded(func() error { return do(db) })
+		aside := f.aside
+		f.mu.RUnlock()
+		if !errors.Is(err, ErrDamaged) {
+			return err
+		}
+		if err := f.setAside(aside, err); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%s: %w", f.path, ErrDamaged)
+}
+
+// guarded turns what the library says of a damaged file, mostly by a panic or a
+// fault in its mapping, into ErrDamaged.
+func guarded(do func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v: %w", p, ErrDamaged)
+		}
+	}()
+	err = do()
+	for _, e := range []error{berrors.ErrInvalid, berrors.ErrChecksum, berrors.ErrVersionMismatch} {
+		if errors.Is(err, e) {
+			return fmt.Errorf("%w: %w", err, ErrDamaged)
+		}
+	}
+	return err
+}
+
+// open gives the file, open, and held until f.mu.RUnlock; nil where it is not to
+// be had, with the reason, or without one where there is none.
+func (f *file) open() (*bbolt.DB, error) {
+	for range 3 {
+		f.mu.RLock()
+		if f.db != nil {
+			return f.db, nil
+		}
+		aside := f.aside
+		f.mu.RUnlock()
+		err := f.openNow()
+		if errors.Is(err, ErrDamaged) {
+			err = f.setAside(aside, err)
+		}
+		if errors.Is(err, fs.ErrNotExist) && f.readOnly {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", f.path, berrors.ErrTimeout)
+}
+
+func (f *file) openNow() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.closed:
+		return fmt.Errorf("%s: %w", f.path, fs.ErrClosed)
+	case f.db != nil:
+		return nil
+	}
+	asked, err := f.turn.ask()
+	if err != nil {
+		return err
+	}
+	defer asked()
+	var of *os.File
+	var db *bbolt.DB
+	err = guarded(func() error {
+		db, err = bbolt.Open(f.path, 0o600, &bbolt.Options{
+			Timeout: lockTime, ReadOnly: f.readOnly, FreelistType: bbolt.FreelistMapType, NoSync: f.noSync,
+			OpenFile: func(path string, flag int, mode os.FileMode) (*os.File, error) {
+				if f.readOnly {
+					flag = os.O_RDONLY
+				}
+				of, err = os.OpenFile(path, flag|unix.O_NOFOLLOW, mode)
+				return of, err
+			},
+		})
+		if err != nil {
+			return err
+		}
+		db.AllocSize = growth
+		if f.readOnly || db.View(begun) == nil {
+			return nil
+		}
+		return db.Update(begin)
+	})
+	err = ours(err)
+	if err == nil && !same(of, f.path) {
+		err = fmt.Errorf("%s: set aside by another process: %w", f.path, berrors.ErrTimeout)
+	}
+	if err != nil {
+		_ = abandon(db, of) // the error is why
+		return fmt.Errorf("%s: %w", f.path, err)
+	}
+	f.db, f.of = db, of
+	select {
+	case f.opened <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// ours tells damage from trouble of the moment: what the library has no other
+// word for is said of the content.
+func ours(err error) error {
+	var path *fs.PathError
+	var errno unix.Errno
+	if err == nil || errors.Is(err, ErrDamaged) || errors.Is(err, berrors.ErrTimeout) || errors.As(err, &path) || errors.As(err, &errno) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, ErrDamaged)
+}
+
+// same tells whether of is what lies at path still.
+func same(of *os.File, path string) bool {
+	a, err := of.Stat()
+	if err != nil {
+		return false
+	}
+	b, err := os.Lstat(path)
+	return err == nil && os.SameFile(a, b)
+}
+
+// abandon closes a file whose library may hold locks for ever: only its
+// descriptor, and with it the lock on it, is given back for sure.
+func abandon(db *bbolt.DB, of *os.File) error {
+	if of == nil {
+		return nil
+	}
+	err := of.Close()
+	if db != nil {
+		go func() { _ = guarded(db.Close) }() // unmaps it, unless it waits for ever
+	}
+	return err
+}
+
+// setAside moves a damaged file, found so when that many had been set aside, out
+// of the way, so that the next open begins a new one.
+func (f *file) setAside(aside int, cause error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.aside != aside {
+		return nil // somebody did
+	}
+	f.aside++
+	if f.db != nil {
+		_ = abandon(f.db, f.of) // it is damaged in any case
+		f.db, f.of = nil, nil
+	}
+	if f.readOnly {
+		f.closed = true
+		return cause
+	}
+	if err := os.Rename(f.path, f.path+damagedSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w; it cannot be set aside: %w", cause, err)
+	}
+	f.log.WithError(cause).WithField("file", f.path+damagedSuffix).
+		Warn("what this host remembered of versions is damaged; it was set aside, and older states of objects that it knew are not noticed any more")
+	return nil
+}
+
+// giveWay lets other processes have the file: where one asks for it, and where
+// nobody here has needed it since the last call. False: it stays open.
+func (f *file) giveWay() bool {
+	if f.used.Swap(false) && !f.turn.wanted() {
+		return false
+	}
+	f.shut()
+	return true
+}
+
+func (f *file) shut() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.db == nil {
+		return
+	}
+	if err := guarded(f.db.Close); err != nil {
+		_ = abandon(nil, f.of) // as far as it can be
+	}
+	f.db, f.of = nil, nil
+	f.turn.given()
+}
+
+// close is final.
+func (f *file) close() {
+	f.shut()
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
+}
