@@ -1,9 +1,14 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
+
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/state"
 	"github.com/sigilfs/sigilfs/internal/freshness"
 	"github.com/sigilfs/sigilfs/internal/volume"
+	"github.com/spf13/cobra"
 )
 
 // openSeals opens what this host remembers of objects' versions. A read-only
@@ -33,4 +38,27 @@ func (m *mounting) rollbackPolicy() volume.RollbackPolicy {
 		return volume.RollbackDeny
 	}
 	return volume.RollbackReport
+}
+
+// acceptRestore takes what is below the target for what is to be, and prints what
+// was in an older state.
+func (f *verifyFlags) acceptRestore(ctx context.Context, c *cobra.Command, o *offline, target string) error {
+	n, out := 0, c.OutOrStdout()
+	err := o.volume.AcceptRestore(ctx, o.path, f.dry, func(r volume.Rollback) {
+		n++
+		if f.json {
+			_ = json.NewEncoder(out).Encode(map[string]any{
+				"event": "accepted", "path": r.Path, "kind": r.Kind, "shown_version": r.Shown, "known_version": r.Known,
+			})
+			return
+		}
+		fmt.Fprintf(out, "%q: %s, version %d, known was %d\n", r.Path, r.Kind, r.Shown, r.Known)
+	})
+	if err != nil {
+		return explainStore(target, err)
+	}
+	if !f.json {
+		fmt.Fprintf(out, "objects in an older state: %d\n", n)
+	}
+	return nil
 }

@@ -18,9 +18,9 @@ import (
 
 // verifyFlags are verify's own.
 type verifyFlags struct {
-	data, repair, dry, json, restart bool
-	settled                          time.Duration
-	parallel                         int
+	data, repair, dry, json, restart, accept bool
+	settled                                  time.Duration
+	parallel                                 int
 }
 
 func newVerify() *cobra.Command {
@@ -59,7 +59,7 @@ nothing that could is wrong.`,
 			return err
 		}
 		how := reads | aFile
-		if f.repair {
+		if f.repair || f.accept {
 			how |= writes
 		}
 		target, path, err := splitTarget(args)
@@ -67,12 +67,16 @@ nothing that could is wrong.`,
 			return err
 		}
 		return withVolume(c, s, target, path, how, func(ctx context.Context, o *offline) error {
+			if f.accept {
+				return f.acceptRestore(ctx, c, o, target)
+			}
 			return f.run(ctx, c, o, target)
 		})
 	}
 	flags.BoolVar(&f.data, "data", false, "read all content too, and verify every byte")
 	flags.BoolVar(&f.repair, "repair", false, "put the newest good version over what is damaged, and count hard links anew")
-	flags.BoolVar(&f.dry, "dry-run", false, "with --repair: say what would be done, and write nothing")
+	flags.BoolVar(&f.accept, "accept-restore", false, "take the older states that this host meets there for what is to be, after a restore that was wanted; verify nothing")
+	flags.BoolVar(&f.dry, "dry-run", false, "with --repair or --accept-restore: say what would be done, and write nothing")
 	flags.DurationVar(&f.settled, "settled", time.Hour, "judge the names of hard links that nobody has changed for `TIME`")
 	flags.IntVar(&f.parallel, "parallel", 16, "how many `OBJECTS` are looked at at a time")
 	flags.BoolVar(&f.restart, "restart", false, "begin anew where an earlier run was interrupted")
@@ -83,8 +87,10 @@ nothing that could is wrong.`,
 
 func (f *verifyFlags) check() error {
 	switch {
-	case f.dry && !f.repair:
+	case f.dry && !f.repair && !f.accept:
 		return usageError("--dry-run goes with --repair: verify writes nothing without it")
+	case f.accept && (f.repair || f.data):
+		return usageError("--accept-restore verifies and repairs nothing: give it alone")
 	case f.parallel < 1 || f.parallel > 1000:
 		return usageError("--parallel is from 1 to 1000")
 	case f.settled <= 0:
