@@ -122,7 +122,7 @@ func guarded(do func() error) (err error) {
 // open gives the file, open, and held until f.mu.RUnlock; nil where it is not to
 // be had, with the reason, or without one where there is none.
 func (f *file) open() (*bbolt.DB, error) {
-	for range 3 {
+	for range 10 { // between opening and using it may be given away
 		f.mu.RLock()
 		if f.db != nil {
 			return f.db, nil
@@ -188,6 +188,7 @@ func (f *file) openNow() error {
 		return fmt.Errorf("%s: %w", f.path, err)
 	}
 	f.db, f.of = db, of
+	f.used.Store(true)
 	select {
 	case f.opened <- struct{}{}:
 	default:

@@ -35,7 +35,7 @@ const (
 	// free in its pages, in bytes; transaction what a transaction may take beside
 	// it, as pages are written anew before the old ones are free: half of a small
 	// file.
-	perRecord   = 160
+	perRecord   = 224
 	transaction = 32 << 20
 
 	batch      = 4096        // records are written without waiting for more
