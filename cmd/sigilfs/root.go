@@ -41,6 +41,7 @@ on this host before it leaves; the bucket holds ciphertext.
 	root.Version = versionLine()
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(newMount(), newUmount(), newStatus(), newRecover(), newVerify(), newAdopt(), newVersions(), newDoctor(), newAudit(), newCat(), newPut(), newList(), newStat(), newKeygen(), newKeys(), newVersion(), newCompletion(), newManual())
+	root.AddCommand(newReencrypt())
 	addCompletions(root)
 	return root
 }
@@ -59,7 +60,7 @@ func normalize(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 // by name, so that nobody takes them for misspelt, or for accepted.
 func laterCommands() []string {
 	return []string{
-		"top", "init", "reencrypt", "restore",
+		"top", "init", "restore",
 		"cp", "decrypt",
 	}
 }

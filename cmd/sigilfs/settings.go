@@ -36,6 +36,9 @@ type settings struct {
 	signers                           []keyring.Signer // signerTexts, once they were checked
 	allowPlaintext, requireEncryption bool             // of rules that do not say
 	allowGiven, requireGiven          bool             // not by the file: those of its rules too
+	anyMode                           bool             // objects of every mode are read, whatever the policy accepts
+	readInstructions, readOldWraps    bool             // of s3ec, by commands whose rules may be of another mode
+	readCBC                           bool             // likewise
 
 	endpoint, region, profile, caBundle     string
 	passwdFile                              string

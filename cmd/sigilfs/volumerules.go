@@ -46,6 +46,12 @@ func (m *mounting) volumeRule(ctx context.Context, r rule) (volume.Rule, error) 
 		Reading:      s3ec.Policy{RequireCommitment: r.RequireCommitment, LegacyWrapping: r.LegacyWrapping, LegacyCBC: r.LegacyCBC},
 		Instructions: r.InstructionFiles,
 	}
+	if s := m.set; s.anyMode {
+		v.AllowPlaintext, v.RequireEncryption, v.Reading.RequireCommitment = true, false, false
+		v.Reading.LegacyWrapping = v.Reading.LegacyWrapping || s.readOldWraps
+		v.Reading.LegacyCBC = v.Reading.LegacyCBC || s.readCBC
+		v.Instructions = v.Instructions || s.readInstructions
+	}
 	var err error
 	switch r.Mode {
 	case config.Client:

@@ -243,3 +243,24 @@ func (v *Volume) tagging(opt objstore.PutOptions, write func(objstore.PutOptions
 	}
 	return got, err
 }
+
+// withTags gives the tags of kept and of set, which may be nil: then, with none
+// kept, it is nil too.
+func withTags(kept, set map[string]string) map[string]string {
+	if len(kept) == 0 {
+		return set
+	}
+	all := maps.Clone(kept)
+	delete(all, sse.KeyTag)
+	maps.Copy(all, set)
+	return all
+}
+
+// taggingOf is tagging, but where tags are more than a help: those that d keeps
+// are written or nothing is.
+func (v *Volume) taggingOf(d draft, opt objstore.PutOptions, write func(objstore.PutOptions) (objstore.Receipt, error)) (objstore.Receipt, error) {
+	if len(d.tags) > 0 {
+		return write(opt)
+	}
+	return v.tagging(opt, write)
+}

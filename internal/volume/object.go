@@ -26,6 +26,7 @@ type object struct {
 	class  string
 	system map[string]string // S3's own metadata
 	tags   int               // how many, as far as is known
+	lock   *objstore.Lock    // nil where nobody told
 	state  sse.State         // how the server says that it is encrypted
 	seen   time.Time         // LastModified, where the store told it
 	// answered is when, by the store's clock; zero where it did not say.
@@ -185,7 +186,7 @@ func (v *Volume) decodeNow(ctx context.Context, info objstore.Info, suffix []byt
 
 func newObject(info objstore.Info) *object {
 	return &object{
-		id: info.ID, length: info.Size, class: info.StorageClass, system: info.System, tags: info.Tags,
+		id: info.ID, length: info.Size, class: info.StorageClass, system: info.System, tags: info.Tags, lock: info.Lock,
 		state: sse.Of(info.Encrypted), seen: info.Modified, answered: info.Answered,
 	}
 }

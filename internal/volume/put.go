@@ -52,6 +52,9 @@ type draft struct {
 	jot      func(u uploading, over bool) error // notes an upload and, once it is over, that it is; nil: nothing can
 	self     bool                               // a copy of an object over itself
 	only     bool                               // once the base is replaced, the content is in the new object only
+
+	tags  map[string]string           // that it has beside the one that names an SSE-C key
+	still func(context.Context) error // asked last before a body that was sent becomes the object; nil: nobody
 }
 
 func (d draft) isDir() bool { return strings.HasSuffix(d.key, "/") }
@@ -110,12 +113,12 @@ func (v *Volume) complete(d draft) draft {
 // send writes an object that is new as a whole.
 func (v *Volume) send(ctx context.Context, d draft, w *stored) (*object, error) {
 	opt := v.options(d, w)
-	opt.Tags = v.newTags(d.want)
+	opt.Tags = withTags(d.tags, v.newTags(d.want))
 	small, err := v.recent.load(ctx, d, &w.body)
 	if err != nil {
 		return nil, err
 	}
-	got, err := v.tagging(opt, func(opt objstore.PutOptions) (objstore.Receipt, error) { return v.transmit(ctx, d, w, opt) })
+	got, err := v.taggingOf(d, opt, func(opt objstore.PutOptions) (objstore.Receipt, error) { return v.transmit(ctx, d, w, opt) })
 	o, err := v.settle(ctx, d, w, got, err)
 	if err == nil {
 		v.recent.keep(o, small)
@@ -127,6 +130,9 @@ func (v *Volume) transmit(ctx context.Context, d draft, w *stored, opt objstore.
 	if w.body.size > v.onePut {
 		return v.upload(ctx, d, w.body, opt)
 	}
+	if err := d.settled(ctx); err != nil {
+		return objstore.Receipt{}, err
+	}
 	if err := v.guard(ctx, v.opt.Capabilities.PutConditions, d.key, d.cond); err != nil {
 		return objstore.Receipt{}, err
 	}
@@ -134,6 +140,14 @@ func (v *Volume) transmit(ctx context.Context, d draft, w *stored, opt objstore.
 		return v.opt.Store.Put(ctx, d.key, bytes.NewReader(nil), 0, opt)
 	}
 	return v.opt.Store.Put(ctx, d.key, w.body.section(ctx, 0, w.body.size), w.body.size, opt)
+}
+
+// settled tells whether what d replaces is still what it was.
+func (d draft) settled(ctx context.Context) error {
+	if d.still == nil {
+		return nil
+	}
+	return d.still(ctx)
 }
 
 // options of a request that makes w.
@@ -216,7 +230,11 @@ func (v *Volume) upload(ctx context.Context, d draft, b body, opt objstore.PutOp
 	if err != nil {
 		return objstore.Receipt{}, err
 	}
-	if err := v.fill(ctx, up, b); err != nil {
+	err = v.fill(ctx, up, b)
+	if err == nil {
+		err = d.settled(ctx)
+	}
+	if err != nil {
 		return objstore.Receipt{}, up.giveUp(ctx, err)
 	}
 	if err := v.guard(ctx, v.opt.Capabilities.UploadConditions, d.key, cond); err != nil {
@@ -293,16 +311,23 @@ func (v *Volume) restate(ctx context.Context, o *object, dst string, cond objsto
 	if d.want, err = v.askedAgain(o, d.rule); err != nil {
 		return nil, err
 	}
+	return v.overlay(ctx, o, d, w)
+}
+
+// overlay puts the metadata of w over the body of o, as d says.
+func (v *Volume) overlay(ctx context.Context, o *object, d draft, w *stored) (*object, error) {
 	if d.isDir() {
 		return v.send(ctx, d, w)
 	}
 	opt := v.options(d, w)
-	if opt.Tags, err = v.movedTags(ctx, o, d.want); err != nil {
+	tags, err := v.movedTags(ctx, o, d.want)
+	if err != nil {
 		return nil, err
 	}
-	d.self = dst == o.id.Key
+	opt.Tags = withTags(d.tags, tags)
+	d.self = d.key == o.id.Key
 	heard := v.expect(o, w.obj)
-	got, err := v.tagging(opt, func(opt objstore.PutOptions) (objstore.Receipt, error) { return v.relocate(ctx, o, d, opt) })
+	got, err := v.taggingOf(d, opt, func(opt objstore.PutOptions) (objstore.Receipt, error) { return v.relocate(ctx, o, d, opt) })
 	n, err := v.settle(ctx, d, w, got, err)
 	heard(err)
 	return n, err
@@ -352,7 +377,11 @@ func (v *Volume) copyByParts(ctx context.Context, o *object, d draft, opt objsto
 	if err != nil {
 		return objstore.Receipt{}, err
 	}
-	if err := copyParts(ctx, up, o, v.copyPart); err != nil {
+	err = copyParts(ctx, up, o, v.copyPart)
+	if err == nil {
+		err = d.settled(ctx)
+	}
+	if err != nil {
 		return objstore.Receipt{}, up.giveUp(ctx, err)
 	}
 	if err := v.guard(ctx, v.opt.Capabilities.UploadConditions, d.key, cond); err != nil {

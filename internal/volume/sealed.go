@@ -138,6 +138,11 @@ func (f *sealedForm) restate(ctx context.Context, v *Volume, o *object, d draft)
 	if err != nil {
 		return nil, err
 	}
+	return f.reseal(ctx, v, o, d, keys)
+}
+
+// reseal seals the record under keys.
+func (f *sealedForm) reseal(ctx context.Context, v *Volume, o *object, d draft, keys KeySet) (*stored, error) {
 	epoch, err := keys.Current(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%s: current epoch: %w", d.key, err)

@@ -14,7 +14,12 @@ func (m *Mode) Confirm(answer map[string]string) error {
 	if m == nil {
 		return nil
 	}
-	came := Of(answer)
+	return m.Fits(Of(answer))
+}
+
+// Fits is Confirm of an object that is known to be so encrypted. Two keys of
+// which one is named by an alias count as one where they may be.
+func (m *Mode) Fits(came State) error {
 	switch {
 	case came.Algorithm != m.algorithm:
 		return m.unconfirmed(came.String())

@@ -140,6 +140,9 @@ func (d *Dir) Host() string { return d.host }
 // Epochs is where the key ring keeps its memory.
 func (d *Dir) Epochs() string { return filepath.Join(d.path, "epochs") }
 
+// Journals is where long commands keep how far they are.
+func (d *Dir) Journals() string { return filepath.Join(d.path, "journals") }
+
 // CustomerKeys is where it is remembered which SSE-C key objects have.
 func (d *Dir) CustomerKeys() string { return filepath.Join(d.path, "customer-keys") }
 

@@ -1,0 +1,347 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"unicode"
+
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/progress"
+	"github.com/sigilfs/sigilfs/internal/bulk"
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/volume"
+	"github.com/spf13/cobra"
+)
+
+// mostPasses bounds the walks over one bucket: who writes faster than it is
+// walked would have it go on for ever.
+const mostPasses = 10
+
+// mostTold is how many failures are told of one by one.
+const mostTold = 100
+
+// reencrypted is what a run came to, as --json tells it last.
+type reencrypted struct {
+	Event    string                `json:"event"` // "result"
+	Target   string                `json:"target"`
+	DryRun   bool                  `json:"dry-run,omitempty"`
+	Resumed  bool                  `json:"resumed,omitempty"`
+	Passes   int                   `json:"passes"`
+	Settled  bool                  `json:"settled"` // the last pass found nothing to do
+	Did      map[string]bulk.Count `json:"did"`     // of all passes what was written, of the last one the rest
+	Failed   int64                 `json:"failed"`
+	Failures []failedObject        `json:"failures,omitempty"` // the first ones
+	Requests int64                 `json:"requests,omitempty"` // that a dry run expects, about
+}
+
+type failedObject struct {
+	Key   string `json:"key"`
+	Error string `json:"error"`
+}
+
+// run goes over the objects until nothing is left to do.
+func (r *reencrypting) run(ctx context.Context, c *cobra.Command, o *offline) error {
+	if o.set.readOnly && !r.dry {
+		return usageError("--read-only: nothing can be re-encrypted; --dry-run tells what would be")
+	}
+	journal, err := r.journal(o)
+	if err != nil {
+		return err
+	}
+	told := progress.New(r.tells(c), progress.Options{What: "re-encrypting", JSON: r.json})
+	defer told.Done()
+	res := reencrypted{Event: "result", Target: o.set.source, DryRun: r.dry, Resumed: journal.Resumed(), Did: map[string]bulk.Count{}}
+	if res.Resumed && !r.json {
+		fmt.Fprintf(told, "going on with a run that was begun at %s: pass %d, behind %q\n", journal.Began().Local().Format("2006-01-02 15:04:05"), journal.Pass(), journal.Cursor())
+	}
+	counted := o.count(ctx, told)
+	err = r.passes(ctx, o, journal, told, &res)
+	counted()
+	told.Done()
+	if err != nil {
+		return errors.Join(r.interrupted(ctx, o, err), journal.Close())
+	}
+	if err := errors.Join(journal.Finish(), journal.Close()); err != nil {
+		return systemError("%w", err)
+	}
+	r.tell(c.OutOrStdout(), res)
+	switch {
+	case res.Failed > 0:
+		return mountError("%d objects could not be re-encrypted; they are as they were", res.Failed)
+	case !res.Settled && !r.dry:
+		return mountError("after %d passes objects still change faster than they are re-encrypted: run it again when less is written", res.Passes)
+	}
+	return nil
+}
+
+// tells is where progress goes.
+func (r *reencrypting) tells(c *cobra.Command) io.Writer {
+	if r.json {
+		return c.OutOrStdout()
+	}
+	return c.ErrOrStderr()
+}
+
+// interrupted is the error of a run that ended before its end.
+func (r *reencrypting) interrupted(ctx context.Context, o *offline, err error) error {
+	if ctx.Err() != nil {
+		err = errors.New("interrupted")
+	}
+	hint := "; the same command goes on where this one ended"
+	if r.dry {
+		hint = ""
+	}
+	if ctx.Err() != nil {
+		return mountError("%w%s", err, hint)
+	}
+	return mountError("%w%s", explainStore(o.set.target.Spec, err), hint)
+}
+
+// journal opens what an interrupted run left, or begins; a dry run has none.
+func (r *reencrypting) journal(o *offline) (*bulk.Journal, error) {
+	if r.dry {
+		return nil, nil
+	}
+	id := bulk.Identity{Operation: "reencrypt", Target: o.bucketName() + " " + o.key(), Options: r.options(o)}
+	j, err := bulk.Open(o.state.Journals(), id, r.restart)
+	switch {
+	case errors.Is(err, bulk.ErrOther):
+		return nil, usageError("%w: finish it with those, or begin anew with --restart", err)
+	case errors.Is(err, bulk.ErrBusy):
+		return nil, mountError("%w: wait for it", err)
+	case errors.Is(err, bulk.ErrCorrupt):
+		return nil, systemError("%w: begin anew with --restart", err)
+	case err != nil:
+		return nil, systemError("%w", err)
+	}
+	return j, nil
+}
+
+// options is what decides on what is done: modes, keys and what is taken.
+func (r *reencrypting) options(o *offline) string {
+	var b strings.Builder
+	for _, rule := range o.rules {
+		fmt.Fprintf(&b, "%s=%s(", rule.Prefix, rule.Mode)
+		for _, k := range rule.keys {
+			fmt.Fprintf(&b, "%s ", k.Name)
+			if k.master != nil {
+				b.WriteString(k.master.ID())
+			} else {
+				b.WriteString(k.ID + k.customer.ID())
+			}
+		}
+		if rule.sse != nil && rule.sse.key != nil {
+			b.WriteString(" " + rule.sse.key.ID)
+		}
+		b.WriteString(") ")
+	}
+	from := slices.Clone(r.from)
+	slices.Sort(from)
+	fmt.Fprintf(&b, "from=%s all=%v", strings.Join(from, ","), r.all)
+	return b.String()
+}
+
+// key is what the keys to be taken are, or begin with and a slash.
+func (o *offline) key() string { return o.set.target.Prefix + o.path }
+
+// below lists what lies below the target.
+func (o *offline) below(ctx context.Context, after string) iter.Seq2[objstore.Entry, error] {
+	whole := o.key()
+	return func(yield func(objstore.Entry, error) bool) {
+		for e, err := range o.objects.List(ctx, objstore.ListOptions{Prefix: whole, After: after}) {
+			if err == nil && o.path != "" && e.Key != whole && !strings.HasPrefix(e.Key, whole+"/") {
+				continue
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// count tells meanwhile how much there is, by listing it; stop ends that.
+func (o *offline) count(ctx context.Context, told *progress.Progress) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var tasks sync.WaitGroup
+	tasks.Go(func() {
+		var objects, bytes int64
+		for e, err := range o.below(ctx, "") {
+			if err != nil {
+				return // then it is not known
+			}
+			objects, bytes = objects+1, bytes+e.Size
+		}
+		told.Total(objects, bytes)
+	})
+	return func() {
+		cancel()
+		tasks.Wait()
+	}
+}
+
+// passes walks again and again until a walk changes nothing.
+func (r *reencrypting) passes(ctx context.Context, o *offline, journal *bulk.Journal, told *progress.Progress, res *reencrypted) error {
+	for pass := journal.Pass(); ; pass++ {
+		totals, err := r.pass(ctx, o, journal, told, pass)
+		res.count(totals, pass)
+		if err != nil {
+			return err
+		}
+		if res.Settled = !changed(totals); res.Settled || r.dry || pass >= mostPasses {
+			for kind, c := range journal.Earlier() {
+				if isChange(kind) {
+					res.add(kind, c)
+				}
+			}
+			return nil
+		}
+		if err := journal.Again(); err != nil {
+			return systemError("%w", err)
+		}
+	}
+}
+
+func (r *reencrypting) pass(ctx context.Context, o *offline, journal *bulk.Journal, told *progress.Progress, pass int) (bulk.Totals, error) {
+	re := o.volume.Reencrypt(volume.ReencryptOptions{From: r.from, Fresh: r.all && pass == 1, Dry: r.dry})
+	failures := 0
+	return bulk.Run(ctx, bulk.Walk[objstore.Entry]{
+		List: o.below, Key: func(e objstore.Entry) string { return e.Key }, Journal: journal, Parallel: r.parallel,
+		Do: func(ctx context.Context, e objstore.Entry) (bulk.Outcome, error) {
+			did, err := re.Do(ctx, e.Key)
+			return bulk.Outcome{Kind: did.Did, Bytes: did.Bytes}, err
+		},
+		Fatal: endsAll,
+		Failed: func(key string, err error) {
+			if failures++; failures <= mostTold && !r.json {
+				fmt.Fprintf(told, "%s\n", inOneLine(failure(key, err)))
+			}
+			if failures == mostTold+1 && !r.json {
+				fmt.Fprintln(told, "more failures are counted only")
+			}
+		},
+		Tell: func(p bulk.Progress) {
+			objects, bytes := p.Totals.Failed, int64(0)
+			for _, c := range p.Totals.Done {
+				objects, bytes = objects+c.Entries, bytes+c.Bytes
+			}
+			told.Set(objects, bytes)
+		},
+	})
+}
+
+// endsAll tells the errors after which no other object fares better.
+func endsAll(err error) bool {
+	for _, e := range []error{volume.ErrBadAuth, volume.ErrClosed, volume.ErrSpoolFull, volume.ErrQuota, volume.ErrReadOnly, objstore.ErrBucket, objstore.ErrUnreachable} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// failure is the line about an object, with what to do where that is not plain.
+func failure(key string, err error) string {
+	text := err.Error()
+	if !strings.Contains(text, key) {
+		text = key + ": " + text
+	}
+	if errors.Is(err, volume.ErrUnproven) {
+		text += "; --from names the modes whose objects are to be taken all the same"
+	}
+	return text
+}
+
+// inOneLine has nothing of a key, which anybody may have chosen, move the cursor.
+func inOneLine(text string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsPrint(c) {
+			return c
+		}
+		return ' '
+	}, text)
+}
+
+// amount is bytes for people.
+func amount(n int64) string {
+	if n < 1<<20 {
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	if n < 1<<30 {
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+}
+
+func isChange(kind string) bool {
+	return volume.Reencrypted{Did: kind}.Changed()
+}
+
+func changed(t bulk.Totals) bool {
+	for kind := range t.Done {
+		if isChange(kind) {
+			return true
+		}
+	}
+	return false
+}
+
+func (res *reencrypted) add(kind string, c bulk.Count) {
+	was := res.Did[kind]
+	res.Did[kind] = bulk.Count{Entries: was.Entries + c.Entries, Bytes: was.Bytes + c.Bytes}
+}
+
+// count has what the last pass found.
+func (res *reencrypted) count(t bulk.Totals, pass int) {
+	res.Passes, res.Did, res.Failed, res.Failures = pass, map[string]bulk.Count{}, t.Failed, nil
+	for kind, c := range t.Done {
+		res.add(kind, c)
+	}
+	for _, f := range t.Failures {
+		res.Failures = append(res.Failures, failedObject{f.Key, f.Cause})
+	}
+	for _, c := range t.Done {
+		res.Requests += c.Entries
+	}
+	res.Requests += res.Requests/1000 + 1 + 2*t.Done[volume.Copied].Entries + 3*t.Done[volume.Rewritten].Entries
+}
+
+// tell says what came of it.
+func (r *reencrypting) tell(out io.Writer, res reencrypted) {
+	if !r.dry {
+		res.Requests = 0
+	}
+	if r.json {
+		b, _ := json.Marshal(res) // plain data
+		fmt.Fprintf(out, "%s\n", b)
+		return
+	}
+	lines := []struct{ kind, text, would string }{
+		{volume.Rewritten, "through this host", "would go through this host"},
+		{volume.Copied, "copied inside the store", "would be copied inside the store"},
+		{volume.Removed, "removed, to be made anew or needed no more", "would be removed"},
+		{volume.Unchanged, "as they should be", "are as they should be"},
+		{volume.Left, "left: of other modes, or in use", "would be left: of other modes, or in use"},
+		{volume.Gone, "gone since they were listed", "have gone since they were listed"},
+	}
+	for _, l := range lines {
+		text := l.text
+		if r.dry {
+			text = l.would
+		}
+		if c := res.Did[l.kind]; c.Entries > 0 {
+			fmt.Fprintf(out, "%8d objects  %10s  %s\n", c.Entries, amount(c.Bytes), text)
+		}
+	}
+	if res.Failed > 0 {
+		fmt.Fprintf(out, "%8d objects  %10s  failed, and are as they were\n", res.Failed, "")
+	}
+	if r.dry {
+		fmt.Fprintf(out, "about %d requests\n", res.Requests)
+	}
+}

@@ -1,0 +1,198 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
+	"github.com/sigilfs/sigilfs/objcrypt/sse"
+)
+
+// Reencryption brings objects, one by one and in place, to what the rules of
+// this volume say: from any mode to any, from keys that were retired to those
+// of today. Whoever has it done walks a listing and calls Do with each key;
+// again until a walk changes nothing, since files move meanwhile.
+//
+// What can stay as it is stays in the store: the server copies the body over
+// itself with other headers, or its record is sealed anew. What cannot is read
+// and authenticated here, to its last byte, before the write that replaces it
+// is completed. Every write is under the condition that the object is still the
+// one that was looked at, so that a writer wins and Do begins anew with what he
+// wrote. A write that is cut leaves the old object or the new one; nothing is
+// ever kept in between.
+//
+// It reads any mode, whatever the policy accepts. But what nobody authenticates
+// is not made to look authentic unasked: see From. Safe for concurrent use.
+type Reencryption struct {
+	v   *Volume
+	opt ReencryptOptions
+
+	mu      sync.Mutex // guards learned
+	learned map[*Rule]sse.State
+}
+
+// ReencryptOptions say what is done.
+type ReencryptOptions struct {
+	// From are the modes, as user.sigil.mode shows them, whose objects are
+	// taken; those of others are left. None: all, but of what is not encrypted by
+	// the client nothing is brought to where the client encrypts: anybody who can
+	// write to the bucket may have planted it. That is ErrUnproven.
+	From []string
+
+	// Fresh has sealed objects written anew, under data keys of their own, that
+	// are as the rule says already.
+	Fresh bool
+
+	// Dry only tells what would be done.
+	Dry bool
+}
+
+// ErrUnproven: an object that nothing authenticates would be sealed, and nobody
+// said that it is to be.
+var ErrUnproven = errors.New("not authenticated, and may have been planted")
+
+// What became of an object.
+const (
+	Unchanged = "kept"      // it is as the rule says
+	Copied    = "copied"    // inside the store
+	Rewritten = "rewritten" // through this host
+	Removed   = "removed"   // an index that is made anew, a key nobody needs
+	Left      = "left"      // it is of none of the modes to take, or of a mount that is under way
+	Gone      = "gone"      // since it was listed
+)
+
+// Reencrypted is what became of an object.
+type Reencrypted struct {
+	Did   string
+	Bytes int64 // of its body as it was stored
+}
+
+// Changed tells whether anything was, or would be, written.
+func (r Reencrypted) Changed() bool { return r.Did == Copied || r.Did == Rewritten || r.Did == Removed }
+
+// Reencrypt begins one. The rules of the volume are those of the result; they
+// have to let objects of every mode be looked at (Rule.AllowPlaintext).
+func (v *Volume) Reencrypt(opt ReencryptOptions) *Reencryption {
+	return &Reencryption{v: v, opt: opt, learned: map[*Rule]sse.State{}}
+}
+
+// Do brings the object at key to what its rule says. Errors are the object's,
+// or those of the store; ErrChanged: it was replaced again and again.
+func (r *Reencryption) Do(ctx context.Context, key string) (Reencrypted, error) {
+	for range maxRetries {
+		did, err := r.once(ctx, key)
+		switch {
+		case errors.Is(err, ErrNotExist):
+			return Reencrypted{Did: Gone}, nil
+		case !errors.Is(err, ErrChanged):
+			return did, err
+		}
+	}
+	return Reencrypted{}, fmt.Errorf("%s: replaced again and again: %w", key, ErrChanged)
+}
+
+func (r *Reencryption) once(ctx context.Context, key string) (Reencrypted, error) {
+	v := r.v
+	if v.own(key) {
+		return r.internal(ctx, key)
+	}
+	if strings.Contains("/"+key, "/"+hidden+"/") { // of a volume whose root is elsewhere
+		return Reencrypted{Did: Left}, nil
+	}
+	if v.isInstruction(key) {
+		return r.instruction(ctx, key)
+	}
+	o, err := v.fetch(ctx, key)
+	if err != nil {
+		return Reencrypted{}, err
+	}
+	if o.err != nil {
+		return Reencrypted{}, o.err
+	}
+	if o.isName() {
+		return r.name(ctx, o)
+	}
+	return r.bring(ctx, o, v.rule(key))
+}
+
+// bring has o be what rule says.
+func (r *Reencryption) bring(ctx context.Context, o *object, rule *Rule) (Reencrypted, error) {
+	did := Reencrypted{Did: Unchanged, Bytes: o.length}
+	if len(r.opt.From) > 0 && !slices.Contains(r.opt.From, o.form.mode(o)) {
+		did.Did = Left
+		return did, nil
+	}
+	kept, err := r.asWanted(ctx, o, rule)
+	if err != nil || kept {
+		return did, err
+	}
+	if err := r.provable(o, rule); err != nil {
+		return Reencrypted{}, err
+	}
+	did.Did, err = r.write(ctx, o, rule)
+	return did, err
+}
+
+// provable refuses to have seal what nothing authenticates, unless From names
+// it. A directory's marker has nothing but attributes, which the formats of S3
+// clients do not authenticate either.
+func (r *Reencryption) provable(o *object, rule *Rule) error {
+	if rule.Keys == nil && rule.S3EC == nil || o.proven() || isMarker(o.id.Key) || len(r.opt.From) > 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: %s: %w", o.id.Key, o.form.mode(o), ErrUnproven)
+}
+
+// proven tells whether the body of o is authenticated.
+func (o *object) proven() bool {
+	switch f := o.form.(type) {
+	case *sealedForm:
+		return true
+	case *s3ecForm:
+		return f.env.Authenticated()
+	}
+	return false
+}
+
+// instruction removes an instruction file whose object needs it no more. Others
+// follow their object.
+func (r *Reencryption) instruction(ctx context.Context, key string) (Reencrypted, error) {
+	v := r.v
+	o, err := v.fetch(ctx, strings.TrimSuffix(key, s3ec.InstructionSuffix))
+	if errors.Is(err, ErrNotExist) || err == nil && (o.err != nil || o.instruction()) {
+		return Reencrypted{Did: Unchanged}, nil //nolint:nilerr // what does not open may need it
+	}
+	if err != nil {
+		return Reencrypted{}, err
+	}
+	file, err := v.instruction(ctx, o.id.Key)
+	if err != nil {
+		return Reencrypted{}, err
+	}
+	if !wraps(file) { // it only has the name of one
+		return Reencrypted{Did: Left}, nil
+	}
+	if !r.opt.Dry {
+		v.dropInstruction(ctx, o.id.Key)
+	}
+	return Reencrypted{Did: Removed, Bytes: int64(len(file))}, nil
+}
+
+// wraps tells whether the content of a file is that of an instruction file, and
+// nothing else.
+func wraps(file []byte) bool {
+	md, err := s3ec.ParseInstruction(file)
+	if err != nil || len(md) == 0 {
+		return false
+	}
+	for name := range md {
+		if !slices.Contains(s3ec.Names(), name) {
+			return false
+		}
+	}
+	return true
+}
