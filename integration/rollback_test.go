@@ -32,15 +32,13 @@ func TestRollbackSeen(t *testing.T) {
 	for _, name := range []string{"body", "mode", "gone", "good"} {
 		writeFile(t, m.Path(name), content(1, 100_000))
 	}
-	must(t, os.Chmod(m.Path("mode"), 0o666))
-	must(t, syncDir(m.dir))
+	must(t, chmodSynced(m.Path("mode"), 0o666))
 	old := map[string]object{}
 	for _, name := range []string{"body", "mode", "gone"} {
 		old[name] = c.get(m.Key(name))
 	}
 	writeFile(t, m.Path("body"), content(2, 100_000))
-	must(t, os.Chmod(m.Path("mode"), 0o600))
-	must(t, syncDir(m.dir))
+	must(t, chmodSynced(m.Path("mode"), 0o600))
 	must(t, os.Remove(m.Path("gone")))
 	newer := map[string]object{"body": c.get(m.Key("body")), "mode": c.get(m.Key("mode"))}
 	wellStatus := func() {
@@ -94,6 +92,29 @@ func TestRollbackSeen(t *testing.T) {
 	m.Remount(t)
 	seen()
 
+	m.args = how
+	m.Remount(t)
+	seen()
+	m.sigilfs(t, append(append([]string{"verify", m.target()}, m.config(t).Args...), "--accept-restore")...)
+	shown()
+	for name := range kinds {
+		if got := rolledBack(t, m.Path(name)); got != "" {
+			t.Errorf("%s, which was accepted: user.sigil.rollback is %q", name, got)
+		}
+	}
+	wellStatus()
+	// What was accepted is what is to be; now the newer ones are put back, and
+	// the older ones again.
+	for _, all := range []map[string]object{newer, old} {
+		for name, o := range all {
+			c.put(m.Key(name), o)
+			_, err := os.Stat(m.Path(name))
+			must(t, err)
+		}
+		must(t, os.Remove(m.Path("gone")))
+	}
+	c.put(m.Key("gone"), old["gone"])
+
 	m.args = append(how[:len(how):len(how)], "--rollback", "deny")
 	m.Remount(t)
 	seen()
@@ -123,11 +144,11 @@ func TestRollbackSeen(t *testing.T) {
 	wellStatus()
 }
 
-// syncDir writes what waits of attributes in a directory.
-func syncDir(path string) error {
-	d, err := os.Open(path)
+// chmodSynced returns when the mode is in the bucket.
+func chmodSynced(path string, mode os.FileMode) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(f.Chmod(mode), f.Sync(), f.Close())
 }
