@@ -126,8 +126,8 @@ func newOutFile(path string) (*outFile, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real // a link goes on leading where it did
+	if to, err := filepath.EvalSymlinks(path); err == nil {
+		path = to // a link goes on leading where it did
 	}
 	temp := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s-%s", filepath.Base(path), rand.Text()))
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) //nolint:gosec // as the umask has it

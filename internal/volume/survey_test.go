@@ -484,7 +484,8 @@ func TestSurveyEnds(t *testing.T) {
 	for i := range 3000 {
 		putForeign(t, m, fmt.Sprintf("%04d", i), "", nil, nil)
 	}
-	for range f.Survey(f.ctx, SurveyOptions{}) {
+	for _, err := range f.Survey(f.ctx, SurveyOptions{}) {
+		f.must(err)
 		break
 	}
 	ctx, cancel := context.WithCancel(f.ctx)

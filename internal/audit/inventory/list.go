@@ -64,7 +64,7 @@ func (i *Inventory) read(f file, yield func(Record, error) bool) (bool, error) {
 	defer from.Close()
 	sum := md5.New() //nolint:gosec // as above
 	raw := io.TeeReader(from, sum)
-	var text io.Reader = raw
+	text := raw
 	if strings.HasSuffix(f.Key, ".gz") {
 		z, err := gzip.NewReader(raw)
 		if err != nil {
