@@ -31,6 +31,7 @@ import (
 type offline struct {
 	*mounting
 	path string // of the target in the volume; "" is all of it
+	mask uint32 // umask
 
 	stopRecheck func()
 }
@@ -78,7 +79,7 @@ func withVolume(c *cobra.Command, s *settings, target, path string, how access, 
 
 // withTarget is withVolume of a run that opens what it needs itself.
 func withTarget(c *cobra.Command, s *settings, target, path string, how access, run func(ctx context.Context, o *offline) error) error {
-	o := &offline{}
+	o := &offline{mask: umask()}
 	if err := o.aim(s, c, target, path); err != nil {
 		return err
 	}

@@ -276,11 +276,12 @@ func (o *offline) beginFile(ctx context.Context, p string, ifAbsent bool) (*volu
 	case !errors.Is(err, volume.ErrNotExist):
 		return f, err
 	}
-	a := volume.Attr{Mode: 0o666 &^ umask(), UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}
+	a := volume.Attr{Mode: 0o666 &^ o.mask, UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}
 	return o.volume.Create(ctx, p, a, ifAbsent)
 }
 
-// umask is the process's, which can only be read by setting it (umask(2)).
+// umask is the process's, which can only be read by setting it (umask(2)): to be
+// asked for while nothing else runs.
 func umask() uint32 {
 	m := unix.Umask(0o077)
 	unix.Umask(m)

@@ -40,7 +40,7 @@ on this host before it leaves; the bucket holds ciphertext.
 	root.SetFlagErrorFunc(flagError)
 	root.Version = versionLine()
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(newMount(), newUmount(), newStatus(), newRecover(), newVerify(), newAdopt(), newVersions(), newDoctor(), newAudit(), newCat(), newPut(), newList(), newStat(), newKeygen(), newKeys(), newVersion(), newCompletion(), newManual())
+	root.AddCommand(newMount(), newUmount(), newStatus(), newRecover(), newVerify(), newAdopt(), newVersions(), newDoctor(), newAudit(), newCat(), newPut(), newList(), newStat(), newCopy(), newDecrypt(), newKeygen(), newKeys(), newVersion(), newCompletion(), newManual())
 	root.AddCommand(newReencrypt())
 	addCompletions(root)
 	return root
@@ -61,7 +61,6 @@ func normalize(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 func laterCommands() []string {
 	return []string{
 		"top", "init", "restore",
-		"cp", "decrypt",
 	}
 }
 
