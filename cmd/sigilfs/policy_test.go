@@ -141,6 +141,8 @@ func TestPolicyErrors(t *testing.T) {
 		{[]string{"--encryption", "none", "--encryption", "sse-s3"}, "two rules are given for one prefix"},
 		{[]string{"--encryption", "none,bucket-key"}, "bucket-key does not go with mode none"},
 		{[]string{"--encryption", "sse-kms,bucket-key=perhaps"}, "bucket-key takes true or false"},
+		{[]string{"--encryption", "sse-s3,storage-class=DEEP_ARCHIVE"}, "objects of class DEEP_ARCHIVE cannot be read back without a restore, so a filesystem cannot live there; give it to a rule with a prefix"},
+		{[]string{"--encryption", "sse-s3", "--encryption", "a/=sse-s3,storage-class=a/b"}, "not a storage class"},
 		{[]string{"--encryption", "sse-kms,bucket-kye"}, "unknown field bucket-kye; did you mean bucket-key?"},
 		{[]string{"--encryption", "sse-kms,mode=none"}, "unknown field mode"},
 		{[]string{"--encryption", "sse-kms,context=a"}, "context takes NAME=VALUE"},

@@ -44,7 +44,7 @@ func (m *mounting) volumeRule(ctx context.Context, r rule) (volume.Rule, error) 
 		Prefix: m.set.target.Prefix + r.Prefix, Mode: string(r.Mode),
 		AllowPlaintext: r.allowPlaintext, RequireEncryption: r.requireEncryption,
 		Reading:      s3ec.Policy{RequireCommitment: r.RequireCommitment, LegacyWrapping: r.LegacyWrapping, LegacyCBC: r.LegacyCBC},
-		Instructions: r.InstructionFiles,
+		Instructions: r.InstructionFiles, StorageClass: r.StorageClass,
 	}
 	if s := m.set; s.anyMode {
 		v.AllowPlaintext, v.RequireEncryption, v.Reading.RequireCommitment = true, false, false

@@ -29,7 +29,7 @@ keys:
   partner: {rsa: env:RSA}
 encryption:
   - {mode: client, key: [main, escrow], sse: {mode: sse-kms, key: main, bucket-key: false}, allow-plaintext: true}
-  - {prefix: logs/, mode: sse-kms, key: main, bucket-key: true, context: {a: b}, require-encryption: true}
+  - {prefix: logs/, mode: sse-kms, key: main, bucket-key: true, context: {a: b}, require-encryption: true, storage-class: deep_archive}
   - prefix: exports/
     mode: s3ec
     key: local
@@ -89,7 +89,7 @@ func TestParse(t *testing.T) {
 				{Prefix: "déjà vu/", Mode: config.None},
 				{Prefix: "exports/", Mode: config.S3EC, Keys: []string{"local"}, SSE: &config.Beneath{Mode: config.SSES3}, Version: 2, LegacyWrapping: true, LegacyCBC: true, InstructionFiles: true},
 				{Prefix: "partner/", Mode: config.SSEC, Keys: []string{"cust-25"}},
-				{Prefix: "logs/", Mode: config.SSEKMS, Keys: []string{"main"}, BucketKey: &yes, Context: map[string]string{"a": "b"}, RequireEncryption: &yes},
+				{Prefix: "logs/", Mode: config.SSEKMS, Keys: []string{"main"}, BucketKey: &yes, Context: map[string]string{"a": "b"}, RequireEncryption: &yes, StorageClass: "DEEP_ARCHIVE"},
 				{Mode: config.Client, Keys: []string{"main", "escrow"}, SSE: &config.Beneath{Mode: config.SSEKMS, Key: "main", BucketKey: &no}, AllowPlaintext: &yes},
 			},
 		},
@@ -217,6 +217,9 @@ func TestErrors(t *testing.T) {
 		{rules("mode: client, key: a, sse: {key: m}"), "c.yaml:4:43: sse has no mode"},
 		{rules("mode: client, key: a, sse: {mode: sse-s3, key: m}"), "c.yaml:4:58: key does not go with mode sse-s3"},
 		{rules("mode: client, key: a, sse: {mode: sse-kms, size: m}"), "c.yaml:4:59: unknown field size"},
+		{rules("mode: client, key: a, storage-class: 'STANDARD IA'"), "c.yaml:4:53: not a storage class; write one as S3 does"},
+		{rules("mode: client, key: a, storage-class:"), "c.yaml:4:38: storage-class has no value"},
+		{"encryption:\n- {mode: none, storage-class: glacier}\n", "c.yaml:2:16: objects of class GLACIER cannot be read back without a restore"},
 		{rules("mode: client, key: a, keys: b"), "c.yaml:4:38: unknown field keys"},
 
 		// Rules and keys together.

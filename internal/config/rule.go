@@ -1,6 +1,7 @@
 package config
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -19,6 +20,8 @@ type Rule struct {
 	Context   map[string]string // sse-kms, dsse-kms, s3ec: in place of the key's own; nil: the key's
 	BucketKey *bool             // sse-kms; nil: as the bucket is configured
 	SSE       *Beneath          // client, s3ec; nil: the server is asked for nothing
+
+	StorageClass string // of new files; "": as the whole mount has it
 
 	// What may be read. nil: as the whole mount has it.
 	AllowPlaintext    *bool // client, s3ec: objects that are not encrypted on the client too
@@ -86,6 +89,8 @@ func (r *Rule) set(e entry) (err error) {
 		return err
 	case "sse":
 		return r.setSSE(e)
+	case "storage-class":
+		return r.setClass(e)
 	case "s3ec-version":
 		return r.setVersion(e)
 	case "bucket-key":
@@ -130,6 +135,21 @@ func (r *Rule) setVersion(e entry) error {
 		r.Version = 3
 	default:
 		return e.value.at.errorf("s3ec-version is 2 or 3")
+	}
+	return nil
+}
+
+// className is how S3 writes storage classes.
+var className = regexp.MustCompile(`^[A-Z][A-Z0-9_]{0,63}$`)
+
+func (r *Rule) setClass(e entry) error {
+	name, err := e.word()
+	if err != nil {
+		return err
+	}
+	r.StorageClass = strings.ToUpper(name)
+	if !className.MatchString(r.StorageClass) {
+		return e.value.at.errorf("not a storage class; write one as S3 does, such as STANDARD_IA or DEEP_ARCHIVE")
 	}
 	return nil
 }
@@ -207,7 +227,7 @@ func (r *Rule) setSSE(e entry) error {
 
 // fits refuses fields that a mode has no use for.
 func fits(m Mode, places map[string]Place) error {
-	known := append([]string{"prefix", "mode"}, m.Fields()...)
+	known := append([]string{"prefix", "mode", "storage-class"}, m.Fields()...)
 	for _, name := range names(RuleFields()) {
 		if at, given := places[name]; given && !slices.Contains(known, name) {
 			return at.errorf("%s does not go with mode %s", name, m)
@@ -226,6 +246,8 @@ func (r *Rule) check() error {
 	}
 	u, _ := r.Mode.use()
 	switch {
+	case r.Prefix == "" && (r.StorageClass == "GLACIER" || r.StorageClass == "DEEP_ARCHIVE"):
+		return r.places["storage-class"].errorf("objects of class %s cannot be read back without a restore, so a filesystem cannot live there; give it to a rule with a prefix", r.StorageClass)
 	case len(r.Keys) > u.most:
 		if u.most == 1 {
 			return r.places["key"].errorf("mode %s takes one key; keys that only read are listed under keys and nowhere else", r.Mode)

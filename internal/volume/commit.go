@@ -276,7 +276,7 @@ const maxRetries = 5
 
 // draftOf begins the draft of s over base.
 func (v *Volume) draftOf(s *snapshot, base *object) draft {
-	d := draft{key: v.fileKey(s.path), attr: s.attr, xat: s.xat, class: v.opt.StorageClass, above: []*object{base}}
+	d := draft{key: v.fileKey(s.path), attr: s.attr, xat: s.xat, class: v.newClass(v.fileKey(s.path), s.attr.Mode), above: []*object{base}}
 	d.cond.IfNone = base == nil
 	if base != nil {
 		d.class, d.system, d.cond.IfMatch = base.class, base.contentType(), base.id.ETag

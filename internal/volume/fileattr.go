@@ -50,7 +50,7 @@ func (f *File) ride(c Change) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.seq == f.done && !f.gone {
-		if !gathers || !c.small(f.xat) {
+		if !gathers || !c.small(f.xat) || f.base.archived() { // of which no copy can be made
 			return false
 		}
 		f.wait = retry{at: f.v.opt.Now().Add(f.v.opt.AttrDelay)}

@@ -186,7 +186,7 @@ func (f *File) postpone(err error) error {
 
 // setPath changes what d found at p, which is held, and is not open.
 func (v *Volume) setPath(ctx context.Context, p string, d *dentry, c Change) (Info, error) {
-	if d.obj.err == nil && !d.obj.unproven() && v.gathers() {
+	if d.obj.err == nil && !d.obj.archived() && !d.obj.unproven() && v.gathers() {
 		f, err := v.newFile(p, d)
 		if err != nil {
 			return Info{}, named(err, "set attributes of", p)

@@ -116,7 +116,7 @@ func (n name) token() token { return n.w.obj.token() }
 func (v *Volume) sealName(ctx context.Context, like *object, id sigil.Generation, key string, cond objstore.Condition, above ...*object) (name, error) {
 	d := v.complete(draft{
 		key: key, attr: like.attr, inode: id, src: sigil.Bytes(nil),
-		class: v.opt.StorageClass, cond: cond, above: above,
+		class: v.livingClass(key), cond: cond, above: above,
 	})
 	d.attr.Size, d.attr.Nlink = 0, 1
 	w, err := d.rule.scheme.store(ctx, v, d)

@@ -64,7 +64,8 @@ func (v *Volume) mknod(ctx context.Context, p string, a Attr, content string) (I
 
 // makeNode puts a new object at p, which is held.
 func (v *Volume) makeNode(ctx context.Context, p string, a Attr, content string) (*dentry, error) {
-	d := draft{key: v.fileKey(p), attr: v.newAttr(a, unix.S_IFREG), src: sigil.Bytes(content), class: v.opt.StorageClass}
+	d := draft{key: v.fileKey(p), attr: v.newAttr(a, unix.S_IFREG), src: sigil.Bytes(content)}
+	d.class = v.newClass(d.key, d.attr.Mode)
 	d.attr.Size, d.cond.IfNone = int64(len(content)), true
 	o, err := v.put(context.WithoutCancel(ctx), d)
 	if err != nil {

@@ -24,18 +24,20 @@ type object struct {
 	id     objstore.ID
 	length int64 // of the body as stored
 	class  string
-	system map[string]string // S3's own metadata
-	tags   int               // how many, as far as is known
-	lock   *objstore.Lock    // nil where nobody told
-	state  sse.State         // how the server says that it is encrypted
-	seen   time.Time         // LastModified, where the store told it
+	cold   string                // where S3 Intelligent-Tiering has put the body; "" is where it can be read
+	thaw   *objstore.Restoration // of an archived body; nil for none
+	system map[string]string     // S3's own metadata
+	tags   int                   // how many, as far as is known
+	lock   *objstore.Lock        // nil where nobody told
+	state  sse.State             // how the server says that it is encrypted
+	seen   time.Time             // LastModified, where the store told it
 	// answered is when, by the store's clock; zero where it did not say.
 	answered time.Time
 	wrote    time.Time // when it answered to this host's write of it; zero as above
 	rule     *Rule     // by which it was written, where that is known and its key does not tell; see ruleOf
 	err      error     // why it does not open; then the attributes are those of a file that has none
 
-	form form // nil where err is not
+	form form // nil where err is not, but of what is sealed and archived
 	attr Attr // those that stand; Incarnation apart
 	xat  map[string][]byte
 	body string // names the content, whatever happens to the attributes: what caches go by
@@ -74,7 +76,7 @@ func (v *Volume) fetchEnd(ctx context.Context, key string, most int64) (*object,
 		return err
 	})
 	if unopenable(err) {
-		return v.shut(ctx, key, err)
+		return v.shut(ctx, key, err, known)
 	}
 	if err != nil {
 		return nil, err
@@ -114,10 +116,13 @@ func (v *Volume) endsOf(ctx context.Context, id objstore.ID, most int64) (objsto
 
 // shut describes, as far as anybody says it, an object whose body the store
 // does not give: archived, or encrypted with a key that this host may not use.
-func (v *Volume) shut(ctx context.Context, key string, cause error) (*object, error) {
+func (v *Volume) shut(ctx context.Context, key string, cause error, known before) (*object, error) {
 	info, err := objstore.Info{}, cause
 	if !errors.Is(cause, ErrNoKey) && !errors.Is(cause, ErrWrongKey) { // which HEAD needs too
 		info, err = v.head(ctx, key)
+	}
+	if err == nil && errors.Is(cause, ErrArchived) && isSealed(info.Metadata) {
+		return v.chilled(ctx, info, fmt.Errorf("%s: %w", key, cause), known)
 	}
 	if err == nil {
 		return v.glimpse(info, fmt.Errorf("%s: %w", key, cause)), nil
@@ -177,16 +182,23 @@ func (v *Volume) decodeNow(ctx context.Context, info objstore.Info, suffix []byt
 		return nil, err
 	}
 	if o.verdict.Bad() && v.opt.Rollback == RollbackDeny {
-		shut := v.unopened(info, fmt.Errorf("%s: %s: %w", info.Key, o.older, ErrRollback))
-		shut.form, shut.verdict, shut.older = o.form, o.verdict, o.older
-		return shut, nil
+		return v.denied(o, info), nil
 	}
 	return o, nil
+}
+
+// denied is o, an older state than this host has known, as an object that does
+// not open.
+func (v *Volume) denied(o *object, info objstore.Info) *object {
+	shut := v.unopened(info, fmt.Errorf("%s: %s: %w", info.Key, o.older, ErrRollback))
+	shut.form, shut.verdict, shut.older = o.form, o.verdict, o.older
+	return shut
 }
 
 func newObject(info objstore.Info) *object {
 	return &object{
 		id: info.ID, length: info.Size, class: info.StorageClass, system: info.System, tags: info.Tags, lock: info.Lock,
+		cold: info.ArchiveStatus, thaw: info.Restoring,
 		state: sse.Of(info.Encrypted), seen: info.Modified, answered: info.Answered,
 	}
 }
@@ -275,13 +287,20 @@ func (o *object) newer(old *object) bool {
 
 // show is what user.sigil.* tells of o.
 func (v *Volume) show(o *object) map[string]string {
-	if o.err != nil {
+	if o.err != nil && !o.frozen() {
 		return v.showOlder(o, nil)
 	}
-	attrs := map[string]string{"mode": o.form.mode(o), "etag": o.id.ETag, "storage-class": cmp.Or(o.class, "STANDARD")}
+	attrs := map[string]string{"etag": o.id.ETag, "storage-class": cmp.Or(o.class, "STANDARD")}
+	if o.frozen() {
+		attrs["restore"] = o.restoration()
+	}
 	if o.id.VersionID != "" {
 		attrs["version-id"] = o.id.VersionID
 	}
+	if o.form == nil {
+		return v.showOlder(o, attrs)
+	}
+	attrs["mode"] = o.form.mode(o)
 	if id := v.keyID(o); id != "" {
 		attrs["key-id"] = id
 	}

@@ -86,6 +86,9 @@ func (v *Volume) find(ctx context.Context, p string) (*File, error) {
 
 // take finds or makes the File of d, which is at p.
 func (v *Volume) take(ctx context.Context, p string, d *dentry) (*File, error) {
+	if d.obj.archived() { // whatever this host, which may have just written it, has at hand
+		return nil, fmt.Errorf("%s: %w", d.obj.id.Key, ErrArchived)
+	}
 	if f := v.share(p, func(f *File) bool { return f.refresh(d.obj) }); f != nil {
 		return f, nil
 	}

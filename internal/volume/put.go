@@ -298,6 +298,7 @@ func (v *Volume) restate(ctx context.Context, o *object, dst string, cond objsto
 		d.rule = v.ruleOf(o)
 	}
 	d = v.complete(d)
+	d.class = v.movedClass(o, d)
 	w, err := o.form.restate(ctx, v, o, d)
 	if errors.Is(err, errAnew) {
 		return v.rewrite(ctx, o, d)

@@ -175,7 +175,7 @@ func (v *Volume) park(ctx context.Context, f *File) (unpark func(), err error) {
 	f.mu.Lock()
 	base := f.base
 	f.mu.Unlock()
-	if base == nil {
+	if base == nil || base.archived() { // nobody could read it
 		return func() {}, nil
 	}
 	o, err := v.parkBody(ctx, base)

@@ -53,6 +53,11 @@ type Rule struct {
 
 	Reading s3ec.Policy // of S3EC objects
 
+	// StorageClass of files that are new under the rule, moved there from another
+	// one too; "" is Options.StorageClass for what is made, and for what is moved
+	// the class it has. What is no file never lies in an archive.
+	StorageClass string
+
 	// Instructions: objects may have instruction files, which are looked for,
 	// hidden, and follow their object.
 	Instructions bool

@@ -89,15 +89,6 @@ func TestTransientErrors(t *testing.T) {
 	}
 }
 
-func TestArchived(t *testing.T) {
-	f := mount(t, bucket())
-	f.put("a", "abc")
-	f.failing(objstore.ErrArchived, false, faulty.Get)
-	info := f.stat("a")
-	wants(t, info.Err, ErrArchived)
-	wants(t, errOf(f.get("a")), ErrArchived)
-}
-
 func TestNoKeyToWrite(t *testing.T) {
 	f := mount(t, bucket(), keys(&fakeKeys{fail: ErrNoKey}))
 	wants(t, f.tryPut("a", "abc"), ErrNoKey)

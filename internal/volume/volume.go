@@ -198,7 +198,7 @@ type Options struct {
 	// volume has keys to seal with.
 	Index bool
 
-	StorageClass   string // of new files; "" is the bucket's default
+	StorageClass   string // of new files where their Rule names none; "" is the bucket's default
 	OnConflict     OnConflict
 	StrictExcl     bool // an exclusive Create decides at once
 	RenameDirLimit int  // entries a directory rename may move; 0 is no limit
@@ -247,7 +247,8 @@ type Info struct {
 
 	// Err is why the content cannot be opened (ErrCorrupt, ErrDowngrade,
 	// ErrNoKey, ErrWrongKey, ErrVersion, ErrArchived), nil where it can. The
-	// attributes are then those of a regular file without attributes of its own.
+	// attributes are then those of a regular file without attributes of its own,
+	// but those of an archived one stand as far as its metadata tell them.
 	Err error
 }
 

@@ -58,9 +58,10 @@ const racy = 2 * time.Second
 
 // witnessed tells whether what a listing says proves that o still is what it was
 // when it was read. By the store's clock on both sides: this host's may be off.
-// Of an instruction file beside it the line of o says nothing.
+// Of an instruction file beside it the line of o says nothing, and nothing of
+// whether an archived body was restored.
 func (o *object) witnessed(f fact) bool {
-	return o != nil && o.err == nil && f.etag != "" && !o.instruction() &&
+	return o != nil && o.err == nil && f.etag != "" && !o.instruction() && !o.frozen() &&
 		o.id.ETag == f.etag && o.length == f.size && o.class == f.class && o.seen.Unix() == f.modified &&
 		!o.seen.IsZero() && !o.answered.Before(o.seen.Add(racy))
 }
