@@ -44,6 +44,10 @@ type Options struct {
 	// the application's, logged or not, with its errno. Nil: nobody is.
 	Failed func(errno syscall.Errno)
 
+	// Remedy says what an operator can do about a failure that is logged, "" where
+	// there is nothing to say. Nil: nobody does.
+	Remedy func(path string, err error) string
+
 	ReadOnly   bool
 	AllowOther bool // users other than the one who mounts
 	Dev, Suid  bool // honour device nodes, and suid and sgid bits
@@ -100,7 +104,7 @@ func newTree(vol Volume, opt Options) *tree {
 		opt:     opt,
 		paths:   ps,
 		renames: &renames{paths: ps, holds: map[uint32]*hold{}},
-		report:  &reporter{log: opt.Log, failed: opt.Failed, now: time.Now},
+		report:  &reporter{log: opt.Log, failed: opt.Failed, now: time.Now, remedy: opt.Remedy},
 		open:    &openFiles{held: map[releaser]struct{}{}},
 		places:  &places{at: map[nodefs.StableAttr]string{}},
 	}

@@ -21,6 +21,7 @@ type reporter struct {
 	log    logrus.FieldLogger
 	failed func(syscall.Errno) // nil: nobody counts
 	now    func() time.Time
+	remedy func(path string, err error) string // what there is to do; nil, or "": nothing is said
 
 	mu      sync.Mutex // guards what follows
 	since   time.Time  // begin of the interval
@@ -42,8 +43,13 @@ func (r *reporter) errno(op, path string, err error) syscall.Errno {
 		r.log.WithField("dropped", dropped).Warn("more operations failed than were logged")
 	}
 	if write {
-		r.log.WithError(err).WithFields(logrus.Fields{"op": op, "path": path, "errno": errno.Error()}).
-			Error("operation failed")
+		log := r.log.WithError(err).WithFields(logrus.Fields{"op": op, "path": path, "errno": errno.Error()})
+		if r.remedy != nil {
+			if remedy := r.remedy(path, err); remedy != "" {
+				log = log.WithField("remedy", remedy)
+			}
+		}
+		log.Error("operation failed")
 	}
 	return errno
 }

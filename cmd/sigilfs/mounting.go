@@ -368,7 +368,7 @@ func (m *mounting) mount(ctx context.Context) error {
 		m.log.WithError(err).Warn("sigilfs umount will not be able to wait for this mount")
 	}
 	m.server, err = fs.Mount(ctx, fs.Of(m.volume), fs.Options{
-		Dir: m.dir, Source: s.source, Log: m.log, Failed: m.seen.failed(),
+		Dir: m.dir, Source: s.source, Log: m.log, Failed: m.seen.failed(), Remedy: s.remedy,
 		AttrTimeout: believed(s.attrTimeout), EntryTimeout: believed(s.attrTimeout),
 		ReadOnly: s.readOnly, AllowOther: s.allowOther, Dev: s.dev, Suid: s.suid, NoExec: s.noExec,
 	})

@@ -164,7 +164,7 @@ func (o *offline) explain(verb, p string, err error) error {
 		{volume.ErrDowngrade, "give --allow-plaintext if that is wanted"},
 		{volume.ErrNoKey, "give the key under which it was written with --key"},
 		{volume.ErrWrongKey, "give the key under which it was written with --key"},
-		{volume.ErrArchived, "have it restored from the archive first"},
+		{volume.ErrArchived, "sigilfs restore has it brought back"},
 		{volume.ErrName, "what lies below .sigil/ is the volume's own"},
 		{volume.ErrSpoolFull, "make room on the disk of --state-dir, or name another one"},
 	} {

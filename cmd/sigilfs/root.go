@@ -40,7 +40,7 @@ on this host before it leaves; the bucket holds ciphertext.
 	root.SetFlagErrorFunc(flagError)
 	root.Version = versionLine()
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(newMount(), newUmount(), newStatus(), newRecover(), newVerify(), newAdopt(), newVersions(), newDoctor(), newAudit(), newCat(), newPut(), newList(), newStat(), newCopy(), newDecrypt(), newKeygen(), newKeys(), newVersion(), newCompletion(), newManual())
+	root.AddCommand(newMount(), newUmount(), newStatus(), newRecover(), newVerify(), newAdopt(), newVersions(), newRestore(), newDoctor(), newAudit(), newCat(), newPut(), newList(), newStat(), newCopy(), newDecrypt(), newKeygen(), newKeys(), newVersion(), newCompletion(), newManual())
 	root.AddCommand(newReencrypt())
 	addCompletions(root)
 	return root
@@ -60,7 +60,7 @@ func normalize(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 // by name, so that nobody takes them for misspelt, or for accepted.
 func laterCommands() []string {
 	return []string{
-		"top", "init", "restore",
+		"top", "init",
 	}
 }
 

@@ -97,6 +97,16 @@ func (s *Store) SetVersioning(v objstore.Versioning) {
 	s.keeping = v
 }
 
+// Shelve puts the body at key where S3 Intelligent-Tiering puts what nobody has
+// read for long: ARCHIVE_ACCESS or DEEP_ARCHIVE_ACCESS; "" takes it back.
+func (s *Store) Shelve(key, status string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o := s.current(key); o != nil {
+		o.info.ArchiveStatus = status
+	}
+}
+
 // Thaw carries out what was ordered of Restore.
 func (s *Store) Thaw() {
 	s.mu.Lock()

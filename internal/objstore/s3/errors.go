@@ -62,7 +62,7 @@ func sentinel(code string) error {
 	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException", "InvalidToken", "InvalidSecurity", "TokenRefreshRequired",
 		"RequestExpired", "AuthorizationHeaderMalformed", "RequestTimeTooSkewed", "MissingSecurityHeader", "CredentialsNotSupported", "UnrecognizedClientException":
 		return objstore.ErrBadAuth
-	case "InvalidObjectState":
+	case "InvalidObjectState", "ObjectNotInActiveTierError": // the latter of the source of a copy
 		return objstore.ErrArchived
 	case "SlowDown", "SlowDownRead", "SlowDownWrite", "ServiceUnavailable", "ReduceYourRequestRate", "Throttling", "ThrottlingException", "RequestLimitExceeded",
 		"TooManyRequests", "TooManyRequestsException", "BandwidthLimitExceeded", "RequestThrottled", "XMinioServerNotInitialized":

@@ -34,6 +34,7 @@ func TestErrorsBecomeSentinels(t *testing.T) {
 		{403, "RequestTimeTooSkewed", objstore.ErrBadAuth, "clock is off"},
 		{401, "Whatever", objstore.ErrBadAuth, "Whatever"},
 		{403, "InvalidObjectState", objstore.ErrArchived, "InvalidObjectState"},
+		{403, "ObjectNotInActiveTierError", objstore.ErrArchived, "ObjectNotInActiveTierError"},
 		{400, "KeyTooLongError", objstore.ErrTooLong, "KeyTooLongError"},
 		{400, "EntityTooLarge", objstore.ErrTooLarge, "EntityTooLarge"},
 		{501, "NotImplemented", objstore.ErrUnsupported, "NotImplemented"},
