@@ -1,6 +1,7 @@
 package freshness
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,8 +17,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockTime is how long one process waits for its turn.
-const lockTime = 5 * time.Second
+// lockTime is how long one process waits for its turn. Who has not got it then
+// (the other one is stopped, perhaps) asks again by and by, and waits no more
+// than a moment: nobody who looks at a file is to wait for that.
+const (
+	lockTime  = 5 * time.Second
+	lockAgain = 2 // times that
+)
 
 // damagedSuffix is the name under which a damaged file is set aside; there is
 // one at the most.
@@ -32,6 +38,7 @@ type file struct {
 	path     string
 	readOnly bool
 	noSync   bool
+	wait     time.Duration // for its turn
 	log      logrus.FieldLogger
 	turn     *turn
 	used     atomic.Bool   // since the last look of giveWay
@@ -42,10 +49,12 @@ type file struct {
 	of     *os.File // what db is of
 	aside  int      // how many were set aside
 	closed bool
+	held   error     // another process did not give it; nil: it was to be had last
+	asked  time.Time // when it was asked for last
 }
 
 func newFile(opt Options) *file {
-	return &file{path: opt.Path, readOnly: opt.ReadOnly, noSync: opt.noSync, log: opt.Log, turn: newTurn(opt.Path, opt.ReadOnly), opened: make(chan struct{}, 1)}
+	return &file{path: opt.Path, readOnly: opt.ReadOnly, noSync: opt.noSync, wait: cmp.Or(opt.lockTime, lockTime), log: opt.Log, turn: newTurn(opt.Path, opt.ReadOnly), opened: make(chan struct{}, 1)}
 }
 
 // view reads. Where there is no file and none is to be made, do is not called.
@@ -61,8 +70,28 @@ func (f *file) view(do func(*table) error) error {
 	})
 }
 
-// write puts down what was told and tells how many records made way for it.
+// write puts down what was told and tells how many records made way for it. A
+// transaction takes a batch: every page that it touches is in the file twice.
 func (f *file) write(all map[string]told, limit int, now time.Time) (removed int, err error) {
+	some := make(map[string]told, min(len(all), batch))
+	for key, t := range all {
+		if some[key] = t; len(some) < batch {
+			continue
+		}
+		n, err := f.writeSome(some, limit, now)
+		if removed += n; err != nil {
+			return removed, err
+		}
+		clear(some)
+	}
+	n, err := f.writeSome(some, limit, now)
+	return removed + n, err
+}
+
+func (f *file) writeSome(all map[string]told, limit int, now time.Time) (removed int, err error) {
+	if len(all) == 0 {
+		return 0, nil
+	}
 	err = f.with(func(db *bbolt.DB) error {
 		return db.Update(func(tx *bbolt.Tx) error {
 			t, err := tableOf(tx)
@@ -152,6 +181,23 @@ func (f *file) openNow() error {
 	case f.db != nil:
 		return nil
 	}
+	wait := f.wait
+	if f.held != nil {
+		if time.Since(f.asked) < lockAgain*f.wait {
+			return f.held
+		}
+		wait = min(wait, turnTime)
+	}
+	err := f.openWithin(wait)
+	f.held, f.asked = nil, time.Now()
+	if errors.Is(err, berrors.ErrTimeout) {
+		f.held = err
+	}
+	return err
+}
+
+// openWithin opens the file and waits so long for its lock. It needs f.mu.
+func (f *file) openWithin(wait time.Duration) error {
 	asked, err := f.turn.ask()
 	if err != nil {
 		return err
@@ -161,7 +207,7 @@ func (f *file) openNow() error {
 	var db *bbolt.DB
 	err = guarded(func() error {
 		db, err = bbolt.Open(f.path, 0o600, &bbolt.Options{
-			Timeout: lockTime, ReadOnly: f.readOnly, FreelistType: bbolt.FreelistMapType, NoSync: f.noSync,
+			Timeout: wait, ReadOnly: f.readOnly, FreelistType: bbolt.FreelistMapType, NoSync: f.noSync,
 			OpenFile: func(path string, flag int, mode os.FileMode) (*os.File, error) {
 				if f.readOnly {
 					flag = os.O_RDONLY

@@ -99,8 +99,8 @@ func Judge(known Record, version uint64, seal Seal, now time.Time) Verdict {
 		return Ahead
 	case !known.Known(), version > known.Version, IsAhead(known.Version, now):
 		return New
-	case known.Gone && version > known.Last && seal != known.Seal && known.Version-version <= race:
-		return Fresh
+	case known.raced(version, seal):
+		return New
 	case known.Gone:
 		return Resurrection
 	case version == known.Version:
@@ -109,9 +109,20 @@ func Judge(known Record, version uint64, seal Seal, now time.Time) Verdict {
 	return Rollback
 }
 
+// raced tells whether a state is not from before the removal that known tells of,
+// though its version is lower: it was on its way then. Whoever held the store's
+// answers back could do no more than a slow network; what this host has seen of
+// the key is not taken for such.
+func (r Record) raced(version uint64, seal Seal) bool {
+	return r.Gone && version > r.Last && version <= r.Version && r.Version-version <= race && seal != r.Seal
+}
+
 // join gives what is known after next was learned: the higher version counts,
 // whoever came first. A version too far ahead stands in nobody's way.
 func join(known, next Record, now time.Time) Record {
+	if !next.Gone && known.raced(next.Version, next.Seal) {
+		return next // it is there, and what is older is older from now on
+	}
 	if known.Known() && !IsAhead(known.Version, now) && next.Version <= known.Version {
 		return known
 	}

@@ -41,7 +41,7 @@ func TestJudge(t *testing.T) {
 		"older than what was removed": {gone, at(-1), b, Resurrection},
 		"before the removal, unseen":  {gone, at(time.Second), b, Resurrection},
 		"as high as the tombstone":    {gone, at(time.Minute), a, Resurrection},
-		"on its way at the removal":   {gone, at(time.Minute - time.Second), b, Fresh},
+		"on its way at the removal":   {gone, at(time.Minute - time.Second), b, New},
 		"after the removal":           {gone, at(time.Minute + 1), b, New},
 	} {
 		if got := Judge(c.known, c.version, c.seal, start); got != c.want {
@@ -53,6 +53,7 @@ func TestJudge(t *testing.T) {
 func TestJoin(t *testing.T) {
 	a, b := Seal{1}, Seal{2}
 	far := Record{Version: at(3 * 366 * 24 * time.Hour), Seal: a}
+	gone := Record{Version: at(time.Minute), Seal: a, Last: at(0), Gone: true}
 	for name, c := range map[string]struct{ known, next, want Record }{
 		"first":            {Record{}, Record{Version: 5, Seal: a}, Record{Version: 5, Seal: a}},
 		"higher":           {Record{Version: 5, Seal: a}, Record{Version: 6, Seal: b}, Record{Version: 6, Seal: b}},
@@ -62,6 +63,9 @@ func TestJoin(t *testing.T) {
 		"removed":          {Record{Version: 5, Seal: a}, Record{Version: 6, Gone: true}, Record{Version: 6, Seal: a, Last: 5, Gone: true}},
 		"removed twice":    {Record{Version: 6, Seal: a, Last: 5, Gone: true}, Record{Version: 7, Gone: true}, Record{Version: 7, Seal: a, Last: 5, Gone: true}},
 		"removed unknown":  {Record{}, Record{Version: 6, Gone: true}, Record{Version: 6, Gone: true}},
+		"on its way then":  {gone, Record{Version: at(time.Minute - time.Second), Seal: b}, Record{Version: at(time.Minute - time.Second), Seal: b}},
+		"before it":        {gone, Record{Version: at(time.Minute - 6*time.Second), Seal: b}, gone},
+		"seen before it":   {gone, Record{Version: at(0), Seal: a}, gone},
 		"made after that":  {Record{Version: 6, Last: 5, Gone: true}, Record{Version: 7, Seal: b}, Record{Version: 7, Seal: b}},
 		"written over old": {Record{Version: 6, Doubted: true}, Record{Version: 7, Seal: b}, Record{Version: 7, Seal: b}},
 	} {

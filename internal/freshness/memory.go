@@ -23,7 +23,8 @@ type Options struct {
 	Log logrus.FieldLogger
 	Now func() time.Time // nil is time.Now
 
-	noSync bool // for tests
+	noSync   bool          // for tests
+	lockTime time.Duration // for tests; 0 is lockTime
 }
 
 // Defaults and bounds.
@@ -36,7 +37,7 @@ const (
 	// it, as pages are written anew before the old ones are free: half of a small
 	// file.
 	perRecord   = 224
-	transaction = 32 << 20
+	transaction = 48 << 20
 
 	batch      = 4096        // records are written without waiting for more
 	most       = 16 * batch  // wait to be written, at the most
@@ -91,7 +92,7 @@ func Open(opt Options) *Memory {
 	}
 	opt.Bytes = max(opt.Bytes, LeastBytes)
 	m := &Memory{
-		opt: opt, limit: int((opt.Bytes - min(transaction, opt.Bytes/2)) / perRecord), waiting: map[string]told{},
+		opt: opt, limit: int((opt.Bytes - min(transaction, opt.Bytes/2) - growth) / perRecord), waiting: map[string]told{},
 		wake: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	m.room = sync.NewCond(&m.mu)

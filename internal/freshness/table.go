@@ -162,7 +162,7 @@ func (t *table) makeRoom(n int) error {
 	if n <= 0 {
 		return nil
 	}
-	n += t.count / 64
+	n += min(t.count/64, batch)
 	until, found := uint16(0), 0
 	for _, d := range slices.Sorted(maps.Keys(t.days)) {
 		if until, found = d, found+t.days[d]; found >= n {

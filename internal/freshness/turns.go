@@ -49,7 +49,16 @@ func (t *turn) ask() (asked func(), err error) {
 	if err != nil || f == nil {
 		return func() {}, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH); err != nil {
+	// Who looks holds it for a moment, unless it is stopped just then: so this
+	// asks without being seen, rather than wait for that.
+	for range 20 {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
 		return func() {}, errors.Join(&fs.PathError{Op: "flock", Path: t.path, Err: err}, f.Close())
 	}
 	return func() { _ = f.Close() }, nil // and with it the lock

@@ -39,6 +39,10 @@ func TestRollback(t *testing.T) {
 			if said.count() == 0 {
 				t.Error("the rollback was not reported")
 			}
+			// What status and the metrics tell; the bucket has the newer one again.
+			if all := r.Epochs(); len(all) != 1 || !all[0].RolledBack {
+				t.Errorf("epochs: %+v", all)
+			}
 			if !bytes.Equal(b.object(path), second) {
 				t.Error("the newer revision was not put over the older one")
 			}

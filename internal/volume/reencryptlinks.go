@@ -68,7 +68,8 @@ func (r *Reencryption) rename(ctx context.Context, name *object, rule *Rule) (Re
 	d := v.complete(draft{
 		key: name.id.Key, rule: rule, attr: name.attr, xat: name.xat, inode: name.inode(), class: name.class, system: name.system,
 		cond: objstore.Condition{IfMatch: name.id.ETag}, above: []*object{name}, self: true,
-		lock: v.keptLock(name),
+		older: v.isOlder(name),
+		lock:  v.keptLock(name),
 	})
 	w, err := f.reseal(ctx, v, name, d, rule.Keys)
 	if err != nil {

@@ -23,6 +23,7 @@ func (r *Reencryption) write(ctx context.Context, o *object, rule *Rule) (string
 	d := v.complete(draft{
 		key: o.id.Key, rule: rule, attr: o.attr, xat: o.xat, class: o.class, system: o.system,
 		cond: objstore.Condition{IfMatch: o.id.ETag}, above: []*object{o}, only: true, self: true,
+		older: v.isOlder(o),
 		lock:  v.keptLock(o),
 		still: func(ctx context.Context) error { return v.untouched(ctx, o) },
 	})

@@ -183,7 +183,7 @@ func (v *Volume) writeRoll(ctx context.Context, in *object, old *roll, names []t
 	d.attr = v.newAttr(Attr{Mode: 0o600}, unix.S_IFREG)
 	d.attr.FileID, d.attr.Size = in.attr.FileID, int64(len(b))
 	if old != nil {
-		d.cond, d.above = objstore.Condition{IfMatch: old.obj.id.ETag}, []*object{old.obj}
+		d.cond, d.above, d.older = objstore.Condition{IfMatch: old.obj.id.ETag}, []*object{old.obj}, v.isOlder(old.obj)
 	}
 	o, err := v.put(ctx, d)
 	if err != nil {

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -129,7 +130,9 @@ func (v *Volume) judge(o *object, known before) error {
 	switch {
 	case o.verdict == freshness.New:
 		v.opt.Seals.Learn(key, freshness.Record{Version: version, Seal: seal})
-		fallthrough
+		if known.err == nil { // else nobody knows
+			v.wellAgain(key)
+		}
 	case o.verdict == freshness.Fresh:
 		v.wellAgain(key)
 	default:
@@ -247,6 +250,11 @@ func (v *Volume) isOlder(o *object) bool {
 	return err != nil || freshness.Judge(rec, version, seal, v.opt.Now()).Bad()
 }
 
+// denied tells whether d is a directory whose marker is in an older state and is
+// not believed: what would be made of the attributes that stand in for its own
+// must not replace them.
+func (d *dentry) denied() bool { return d.dir && d.obj != nil && errors.Is(d.obj.err, ErrRollback) }
+
 // showOlder adds to what user.sigil.* tells of o that it is in an older state.
 func (v *Volume) showOlder(o *object, attrs map[string]string) map[string]string {
 	if o.older == "" || o.verdict.Bad() && !v.isOlder(o) {
@@ -301,7 +309,12 @@ func (v *Volume) removing(key string) (removed func()) {
 	}
 	version := v.version(key)
 	return func() {
-		v.opt.Seals.Learn(key, freshness.Record{Version: version, Gone: true})
+		known := v.knownOf(key).rec
+		rec := freshness.Record{Version: version, Gone: true, Last: known.Last, Seal: known.Seal}
+		if !known.Gone {
+			rec.Last = known.Version
+		}
+		v.opt.Seals.Learn(key, rec)
 		v.wellAgain(key)
 	}
 }

@@ -23,7 +23,7 @@ const acceptors = 16
 // bodies of hard links and who counts them. Of dry only that is told. The
 // memory is durable when it returns; what came before an error is accepted.
 func (v *Volume) AcceptRestore(ctx context.Context, p string, dry bool, told func(Rollback)) error {
-	a := &acceptance{v: v, dry: dry, told: told, dirs: map[string]bool{}}
+	a := &acceptance{v: v, dry: dry, told: told, seen: map[string]bool{}}
 	prefix := v.fileKey(p)
 	if p == "" {
 		prefix = v.opt.Prefix
@@ -46,9 +46,9 @@ func (v *Volume) AcceptRestore(ctx context.Context, p string, dry bool, told fun
 type acceptance struct {
 	v    *Volume
 	dry  bool
-	mu   sync.Mutex // held while told is called; guards dirs
+	mu   sync.Mutex // held while told is called; guards seen
 	told func(Rollback)
-	dirs map[string]bool // whose index was looked at
+	seen map[string]bool // keys that several belong to: indexes, inodes, rolls
 }
 
 // below accepts all whose keys begin so.
@@ -65,19 +65,18 @@ func (a *acceptance) below(ctx context.Context, prefix string) error {
 		// each visit to it is.
 		if in := parent(a.v.pathOf(strings.TrimSuffix(e.Key, "/"))); in != dir && !a.v.own(e.Key) {
 			dir = in
-			g.Go(func() error { return a.indexOf(ctx, in) })
+			g.Go(func() error { return a.once(ctx, a.v.indexKey(in)) })
 		}
 	}
 	return g.Wait()
 }
 
-// indexOf accepts the index of a directory, once.
-func (a *acceptance) indexOf(ctx context.Context, dir string) error {
-	key := a.v.indexKey(dir)
+// once is one of what may be met again.
+func (a *acceptance) once(ctx context.Context, key string) error {
 	a.mu.Lock()
-	seen := a.dirs[key]
-	if len(a.dirs) < maxKnown {
-		a.dirs[key] = true
+	seen := a.seen[key]
+	if len(a.seen) < maxKnown {
+		a.seen[key] = true
 	}
 	a.mu.Unlock()
 	if seen {
@@ -97,14 +96,7 @@ func (a *acceptance) one(ctx context.Context, key string) error {
 	if known.err != nil {
 		return fmt.Errorf("%s: %w", key, known.err)
 	}
-	var o *object
-	err := v.unlocked(ctx, key, func(enc *objstore.Encryption) error {
-		info, suffix, err := v.ends(ctx, objstore.ID{Key: key, Encryption: enc})
-		if err == nil {
-			o, err = v.decode(ctx, info, suffix)
-		}
-		return err
-	})
+	o, err := v.unjudged(ctx, key)
 	if errors.Is(err, ErrNotExist) || unopenable(err) {
 		return nil
 	}
@@ -125,11 +117,39 @@ func (a *acceptance) one(ctx context.Context, key string) error {
 		if slices.Contains([]string{key, rollKey(key)}, in) {
 			continue
 		}
-		if err := errors.Join(a.one(ctx, in), a.one(ctx, rollKey(in))); err != nil {
+		if err := errors.Join(a.once(ctx, in), a.once(ctx, rollKey(in))); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// unjudged is what the store shows at key now; of an archived body
+// as far as its metadata tell.
+func (v *Volume) unjudged(ctx context.Context, key string) (o *object, err error) {
+	err = v.unlocked(ctx, key, func(enc *objstore.Encryption) error {
+		info, suffix, err := v.ends(ctx, objstore.ID{Key: key, Encryption: enc})
+		if err == nil {
+			o, err = v.decode(ctx, info, suffix)
+		}
+		return err
+	})
+	if !errors.Is(err, ErrArchived) {
+		return o, err
+	}
+	info, herr := v.head(ctx, key)
+	if herr != nil {
+		return nil, herr
+	}
+	if !isSealed(info.Metadata) {
+		return nil, err
+	}
+	o = newObject(info)
+	late, operr := v.openChilled(ctx, o, info)
+	if late || operr != nil {
+		return nil, errors.Join(err, operr)
+	}
+	return o, nil
 }
 
 func (a *acceptance) accept(o *object, known freshness.Record, verdict freshness.Verdict) {

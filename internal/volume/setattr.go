@@ -90,7 +90,7 @@ func (v *Volume) SetAttr(ctx context.Context, p string, c Change) (Info, error) 
 	if err != nil {
 		return Info{}, named(err, "set attributes of", p)
 	}
-	if d.dir && d.obj != nil && errors.Is(d.obj.err, ErrRollback) {
+	if d.denied() {
 		return Info{}, named(d.obj.err, "set attributes of", p)
 	}
 	if d.dir && v.gatherDir(p, d, c) {
@@ -172,6 +172,9 @@ func (v *Volume) setDirs(ctx context.Context, p string, d *dentry, c Change) (in
 // setDir writes the marker of directory p anew, or its first one. The root of
 // a whole bucket has no key: its attributes live as long as the mount.
 func (v *Volume) setDir(ctx context.Context, p string, d *dentry, c Change) (Info, error) {
+	if d.denied() { // another host's change has shown it
+		return Info{}, named(d.obj.err, "set attributes of", p)
+	}
 	info := v.dirInfo(p, d)
 	a := c.apply(info.Attr, v.opt.Now())
 	if v.dirKey(p) == "" {
