@@ -515,8 +515,7 @@ func freshnessModel(t *testing.T, seed uint64) {
 	for i := range hosts {
 		hosts[i] = mount(t, m, host(fmt.Sprint("host", i)), inParts, func(o *Options) { o.Now = clock })
 	}
-	parts, long := strings.Repeat("in parts ", 12<<10), noise(17*mib, byte(seed))
-	late := 0
+	parts := strings.Repeat("in parts ", 12<<10)
 	opener := hosts[0].Volume
 	state := func(key string) (s stamp, ok bool) {
 		info, suffix, err := opener.ends(context.Background(), objstore.ID{Key: key})
@@ -560,26 +559,17 @@ func freshnessModel(t *testing.T, seed uint64) {
 		before := uint64(c.now().UnixNano()) //nolint:gosec // after 1970
 		removed := ""
 		var err error
-		op := rnd.IntN(8)
-		if step%60 == 30 {
-			op = 8
-		}
-		switch op {
-		case 0, 1, 7, 8: // in one request, in parts, and while it is written
+		switch op := rnd.IntN(8); op {
+		case 0, 1, 7: // in one request, and in parts
 			text := fmt.Sprint("state ", step)
-			if op > 1 {
-				text += map[int]string{7: parts, 8: long}[op]
+			if op == 7 {
+				text += parts
 			}
 			var file *File
 			if file, err = f.Create(f.ctx, p, Attr{Mode: 0o644}, false); err == nil {
 				err = f.tryWriteOn(file, text, 0)
 				err = errors.Join(err, file.Commit(f.ctx))
 				file.Release()
-			}
-			if err == nil && op == 8 {
-				if o := f.recall(p).named(); o.form.(*sealedForm).rec.Late {
-					late++
-				}
 			}
 		case 2:
 			_, err = f.SetAttr(f.ctx, p, Change{Mode: ptr(uint32(0o600 + rnd.IntN(64)))})
@@ -627,9 +617,6 @@ func freshnessModel(t *testing.T, seed uint64) {
 	}
 	sees(0)
 	sees(1)
-	if late == 0 {
-		t.Error("no file was streamed")
-	}
 	// The attacker: each name as it was at a moment of his choice, if it was.
 	reported := 0
 	for round := range 20 {
