@@ -31,7 +31,7 @@ type copying struct {
 	mu     sync.Mutex // guards what follows
 	failed int
 	first  error
-	links  map[uint64]string // by the id of a file with several names: the copy of the first
+	links  map[fileID]string // by the id of a file with several names: the copy of the first
 	later  []pair            // names that become links, when their files are there
 	dirs   []pair            // whose attributes follow, the outermost first
 	done   map[string]bool   // copies of files with several names that succeeded
@@ -124,7 +124,7 @@ func (cp *copying) run(ctx context.Context, c *cobra.Command, o *offline, args [
 		cp.bar.Clear()
 		say(c.ErrOrStderr(), text)
 	}
-	cp.links, cp.done = map[uint64]string{}, map[string]bool{}
+	cp.links, cp.done = map[fileID]string{}, map[string]bool{}
 	cp.work.SetLimit(cp.parallel)
 	sources, dst := args[:len(args)-1], args[len(args)-1]
 	closing, err := cp.ends(ctx, o, sources, &dst)
@@ -371,6 +371,11 @@ func (cp *copying) finish(ctx context.Context) {
 		p := cp.dirs[i]
 		if err := cp.to.endDir(ctx, p.to, p.node); err != nil {
 			cp.fail(cp.to.explain("set attributes of", p.to, err))
+		}
+	}
+	if local, ok := cp.to.(*localTree); ok {
+		if err := local.end(); err != nil {
+			cp.fail(local.explain("sync", "", err))
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -83,8 +84,8 @@ func (l *localTree) parents(_ context.Context, p string) error {
 
 // file writes under another name, to the disk, and then takes the name.
 func (l *localTree) file(ctx context.Context, p string, n node, src content, done func(int64)) error {
-	if info, err := l.root.Lstat(p); err == nil && info.IsDir() {
-		return errors.New("a directory is there")
+	if err := l.replaceable(p, n); err != nil {
+		return err
 	}
 	temp := path.Join(path.Dir(p), tempName())
 	f, err := l.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -111,6 +112,35 @@ func (l *localTree) file(ctx context.Context, p string, n node, src content, don
 		_ = l.root.Remove(temp) // it is ours, and not whole
 	}
 	return err
+}
+
+// replaceable tells whether n may take the place of what is at p: no directory,
+// and neither a device, fifo or socket unless n is one too. Else who is root and
+// writes to /dev/null would have a file there.
+func (l *localTree) replaceable(p string, n node) error {
+	info, err := l.root.Lstat(at(p))
+	if err != nil {
+		return nil //nolint:nilerr // nothing is there, or who writes gets the same error
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case info.IsDir():
+		return errors.New("a directory is there")
+	case info.Mode()&(fs.ModeDevice|fs.ModeNamedPipe|fs.ModeSocket) == 0:
+		return nil
+	case !ok || st.Mode&unix.S_IFMT != n.mode&unix.S_IFMT:
+		return errors.New("what is there is no regular file, and stays; sigilfs cat writes to a device or fifo")
+	}
+	return nil
+}
+
+// end has the names on the disk that are in the directory itself.
+func (l *localTree) end() error {
+	d, err := l.root.Open(".")
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func tempName() string {
@@ -225,15 +255,12 @@ func (l *localTree) mknod(_ context.Context, p string, n node) error {
 
 // settle gives what is no file its owner and its name.
 func (l *localTree) settle(temp, p string, n node) error {
-	var err error
-	if l.archive && os.Geteuid() == 0 {
+	err := l.replaceable(p, n)
+	if err == nil && l.archive && os.Geteuid() == 0 {
 		err = l.root.Lchown(temp, int(n.uid), int(n.gid))
 	}
 	if l.archive && err == nil {
 		err = l.setTime(temp, n.mtime)
-	}
-	if info, serr := l.root.Lstat(p); err == nil && serr == nil && info.IsDir() {
-		err = errors.New("a directory is there")
 	}
 	if err == nil {
 		err = l.root.Rename(temp, p)

@@ -22,10 +22,14 @@ type node struct {
 	size     int64
 	mtime    int64 // ns
 	nlink    uint32
-	id       uint64 // tells files with several names apart
+	id       fileID
 	xattrs   map[string][]byte
 	link     string // where a symbolic link leads
 }
+
+// fileID tells files with several names apart. Devices are told apart by all of
+// their number: Btrfs gives each subvolume one, and the same inodes in all.
+type fileID struct{ dev, ino uint64 }
 
 func (n node) isDir() bool { return n.mode&unix.S_IFMT == unix.S_IFDIR }
 
@@ -88,10 +92,7 @@ func localStat(dir int, p, full string, follow bool) (node, error) {
 	if err := unix.Fstatat(dir, p, &st, flags); err != nil {
 		return node{}, &os.PathError{Op: "stat", Path: full, Err: err}
 	}
-	n := node{
-		mode: st.Mode, uid: st.Uid, gid: st.Gid, rdev: st.Rdev, size: st.Size, mtime: st.Mtim.Nano(),
-		nlink: uint32(min(st.Nlink, 1<<31)), id: st.Ino ^ st.Dev<<48,
-	}
+	n := nodeOf(&st)
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		buf := make([]byte, unix.PathMax)
 		got, err := unix.Readlinkat(dir, p, buf)
@@ -101,6 +102,13 @@ func localStat(dir int, p, full string, follow bool) (node, error) {
 		n.link = string(buf[:got])
 	}
 	return n, nil
+}
+
+func nodeOf(st *unix.Stat_t) node {
+	return node{
+		mode: st.Mode, uid: st.Uid, gid: st.Gid, rdev: st.Rdev, size: st.Size, mtime: st.Mtim.Nano(),
+		nlink: uint32(min(st.Nlink, 1<<31)), id: fileID{st.Dev, st.Ino},
+	}
 }
 
 func (localSource) list(_ context.Context, p string) iter.Seq2[string, error] {
@@ -224,8 +232,12 @@ func userXattrs(f *os.File) (map[string][]byte, error) {
 // nothing is made outside of it, wherever symbolic links lead.
 func openLocal(dst string, archive bool, mask uint32) (*localTree, error) {
 	dir, name := filepath.Split(filepath.Clean(dst))
-	if info, err := os.Stat(dst); err == nil && info.IsDir() {
+	switch info, err := os.Stat(dst); {
+	case err != nil:
+	case info.IsDir():
 		dir, name = dst, ""
+	case !info.Mode().IsRegular() && isLink(dst): // as /dev/stdout is
+		return nil, fmt.Errorf("%s leads to what is no regular file; sigilfs cat writes to stdout", quoted(dst))
 	}
 	if dir == "" {
 		dir = "."
@@ -235,4 +247,9 @@ func openLocal(dst string, archive bool, mask uint32) (*localTree, error) {
 		return nil, err
 	}
 	return &localTree{root: root, dir: dir, name: name, archive: archive, mask: mask, made: map[string]bool{}}, nil
+}
+
+func isLink(p string) bool {
+	info, err := os.Lstat(p)
+	return err == nil && info.Mode()&os.ModeSymlink != 0
 }

@@ -37,7 +37,7 @@ func (t *volumeTree) stat(ctx context.Context, p string, follow bool) (n node, e
 		return n, info.Err
 	}
 	a := info.Attr
-	n = node{mode: a.Mode, uid: a.UID, gid: a.GID, rdev: a.Rdev, size: a.Size, mtime: a.Mtime, nlink: a.Nlink, id: a.FileID, xattrs: keptXattrs(info.Xattrs)}
+	n = node{mode: a.Mode, uid: a.UID, gid: a.GID, rdev: a.Rdev, size: a.Size, mtime: a.Mtime, nlink: a.Nlink, id: fileID{ino: a.FileID}, xattrs: keptXattrs(info.Xattrs)}
 	if a.Mode&unix.S_IFMT == unix.S_IFLNK {
 		n.link, err = t.o.volume.Readlink(ctx, p)
 	}

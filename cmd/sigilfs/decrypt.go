@@ -242,6 +242,9 @@ func (d *decrypting) write(ctx context.Context, key, body string) error {
 	if err := local.file(ctx, local.name, n, src, func(int64) {}); err != nil {
 		return explainLocal("decrypt to", d.into, err)
 	}
+	if err := local.end(); err != nil {
+		return explainLocal("sync", local.dir, err)
+	}
 	return nil
 }
 

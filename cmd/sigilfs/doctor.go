@@ -137,7 +137,7 @@ func failing(err error, remedy string) doctor.Finding {
 	return doctor.Finding{Status: doctor.Failure, Text: oneLine(err), Remedy: cmp.Or(storeRemedy(err), remedy)}
 }
 
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+func oneLine(err error) string { return visible(strings.Join(strings.Fields(err.Error()), " ")) }
 
 // awsArguments are those by which aws(1) reaches what we reach.
 func (e *examination) awsArguments() (args []string) {

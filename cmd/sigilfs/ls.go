@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io"
 	"path"
+	"strings"
 
 	"github.com/sigilfs/sigilfs/internal/volume"
 	"github.com/spf13/cobra"
@@ -15,6 +18,8 @@ type listing struct {
 	out                   rows
 	long, recursive, json bool
 	failed                int // entries of which nothing could be told
+	unlisted              int // directories of which no more could be told
+	stderr                io.Writer
 }
 
 func newList() *cobra.Command {
@@ -42,7 +47,7 @@ open is listed all the same, with the reason behind its name.`,
 		if err != nil {
 			return err
 		}
-		l.o, l.out = o, l.rows(c.OutOrStdout())
+		l.o, l.out, l.stderr = o, l.rows(c.OutOrStdout()), c.ErrOrStderr()
 		err = l.all(ctx, paths)
 		if oerr := l.out.end(); oerr != nil && err == nil {
 			err = systemError("%w", oerr)
@@ -60,6 +65,9 @@ func (l *listing) all(ctx context.Context, paths []string) error {
 		if err := l.target(ctx, p); err != nil {
 			return l.o.explain("list", p, err)
 		}
+	}
+	if l.unlisted > 0 {
+		return mountError("%d directories could not be listed", l.unlisted)
 	}
 	if l.failed > 0 {
 		return mountError("of %d entries nothing could be told", l.failed)
@@ -86,7 +94,7 @@ const looksAhead = 32
 func (l *listing) dir(ctx context.Context, p, shown string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var below []row
+	var below []string
 	for r := range ordered(ctx, looksAhead, l.entries(ctx, p, shown), l.look) {
 		if r.fatal {
 			return r.err
@@ -98,17 +106,29 @@ func (l *listing) dir(ctx context.Context, p, shown string) error {
 			return systemError("%w", err)
 		}
 		if l.recursive && r.isDir() {
-			below = append(below, row{path: r.path, name: r.name})
+			below = append(below, r.path[strings.LastIndexByte(r.path, '/')+1:])
 		}
 	}
 	if err := ctx.Err(); err != nil {
 		return mountError("interrupted")
 	}
-	for _, r := range below {
-		if err := l.dir(ctx, r.path, r.name); err != nil {
+	for _, name := range below {
+		if err := l.below(ctx, joinPath(p, name), joinPath(shown, name)); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// below lists a directory that was met. One that cannot be listed is told of,
+// and the rest is listed.
+func (l *listing) below(ctx context.Context, p, shown string) error {
+	err := l.dir(ctx, p, shown)
+	if coded := (*exitError)(nil); err == nil || errors.As(err, &coded) {
+		return err
+	}
+	l.unlisted++
+	say(l.stderr, l.o.explain("list", p, err).Error())
 	return nil
 }
 

@@ -48,7 +48,7 @@ func main() {
 
 // say tells a person something. Whether anybody reads it changes nothing.
 func say(stderr io.Writer, text string) {
-	_, _ = io.WriteString(stderr, "sigilfs: "+strings.TrimSpace(text)+"\n")
+	_, _ = io.WriteString(stderr, "sigilfs: "+visible(strings.TrimSpace(text))+"\n")
 }
 
 // run is the whole program, but for the process.
