@@ -2,9 +2,12 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/option"
+	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/objstore/mem"
 )
 
 func TestLongestFirst(t *testing.T) {
@@ -36,6 +39,49 @@ func TestParsePath(t *testing.T) {
 		got, path, err := option.ParsePath(spec)
 		if (err != nil) != (want[0] == "") || got.Bucket != want[0] || path != want[1] || got.Prefix != "" {
 			t.Errorf("%q: %+v %q %v, want %q", spec, got, path, err, want)
+		}
+	}
+}
+
+// Of volumes inside of one another a target is in the innermost that has a volume
+// object, else in the innermost that has epochs, else in one of its own.
+func TestRootOfNestedVolumes(t *testing.T) {
+	store := mem.New(mem.Options{})
+	for _, key := range []string{
+		"outer/.sigil/volume", "outer/.sigil/epochs/1",
+		"outer/mid/.sigil/epochs/1",
+		"outer/mid/inner/.sigil/volume",
+		"old/.sigil/epochs/1", "old/deep/.sigil/epochs/1",
+		"odd/.sigil/volumes", "odd/.sigil/indexes/1", "odd/x",
+	} {
+		if _, err := store.Put(t.Context(), key, strings.NewReader(""), 0, objstore.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct{ target, dir, file string }{
+		{"outer", "outer/", "outer/"},
+		{"outer/x/y", "outer/", "outer/"},
+		{"outer/mid/x", "outer/", "outer/"}, // a volume object goes before epochs, however deep
+		{"outer/mid/inner/x", "outer/mid/inner/", "outer/mid/inner/"},
+		{"outer/mid/inner", "outer/mid/inner/", "outer/mid/inner/"},
+		{"outer/mid/innermost", "outer/", "outer/"},
+		{"old/x", "old/", "old/"},
+		{"old/deep/x", "old/deep/", "old/deep/"},
+		{"odd/x", "odd/x/", "odd/"},
+		{"none/x/y", "none/x/y/", "none/x/"},
+		{"file", "file/", ""},
+		{"", "", ""},
+	} {
+		s := defaultSettings()
+		s.source = "s3://bkt/" + c.target
+		o := &offline{mounting: &mounting{set: s, objects: store}, path: c.target}
+		dir, err := o.rootOf(t.Context(), reads)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := o.rootOf(t.Context(), reads|aFile)
+		if err != nil || dir != c.dir || file != c.file {
+			t.Errorf("%q: %q, and of a file %q, %v; want %q and %q", c.target, dir, file, err, c.dir, c.file)
 		}
 	}
 }

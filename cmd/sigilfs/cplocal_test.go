@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// someText is content to copy.
+type someText string
+
+func (s someText) copyTo(_ context.Context, w io.Writer, _ func(int64)) error {
+	_, err := io.WriteString(w, string(s))
+	return err
+}
+
+func (someText) close() {}
+
+// Who decrypts to /dev/null as root has it still; what is a file, or only a link,
+// is replaced.
+func TestCopiesSpareDevices(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, to := range map[string]string{"stdout": fifo, "dangling": "nowhere", "link": "file"} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name string
+		ok   bool
+	}{{"fifo", false}, {"stdout", false}, {"dangling", true}, {"link", true}, {"file", true}, {"file", true}} {
+		path := filepath.Join(dir, c.name)
+		before, _ := os.Lstat(path)
+		err := writeLocal(t, path, "text")
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		after, serr := os.Lstat(path)
+		switch {
+		case serr != nil:
+			t.Error(serr)
+		case c.ok && !after.Mode().IsRegular(), !c.ok && after.Mode() != before.Mode():
+			t.Errorf("%s is %v", c.name, after.Mode())
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".sigilfs-*")); len(left) != 0 {
+		t.Errorf("%q are left", left)
+	}
+}
+
+func writeLocal(t *testing.T, path, text string) error {
+	t.Helper()
+	l, err := openLocal(path, false, 0o022)
+	if err != nil {
+		return err
+	}
+	defer l.root.Close()
+	if err := l.file(t.Context(), l.name, node{mode: unix.S_IFREG | 0o666}, someText(text), func(int64) {}); err != nil {
+		return err
+	}
+	return l.end()
+}
+
+// The same inode number on two devices, as of subvolumes of Btrfs, whose minor
+// numbers have more than eight bits, is no hard link.
+func TestFilesOfTwoDevices(t *testing.T) {
+	a := unix.Stat_t{Ino: 257, Dev: unix.Mkdev(0, 42), Nlink: 2}
+	b := a
+	b.Dev = unix.Mkdev(0, 42+256)
+	if nodeOf(&a).id == nodeOf(&b).id {
+		t.Errorf("%d and %d are one file", a.Dev, b.Dev)
+	}
+	if nodeOf(&a).id != nodeOf(&a).id {
+		t.Error("a file is two")
+	}
+}
