@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"iter"
 	"time"
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/option"
@@ -86,77 +86,46 @@ func (m *mounting) warnExpired(ctx context.Context, at time.Time) {
 	}
 }
 
-// lost is the bucket of epochs for who reads what was: epochs are those of now,
-// since keys are rotated, and the newest version of one that was removed since,
-// or has something else in its place.
-type lost struct {
-	keyring.Bucket
-	versions past.Bucket
-	mend     bool // put them back
-}
+// mostOlder bounds the versions of an epoch that are looked at.
+const mostOlder = 100
 
-// mostLost bounds the versions of an epoch that are looked at.
-const mostLost = 100
-
-func (l lost) Get(ctx context.Context, key string) ([]byte, string, error) {
-	data, etag, err := l.Bucket.Get(ctx, key)
-	id, ok := epochAt(key)
-	if !ok || err != nil && !errors.Is(err, keyring.ErrNotExist) {
-		return data, etag, err
-	}
-	if err == nil {
-		if _, damaged := keyring.ParseEpoch(id, data); damaged == nil {
-			return data, etag, nil
+// olderEpochs looks for epochs among older versions, for who reads what was:
+// epochs are those of now, since keys are rotated, and the newest version that fits
+// of one that was removed since, or has something else in its place.
+func olderEpochs(versions past.Bucket) keyring.Older {
+	return func(ctx context.Context, key string) iter.Seq2[[]byte, error] {
+		return func(yield func([]byte, error) bool) {
+			for v, err := range versions.Versions(ctx, objstore.ListOptions{Prefix: key, Limit: mostOlder}) {
+				switch {
+				case notTold(err):
+					return // what is there now says what is the matter
+				case err != nil:
+					yield(nil, err)
+					return
+				case v.Key != key:
+					return
+				case v.Latest || v.Deleted || v.Size > keyring.MaxEpochSize:
+					continue
+				}
+				data, err := olderEpoch(ctx, versions, v.ID)
+				if errors.Is(err, objstore.ErrNotExist) || errors.Is(err, objstore.ErrChanged) || notTold(err) {
+					continue // it was removed meanwhile, or is not for us
+				}
+				if !yield(data, err) || err != nil {
+					return
+				}
+			}
 		}
 	}
-	found, older := l.older(ctx, key, id)
-	if older != nil || found == nil {
-		return data, etag, err // what is there now says what is the matter
-	}
-	if !l.mend {
-		return found, "", nil
-	}
-	if errors.Is(err, keyring.ErrNotExist) {
-		err = l.Create(ctx, key, found)
-	} else {
-		err = l.Replace(ctx, key, found, etag)
-	}
-	if err != nil {
-		return found, "", nil //nolint:nilerr // it opens all the same
-	}
-	return l.Bucket.Get(ctx, key)
 }
 
-// epochAt is the epoch whose object has that key.
-func epochAt(key string) (keyring.EpochID, bool) {
-	id, err := keyring.ParseEpochID(key[strings.LastIndexByte(key, '/')+1:])
-	return id, err == nil
+// notTold: versions are not kept, or not for us to see.
+func notTold(err error) bool {
+	return errors.Is(err, objstore.ErrAccess) || errors.Is(err, objstore.ErrUnsupported) || errors.Is(err, objstore.ErrTooLong)
 }
 
-// older gives the newest version of an epoch object that is one.
-func (l lost) older(ctx context.Context, key string, id keyring.EpochID) ([]byte, error) {
-	for v, err := range l.versions.Versions(ctx, objstore.ListOptions{Prefix: key, Limit: mostLost}) {
-		switch {
-		case err != nil:
-			return nil, err
-		case v.Key != key:
-			return nil, nil
-		case v.Deleted || v.Size > keyring.MaxEpochSize:
-			continue
-		}
-		data, err := l.read(ctx, v.ID)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := keyring.ParseEpoch(id, data); err == nil {
-			return data, nil
-		}
-	}
-	return nil, nil
-}
-
-func (l lost) read(ctx context.Context, id objstore.ID) ([]byte, error) {
-	_, _, body, err := l.versions.Get(ctx, id, objstore.Range{})
+func olderEpoch(ctx context.Context, versions past.Bucket, id objstore.ID) ([]byte, error) {
+	_, _, body, err := versions.Get(ctx, objstore.ID{Key: id.Key, VersionID: id.VersionID}, objstore.Range{})
 	if err != nil {
 		return nil, err
 	}

@@ -44,14 +44,15 @@ func (m *mounting) newRing(context.Context) error {
 		return err
 	}
 	var epochs keyring.Bucket = bucket{m.store, beneath}
+	var older keyring.Older
 	if m.set.at.given() || m.set.lostEpochs {
-		epochs = lost{epochs, m.store, m.set.lostEpochs && !m.set.readOnly}
+		older = olderEpochs(m.store)
 	}
 	if m.dry {
 		epochs = unwritten{epochs}
 	}
 	ring, err := keyring.New(keyring.Options{
-		Masters: m.masters(), Bucket: epochs, VolumeRoot: m.set.volumeRoot,
+		Masters: m.masters(), Bucket: epochs, Older: older, VolumeRoot: m.set.volumeRoot,
 		ReadOnly: m.set.readOnly, Signers: m.set.signers, Sign: m.sign, Dir: memory, Host: m.host(),
 		Report: newReporter(m.log).report, Revoked: m.revoke,
 	})

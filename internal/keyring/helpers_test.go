@@ -220,6 +220,7 @@ func agePair(t *testing.T) (full, public *ageMaster, id *age.X25519Identity) {
 type conf struct {
 	WriteSet, Masters []Master
 	Bucket            Bucket
+	Older             Older
 	VolumeRoot        string
 	ReadOnly          bool
 	Dir               *Dir
@@ -240,7 +241,7 @@ type mounted struct {
 func mustRing(t *testing.T, c conf) mounted {
 	t.Helper()
 	r, err := New(Options{
-		Masters: slices.Concat(c.WriteSet, c.Masters), Bucket: c.Bucket, VolumeRoot: c.VolumeRoot, ReadOnly: c.ReadOnly,
+		Masters: slices.Concat(c.WriteSet, c.Masters), Bucket: c.Bucket, Older: c.Older, VolumeRoot: c.VolumeRoot, ReadOnly: c.ReadOnly,
 		Dir: c.Dir, Host: c.Host, Now: c.Now, Report: c.Report, Revoked: c.Revoked,
 		Signers: c.Signers, Sign: c.Sign,
 	})

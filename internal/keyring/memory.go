@@ -139,6 +139,8 @@ func (r *Ring) join(theirs, mine *entry) *entry {
 func (r *Ring) repair(ctx context.Context, f found) *entry {
 	switch {
 	case r.readOnly:
+	case f.shown == 0 && f.etag != "":
+		return r.putOver(ctx, f.entry, f.etag)
 	case f.shown == 0:
 		return r.putBack(ctx, f.entry)
 	case f.at == r.root && f.shown < f.epoch.Revision:

@@ -35,6 +35,7 @@ type Options struct {
 	Masters []Master
 
 	Bucket     Bucket
+	Older      Older  // nil: only what lies there now is looked at
 	VolumeRoot string // where .sigil/ lies: "" or a prefix that ends in "/"
 	ReadOnly   bool   // nothing is written to the bucket
 
@@ -73,6 +74,7 @@ const (
 // Ring is the key ring of one mount. Safe for concurrent use.
 type Ring struct {
 	bucket   Bucket
+	older    Older
 	dir      *Dir
 	masters  map[string]Master // by id
 	signers  []Signer          // nil: no signature is asked for
@@ -131,7 +133,7 @@ func New(opt Options) (*Ring, error) {
 		return nil, fmt.Errorf("%w: the key that signs is one that encrypts too, and who reads could sign: make another with `sigilfs keygen --kind sign`", ErrKeySource)
 	}
 	r := &Ring{
-		bucket: opt.Bucket, dir: opt.Dir, root: opt.VolumeRoot, host: opt.Host, readOnly: opt.ReadOnly,
+		bucket: opt.Bucket, older: opt.Older, dir: opt.Dir, root: opt.VolumeRoot, host: opt.Host, readOnly: opt.ReadOnly,
 		signers: slices.Clone(opt.Signers), sign: opt.Sign,
 		now: opt.Now, report: opt.Report, revoked: opt.Revoked,
 		masters: map[string]Master{}, sets: map[string]*Set{}, epochs: map[EpochID][]*entry{},

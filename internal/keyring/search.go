@@ -21,7 +21,7 @@ type found struct {
 	*entry
 	rec   *record // what was remembered of it, or nil
 	etag  string  // of the object in the bucket
-	shown uint64  // its revision; 0: it is missing, or something else lies in its place
+	shown uint64  // its revision; 0: it is missing, or etag is of something else in its place
 }
 
 // epochsDir is where epochs lie below a prefix.
@@ -115,10 +115,11 @@ func (r *Ring) open(ctx context.Context, id EpochID, prefixes []string, check fu
 	return e, err
 }
 
-// find searches the epoch under the prefixes in their order, then in our own
-// memory, and joins what the two know of it.
+// find searches the epoch under the prefixes in their order, then what lay there
+// before, then our own memory, and joins what bucket and memory know of it.
 func (r *Ring) find(ctx context.Context, id EpochID, prefixes []string, check func(*[KeySize]byte) bool) (found, error) {
 	var why error
+	damaged := "" // what lies at the volume root
 	for _, p := range prefixes {
 		data, etag, err := r.bucket.Get(ctx, epochPath(p, id))
 		if errors.Is(err, ErrNotExist) {
@@ -137,9 +138,17 @@ func (r *Ring) find(ctx context.Context, id EpochID, prefixes []string, check fu
 			return found{}, err
 		}
 		why = cmp.Or(why, err)
+		if p == r.root && !isEpoch(id, data) {
+			damaged = etag
+		}
 	}
-	f, err := r.findOwn(ctx, id, check)
+	f, err := r.findOlder(ctx, id, prefixes, damaged, check)
+	if err == nil && f.entry == nil {
+		f, err = r.findOwn(ctx, id, check)
+	}
 	switch {
+	case err != nil && !final(err):
+		return f, err
 	case err != nil:
 		return f, cmp.Or(why, err)
 	case f.entry != nil:

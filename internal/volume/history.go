@@ -104,7 +104,7 @@ func (v *Volume) Look(ctx context.Context, ver objstore.Version) (Kept, error) {
 	switch {
 	case unopenable(err):
 		k.Err = err
-		return k, nil
+		return k, nil //nolint:nilerr // that is what is told of it
 	case err != nil:
 		return k, err
 	case s.err != nil:
