@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"os"
+	"path"
 	"strings"
 
 	"github.com/sigilfs/sigilfs/internal/volume"
@@ -117,25 +119,43 @@ func (t *volumeTree) attr(n node) volume.Attr {
 	return a
 }
 
-// begin opens a copy to be written. A symbolic link in its place is not followed
-// but replaced.
-func (t *volumeTree) begin(ctx context.Context, p string) (f *volume.File, made bool, err error) {
+// write has a copy written at p. What is no regular file there, a symbolic link
+// too, is not followed but replaced, once the copy is in the bucket.
+func (t *volumeTree) write(ctx context.Context, p string, n node, fill func(f *volume.File) error) error {
 	info, err := t.o.volume.Stat(ctx, p)
 	switch {
 	case err == nil && info.Mode&unix.S_IFMT == unix.S_IFDIR:
-		return nil, false, volume.ErrIsDir
+		return volume.ErrIsDir
 	case err == nil && info.Mode&unix.S_IFMT != unix.S_IFREG:
-		if err := t.o.volume.Remove(ctx, p); err != nil {
-			return nil, false, err
-		}
-		made = true
-	case absent(err):
-		made = true
-	case err != nil:
-		return nil, false, err
+		return t.over(ctx, p, func(at string) error { return t.writeAt(ctx, at, n, true, fill) })
+	case err != nil && !absent(err):
+		return err
 	}
-	f, err = t.o.beginFile(ctx, p, false)
-	return f, made, err
+	return t.writeAt(ctx, p, n, err != nil, fill)
+}
+
+func (t *volumeTree) writeAt(ctx context.Context, p string, n node, made bool, fill func(f *volume.File) error) error {
+	f, err := t.o.beginFile(ctx, p, false)
+	if err != nil {
+		return err
+	}
+	return t.o.finishFile(ctx, f, t.change(n, made), fill(f))
+}
+
+// over makes something beside p, and renames it to that: whatever fails, what is
+// at p stays until all of the other is there.
+func (t *volumeTree) over(ctx context.Context, p string, make func(at string) error) error {
+	at := path.Join(path.Dir(p), ".sigilfs-cp-"+rand.Text())
+	err := make(at)
+	if err == nil {
+		err = t.o.volume.Rename(ctx, at, p, false)
+	}
+	if err != nil {
+		if rerr := t.o.volume.Remove(context.WithoutCancel(ctx), at); rerr != nil && !absent(rerr) {
+			err = fmt.Errorf("%w; %q is left: %w", err, at, rerr)
+		}
+	}
+	return err
 }
 
 func (t *volumeTree) file(ctx context.Context, p string, n node, src content, done func(int64)) error {
@@ -145,12 +165,7 @@ func (t *volumeTree) file(ctx context.Context, p string, n node, src content, do
 			return err
 		}
 	}
-	f, made, err := t.begin(ctx, p)
-	if err != nil {
-		return err
-	}
-	err = src.copyTo(ctx, &appender{ctx: ctx, f: f}, done)
-	return t.o.finishFile(ctx, f, t.change(n, made), err)
+	return t.write(ctx, p, n, func(f *volume.File) error { return src.copyTo(ctx, &appender{ctx: ctx, f: f}, done) })
 }
 
 // appender writes a file in order.
@@ -174,10 +189,11 @@ func (t *volumeTree) copyWithin(ctx context.Context, p pair, done func(int64)) e
 		return t.o.explain("read", p.from, err)
 	}
 	defer from.Release()
-	f, made, err := t.begin(ctx, p.to)
-	if err != nil {
-		return err
-	}
+	return t.write(ctx, p.to, p.node, func(f *volume.File) error { return copyAll(ctx, f, from, done) })
+}
+
+// copyAll has all of a file copied.
+func copyAll(ctx context.Context, f, from *volume.File, done func(int64)) (err error) {
 	for off := int64(0); err == nil; {
 		var n int64
 		if n, err = f.CopyRange(ctx, from, off, off, max(from.Info().Size-off, 1)); n == 0 {
@@ -192,7 +208,7 @@ func (t *volumeTree) copyWithin(ctx context.Context, p pair, done func(int64)) e
 	if err == nil && f.Info().Size != from.Info().Size {
 		err = fmt.Errorf("%d bytes were copied of %d: %w", f.Info().Size, from.Info().Size, volume.ErrChanged)
 	}
-	return t.o.finishFile(ctx, f, t.change(p.node, made), err)
+	return err
 }
 
 func (t *volumeTree) mkdir(ctx context.Context, p string, n node) error {
@@ -219,26 +235,24 @@ func (t *volumeTree) endDir(ctx context.Context, p string, n node) error {
 }
 
 func (t *volumeTree) symlink(ctx context.Context, p string, n node) error {
-	return t.replace(ctx, p, n, func() error {
+	return t.replace(ctx, p, n, func(p string) error {
 		_, err := t.o.volume.Symlink(ctx, p, n.link, t.attr(n))
 		return err
 	})
 }
 
 func (t *volumeTree) mknod(ctx context.Context, p string, n node) error {
-	return t.replace(ctx, p, n, func() error {
+	return t.replace(ctx, p, n, func(p string) error {
 		_, err := t.o.volume.Mknod(ctx, p, t.attr(n))
 		return err
 	})
 }
 
 // replace makes something at once, in the place of what is there.
-func (t *volumeTree) replace(ctx context.Context, p string, n node, make func() error) error {
-	err := make()
+func (t *volumeTree) replace(ctx context.Context, p string, n node, make func(at string) error) error {
+	err := make(p)
 	if errors.Is(err, volume.ErrExist) {
-		if err = t.o.volume.Remove(ctx, p); err == nil {
-			err = make()
-		}
+		err = t.over(ctx, p, make)
 	}
 	if err == nil && t.archive {
 		_, err = t.o.volume.SetAttr(ctx, p, volume.Change{Mtime: &n.mtime})
@@ -248,18 +262,16 @@ func (t *volumeTree) replace(ctx context.Context, p string, n node, make func() 
 
 // link makes a hard link where the rule has any, else a copy.
 func (t *volumeTree) link(ctx context.Context, from, to string) error {
-	link := func() error {
-		_, err := t.o.volume.Link(ctx, from, to)
+	link := func(at string) error {
+		_, err := t.o.volume.Link(ctx, from, at)
 		return err
 	}
-	err := link()
+	err := link(to)
 	if errors.Is(err, volume.ErrExist) {
 		if t.sameFile(ctx, from, to) {
 			return nil
 		}
-		if err = t.o.volume.Remove(ctx, to); err == nil {
-			err = link()
-		}
+		err = t.over(ctx, to, link)
 	}
 	if errors.Is(err, volume.ErrNoLinks) || errors.Is(err, volume.ErrCrossing) {
 		n, err := t.stat(ctx, from, false)

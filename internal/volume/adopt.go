@@ -8,6 +8,7 @@ import (
 	"iter"
 	"strings"
 
+	"github.com/sigilfs/sigilfs/internal/freshness"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/objcrypt"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
@@ -119,6 +120,9 @@ func (a *Adopter) once(ctx context.Context, key string) (Adoption, error) {
 	if err != nil {
 		return done, err
 	}
+	if err := a.newest(ctx, o, from); err != nil {
+		return done, err
+	}
 	if fault, _, err := (&Verifier{v: a.v, epochs: map[sigil.EpochID]int64{}}).prove(ctx, sight{o, s.info, s.suffix}, false); err != nil {
 		if fault == "" {
 			return done, err
@@ -181,6 +185,32 @@ func (a *Adopter) reopen(ctx context.Context, s sight) (o *object, from string, 
 	}
 	o.rule = a.ruleThen(former)
 	return o, from, nil
+}
+
+// newest refuses what is older than what this host has known where it was: who
+// moves an object takes it as it is. What is still there as well may have been
+// copied before it was changed.
+func (a *Adopter) newest(ctx context.Context, o *object, from string) error {
+	if !a.opt.Mapped {
+		return nil
+	}
+	known := a.v.knownOf(from)
+	if known.err != nil && a.v.opt.Rollback == RollbackDeny {
+		return fmt.Errorf("%s: whether it is an older state cannot be told: %w", o.id.Key, known.err)
+	}
+	last := known.rec
+	if last.Gone { // by this host, once it was copied
+		last = freshness.Record{Version: last.Last, Seal: last.Seal}
+	}
+	version, seal, _ := o.stateOf()
+	if !freshness.Judge(last, version, seal, a.v.opt.Now()).Bad() {
+		return nil
+	}
+	left, err := a.left(ctx, o)
+	if err != nil || left {
+		return err
+	}
+	return fmt.Errorf("%s: %w: of what was at %s this host has known version %d, and this is %d: %w", o.id.Key, ErrNotAdopted, from, last.Version, version, ErrRollback)
 }
 
 // ruleThen is the rule under which what was at a key was written; one of its own

@@ -164,6 +164,31 @@ func TestAdoptRefuses(t *testing.T) {
 	}
 }
 
+// TestAdoptNothingOlder: an older state than this host has known is not adopted as
+// what was moved; a copy may have been made before a change.
+func TestAdoptNothingOlder(t *testing.T) {
+	f := mount(t, bucket())
+	f.mkdir("old")
+	for _, p := range []string{"old/a", "old/b", "old/c"} {
+		f.put(p, "older")
+		f.put(p+".kept", "good")
+	}
+	was := keep(t, f.mem, "old/a")
+	f.put("old/a", "newer")
+	carry(f.mem, "old/c", "new/c", true)
+	f.put("old/c", "changed since")
+	carry(f.mem, "old/b", "new/b", true)
+	f.must(f.Remove(f.ctx, "old/b")) // here, when it was copied
+	carry(f.mem, "old/a", "new/a", false)
+	putBack(t, f.mem, "new/a", was)
+	got := f.adopts(AdoptOptions{Path: "new", From: "old", Mapped: true})
+	if got["new/a"] != "left" || got["new/b"] != "from old/b" || got["new/c"] != "from old/c" {
+		t.Errorf("%v", got)
+	}
+	f.has("new/b", "older")
+	f.has("new/c", "older")
+}
+
 // TestAdoptAsItLies: without a word of where it was, the hash is told.
 func TestAdoptAsItLies(t *testing.T) {
 	f := mount(t, bucket())

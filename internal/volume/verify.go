@@ -34,6 +34,7 @@ const (
 	FaultIndex    Fault = "index"    // an attribute index that does not open
 	FaultJournal  Fault = "journal"  // a directory rename that nobody goes on with
 	FaultUpload   Fault = "upload"   // a recorded upload that nobody goes on with
+	FaultRollback Fault = "rollback" // whole, and older than what this host has known
 	FaultParked   Fault = "parked"   // the body of a file that was unlinked while it was open, and that nobody has any more
 
 	// Unseen is what could not be looked at: no key, no access, archived, or of a
@@ -274,7 +275,8 @@ func (x *Verifier) found(ctx context.Context, s *suspicion) error {
 			return err
 		}
 	}
-	if s.mayBeName && (f.Mended == "" || x.opt.Dry) {
+	mended := f.Mended != "" && !x.opt.Dry
+	if s.mayBeName && mended == (f.Fault == FaultRollback) { // which was noted as it was
 		x.unread.Add(1)
 	}
 	return f

@@ -63,7 +63,7 @@ func (x *Verifier) noteDamaged(s *suspicion, modified time.Time) {
 	if !ok || x.links == nil || part != partRoll && part != partInode {
 		return
 	}
-	if part == partRoll && s.Fault != Unseen {
+	if part == partRoll && s.Fault != Unseen && s.Fault != FaultRollback {
 		x.links.add(linkLine{inode: id, kind: lineRoll, nlink: rollDamaged, time: modified.Unix(), etag: s.id.ETag, key: s.Key})
 	}
 	x.mu.Lock()

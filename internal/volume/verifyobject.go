@@ -17,9 +17,15 @@ type sight struct {
 	suffix []byte // the last bytes of its body
 }
 
-// lookAt asks the bucket what id is: past caches, and past what is known here.
+// lookAt asks the bucket what id is: past caches, and past what is known here. Of
+// what lies there now its verdict says whether this host has known a newer state,
+// whatever the policy: what is older is looked at like the rest.
 func (v *Volume) lookAt(ctx context.Context, id objstore.ID) (sight, error) {
 	var s sight
+	var known before
+	if id.VersionID == "" {
+		known = v.knownOf(id.Key)
+	}
 	err := v.unlocked(ctx, id.Key, func(enc *objstore.Encryption) (err error) {
 		id.Encryption = enc
 		s.info, s.suffix, err = v.ends(ctx, id)
@@ -28,8 +34,10 @@ func (v *Volume) lookAt(ctx context.Context, id objstore.ID) (sight, error) {
 	if err != nil {
 		return s, err
 	}
-	s.object, err = v.decode(ctx, s.info, s.suffix)
-	return s, err
+	if s.object, err = v.decode(ctx, s.info, s.suffix); err != nil || id.VersionID != "" {
+		return s, err
+	}
+	return s, v.judge(s.object, known)
 }
 
 // checkOnce looks at one object. ErrChanged: it has to be looked at anew.
@@ -57,13 +65,17 @@ func (x *Verifier) checkOnce(ctx context.Context, e objstore.Entry) (*suspicion,
 		bad.Damage, bad.More = damage.ranges, damage.more
 		return bad, nil
 	}
-	return x.related(ctx, s, e, part)
+	bad, err := x.related(ctx, s, e, part)
+	if bad == nil && err == nil && s.verdict.Bad() {
+		bad = x.suspect(s, e, FaultRollback, fmt.Errorf("%s: %s: %w", e.Key, s.older, ErrRollback))
+	}
+	return bad, err
 }
 
 // suspect is a Finding of what s shows.
 func (x *Verifier) suspect(s sight, e objstore.Entry, fault Fault, err error) *suspicion {
 	part := ownPart(e.Key)
-	if part == partIndex && fault != Unseen {
+	if part == partIndex && fault != Unseen && fault != FaultRollback {
 		fault = FaultIndex
 	}
 	id := s.info.ID

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sigilfs/sigilfs/internal/freshness"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 )
 
@@ -18,6 +19,10 @@ var (
 	// ErrWasRemoved: before something was put in its place the object had been
 	// removed, and that is no damage.
 	ErrWasRemoved = errors.New("the object had been removed before: nothing is to be brought back")
+
+	// ErrNoNewer: an older state was put in place of a newer one, and no version that
+	// is as new as this host has known is kept.
+	ErrNoNewer = errors.New("no version is kept that is as new as what this host has known")
 
 	errNotOurs  = errors.New("this is not mended here")
 	errNamesSay = errors.New("its names say what it should be, once all were looked at")
@@ -41,7 +46,7 @@ func (x *Verifier) repair(ctx context.Context, s *suspicion) error {
 			s.Mended, s.Unmended = x.mendDangling(ctx, now, nil)
 		}
 	default:
-		s.Mended, s.Unmended = x.bringBack(ctx, s.Key, s.id.ETag)
+		s.Mended, s.Unmended = x.bringBack(ctx, s.Key, s.id.ETag, s.Fault)
 		if s.Mended != "" && !x.opt.Dry {
 			s.Unmended = x.noteMended(ctx, s.Key, part)
 		}
@@ -72,13 +77,18 @@ func (x *Verifier) drop(ctx context.Context, key, etag, said string) (string, er
 
 // bringBack puts the newest version of an object that is whole, data included,
 // over what has that ETag now; "" is nothing. It is sealed again, so that it is
-// newer than all that hosts remember of it. Whoever writes meanwhile wins.
-func (x *Verifier) bringBack(ctx context.Context, key, etag string) (string, error) {
-	good, err := x.newestGood(ctx, key, etag)
+// newer than all that hosts remember of it: of one that this host has known to be
+// older that is said, and in place of an older one none such is taken. Whoever
+// writes meanwhile wins.
+func (x *Verifier) bringBack(ctx context.Context, key, etag string, fault Fault) (string, error) {
+	good, err := x.newestGood(ctx, key, etag, fault)
 	if err != nil {
 		return "", err
 	}
 	said := fmt.Sprintf("version %s of %s is taken", good.id.VersionID, good.info.Modified.UTC().Format(time.RFC3339))
+	if x.outdated(good) {
+		said += ", which is older than what this host has known: what was written since is lost"
+	}
 	if x.opt.Dry {
 		return said, nil
 	}
@@ -121,7 +131,7 @@ func (v *Volume) writer(ctx context.Context, o *object) (*Rule, error) {
 // newestGood finds the newest version of key that is whole, but for the one that
 // is there now, which has that ETag; of none that lies before a removal, but
 // where the object is missing now. Every byte of it is verified.
-func (x *Verifier) newestGood(ctx context.Context, key, etag string) (sight, error) {
+func (x *Verifier) newestGood(ctx context.Context, key, etag string, fault Fault) (sight, error) {
 	store, ok := x.v.opt.Store.(objstore.Versioner)
 	if !ok {
 		return sight{}, fmt.Errorf("%s: %w", key, ErrNoVersion)
@@ -143,7 +153,7 @@ func (x *Verifier) newestGood(ctx context.Context, key, etag string) (sight, err
 		if err != nil && !unopenable(err) && !errors.Is(err, ErrNotExist) && !errors.Is(err, ErrChanged) {
 			return s, err
 		}
-		if err != nil || s.err != nil {
+		if err != nil || s.err != nil || fault == FaultRollback && x.outdated(s) {
 			continue
 		}
 		if fault, _, err := x.prove(ctx, s, true); err == nil {
@@ -152,7 +162,17 @@ func (x *Verifier) newestGood(ctx context.Context, key, etag string) (sight, err
 			return s, err
 		}
 	}
+	if fault == FaultRollback {
+		return sight{}, fmt.Errorf("%s: %w", key, ErrNoNewer)
+	}
 	return sight{}, fmt.Errorf("%s: %w", key, ErrNoVersion)
+}
+
+// outdated tells whether this host has known a newer state of what s is a version of.
+func (x *Verifier) outdated(s sight) bool {
+	version, seal, sealed := s.stateOf()
+	known := x.v.knownOf(s.id.Key)
+	return sealed && known.err == nil && freshness.Judge(known.rec, version, seal, x.v.opt.Now()).Bad()
 }
 
 // mendDangling brings back the inode that a name has lost, and has its names
@@ -162,7 +182,7 @@ func (x *Verifier) mendDangling(ctx context.Context, name sight, met []token) (s
 		return "", errNotOurs
 	}
 	for _, key := range x.v.inodeKeys(name.object) {
-		said, err := x.bringBack(ctx, key, "")
+		said, err := x.bringBack(ctx, key, "", FaultDangling)
 		if errors.Is(err, ErrNoVersion) {
 			continue
 		}

@@ -3,6 +3,7 @@ package volume
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,6 +81,64 @@ func TestRepairIsNewer(t *testing.T) {
 	f.mended(VerifyOptions{Data: true}, "content a")
 	if got := f.versionOf("a"); got <= known {
 		t.Errorf("version %d after %d", got, known)
+	}
+}
+
+// TestVerifyRollback (T17): what this host has known in a newer state is found,
+// whatever the policy and beside all else; the newer one is taken where a version
+// of it is kept, never one that is as old.
+func TestVerifyRollback(t *testing.T) {
+	for _, policy := range []RollbackPolicy{RollbackReport, RollbackDeny} {
+		m := mem.New(mem.Options{Versioned: true})
+		f := mount(t, m, func(o *Options) { o.Rollback = policy })
+		f.put("a", "oldest")
+		oldest := keep(t, m, "a")
+		f.put("a", "old")
+		f.put("a", "newest")
+		f.put("gone", "removed")
+		gone := keep(t, m, "gone")
+		f.must(f.Remove(f.ctx, "gone"))
+		f.put("fine", "fine")
+		f.link("fine", "name")
+		putBack(t, m, "a", oldest)
+		putBack(t, m, "gone", gone)
+		all, _ := f.verified(VerifyOptions{Data: true, Repair: true, Dry: true})
+		if got := told(all); !slices.Equal(got, []string{"rollback a", "rollback gone"}) {
+			t.Fatalf("found %q", got)
+		}
+		mountIdle(t, m, host("who never knew")).sound(VerifyOptions{Data: true})
+		all, _ = f.verified(VerifyOptions{Repair: true})
+		for _, one := range all {
+			if one.Path == "a" && one.Mended == "" || one.Path == "gone" && !errors.Is(one.Unmended, ErrWasRemoved) {
+				t.Errorf("%v: %q, %v", one, one.Mended, one.Unmended)
+			}
+		}
+		f.has("a", "newest")
+		f.must(f.AcceptRestore(f.ctx, "", false, func(Rollback) {}))
+		f.sound(VerifyOptions{Data: true})
+	}
+}
+
+// TestRepairTakesNothingOlder: in place of an older state no other such is taken;
+// in place of a damaged one it is, and that is said.
+func TestRepairTakesNothingOlder(t *testing.T) {
+	m := mem.New(mem.Options{Versioned: true})
+	f := mount(t, m)
+	f.put("a", "oldest")
+	oldest := keep(t, m, "a")
+	f.put("a", "old")
+	f.put("a", "newest")
+	o, _ := m.Object("a")
+	f.must(m.Delete(f.ctx, objstore.ID{Key: "a", VersionID: o.Info.VersionID}, objstore.Condition{}))
+	putBack(t, m, "a", oldest)
+	all, _ := f.verified(VerifyOptions{Repair: true})
+	if len(all) != 1 || all[0].Fault != FaultRollback || !errors.Is(all[0].Unmended, ErrNoNewer) {
+		t.Fatalf("%v", all)
+	}
+	m.Tamper("a", flipAt(0))
+	all, _ = f.verified(VerifyOptions{Data: true, Repair: true})
+	if len(all) != 1 || all[0].Fault != FaultContent || !strings.Contains(all[0].Mended, "older than what this host has known") {
+		t.Fatalf("%v: %q", all, all[0].Mended)
 	}
 }
 
