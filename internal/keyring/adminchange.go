@@ -99,6 +99,11 @@ func (a *Admin) change(ctx context.Context, at string, id EpochID, dry bool, do 
 		if next == nil && f.shown >= f.epoch.Revision {
 			return f, false, nil
 		}
+		if next != nil {
+			if err := r.mayChange(f.epoch); err != nil {
+				return f, false, err
+			}
+		}
 		if dry {
 			return f, true, nil
 		}

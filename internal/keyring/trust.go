@@ -14,23 +14,33 @@ import (
 
 // write marshals an epoch that this host makes, or changes: then before is what
 // it was. All that is stored of epochs and was not stored before goes through
-// here. It is signed where there is a key to sign with. Without one ErrUnsigned
-// refuses to change what is signed, or what this host would itself not believe.
+// here. It is signed where there is a key to sign with. Errors: those of mayChange.
 func (r *Ring) write(e *Epoch, key *[KeySize]byte, before *Epoch) error {
-	switch {
-	case before == nil:
-	case !r.trusted(before):
-		return r.errUnsigned(before)
-	case r.sign == nil && before.Signature != nil:
-		return fmt.Errorf("change epoch %s: it is signed, and this host has no key to sign with (--sign): %w", e.ID, ErrUnsigned)
-	case r.sign == nil && r.signers != nil:
-		return fmt.Errorf("change epoch %s: hosts with --signers, as this one, would pass over what is not signed, and this host has no key to sign with (--sign): %w", e.ID, ErrUnsigned)
+	if before != nil {
+		if err := r.mayChange(before); err != nil {
+			return err
+		}
 	}
 	if _, err := e.Marshal(key); err != nil {
 		return err
 	}
 	if r.sign != nil {
 		e.sign(r.sign)
+	}
+	return nil
+}
+
+// mayChange refuses, by ErrUnsigned, to change an epoch that is not believed: a
+// signature would vouch for it. Without a key to sign with it refuses to change
+// what is signed, and what this host would itself not believe afterwards.
+func (r *Ring) mayChange(e *Epoch) error {
+	switch {
+	case !r.trusted(e):
+		return r.errUnsigned(e)
+	case r.sign == nil && e.Signature != nil:
+		return fmt.Errorf("change epoch %s: it is signed, and this host has no key to sign with (--sign): %w", e.ID, ErrUnsigned)
+	case r.sign == nil && r.signers != nil:
+		return fmt.Errorf("change epoch %s: hosts with --signers, as this one, would pass over what is not signed, and this host has no key to sign with (--sign): %w", e.ID, ErrUnsigned)
 	}
 	return nil
 }

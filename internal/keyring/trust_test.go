@@ -343,6 +343,58 @@ func TestWhoMayChangeWhat(t *testing.T) {
 	}
 }
 
+// What an administrator changes he signs, over whatever somebody put there; one
+// without a key to sign with is told so, by a dry run too.
+func TestAdminSigns(t *testing.T) {
+	w := newTrusting(t)
+	alice, bob := signingKey(0x90), signingKey(0xa0)
+	id, key := mustCurrent(t, w.host(conf{Sign: alice, Dir: mustDir(t)}))
+	reader := w.host(conf{Signers: signersOf(alice, bob)})
+	if _, err := reader.Open(t.Context(), obj, id, is(key)); err != nil {
+		t.Fatal(err)
+	}
+	retire := Aim{State: Retired}
+	for _, dry := range []bool{true, false} {
+		bare := administer(t, w.host(conf{Dir: mustDir(t)}).Ring, AdminOptions{Conditional: true, Dry: dry})
+		h := all(t, bare)[id]
+		_, err := bare.Apply(t.Context(), &h, retire)
+		wantErr(t, err, ErrUnsigned)
+	}
+	admin := w.host(conf{Sign: bob, Signers: signersOf(alice), Dir: mustDir(t)})
+	a := administer(t, admin.Ring)
+	if _, err := admin.Open(t.Context(), obj, id, is(key)); err != nil { // so he knows what alice signed
+		t.Fatal(err)
+	}
+	h := all(t, a)[id]
+	w.forge(id, key, nil, func(e *Epoch) { e.Revision, e.State = 40, Closed })
+	if _, err := a.Apply(t.Context(), &h, retire); err != nil || h.Epoch.Revision != 41 || h.State != Retired || !h.Epoch.SignedBy(bob.Signer()) {
+		t.Fatalf("%v: %+v", err, h)
+	}
+	if err := reader.Recheck(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if e := reader.known(id)[0]; e.epoch.Revision != 41 || e.state != Retired {
+		t.Errorf("the reader knows revision %d, %v", e.epoch.Revision, e.state)
+	}
+}
+
+// An administrator with signers signs nothing that he does not believe: it would
+// be believed for his sake.
+func TestAdminVouchesForNoStranger(t *testing.T) {
+	w := newTrusting(t)
+	alice := signingKey(0x90)
+	id, _ := mustCurrent(t, w.host(conf{Sign: signingKey(0xa0)}))
+	before := bytes.Clone(w.bucket.object(epochPath("", id)))
+	a := administer(t, w.host(conf{Sign: alice, Signers: signersOf(alice)}).Ring)
+	h := all(t, a)[id]
+	wantErr(t, h.Err, ErrUnsigned)
+	_, err := a.Apply(t.Context(), &h, Aim{State: Retired})
+	wantErr(t, err, ErrUnsigned)
+	if !bytes.Equal(before, w.bucket.object(epochPath("", id))) {
+		t.Error("it was changed")
+	}
+}
+
 func TestEpochsTellTheirSigner(t *testing.T) {
 	w := newTrusting(t)
 	alice := signingKey(0x90)

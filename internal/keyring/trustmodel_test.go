@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -189,12 +190,34 @@ func (s *siege) change(rt *rapid.T, id EpochID) {
 	if len(s.signed[id]) == 0 {
 		return
 	}
-	last := s.signed[id][len(s.signed[id])-1]
+	last := slices.MaxFunc(s.signed[id], func(a, b *Epoch) int { return cmp.Compare(a.Revision, b.Revision) })
 	state := Phase(rapid.IntRange(int(last.State), int(Closed)).Draw(rt, "state"))
 	data := forged(s.t, id, s.keys[id], last.stored, s.alice, func(e *Epoch) { e.State = state })
 	s.signed[id] = append(s.signed[id], s.parse(rt, id, data))
 	s.store(epochPath("", id), data)
 }
+
+// administer has the host that signs and has signers retire or close an epoch, as
+// far as it believes what it sees; what it wrote is alice's word.
+func (s *siege) administer(rt *rapid.T, id EpochID) {
+	at := epochPath("", id)
+	aim := Aim{State: Phase(rapid.IntRange(int(Retired), int(Closed)).Draw(rt, "state"))}
+	h := Held{ID: id}
+	_, err := administer(rt, s.hosts[strictHost].Ring).Apply(s.t.Context(), &h, aim)
+	now := s.bucket.object(at)
+	if e, bad := ParseEpoch(id, now); err == nil && bad == nil && e.SignedBy(s.alice.Signer()) {
+		if e.Verify(ptr(s.keys[id])) != nil {
+			rt.Fatalf("a planted epoch was signed")
+		}
+		s.signed[id] = append(s.signed[id], e)
+	}
+	s.note()
+	if err == nil && len(s.signed[id]) == 0 {
+		rt.Fatalf("an epoch of %s, who does not sign, was changed", s.makers[id])
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
 
 // attack is one thing that who owns the bucket and knows all keys may do.
 func (s *siege) attack(rt *rapid.T, id EpochID) {
@@ -277,11 +300,12 @@ func TestSigners(t *testing.T) {
 		}
 		host := func() string { return rapid.SampledFrom(s.names()).Draw(rt, "host") }
 		rt.Repeat(map[string]func(*rapid.T){
-			"":       s.check,
-			"seal":   func(rt *rapid.T) { s.seal(rt, host()) },
-			"open":   func(rt *rapid.T) { s.open(rt, host(), epoch()) },
-			"change": func(rt *rapid.T) { s.change(rt, epoch()) },
-			"attack": func(rt *rapid.T) { s.attack(rt, epoch()) },
+			"":           s.check,
+			"seal":       func(rt *rapid.T) { s.seal(rt, host()) },
+			"open":       func(rt *rapid.T) { s.open(rt, host(), epoch()) },
+			"change":     func(rt *rapid.T) { s.change(rt, epoch()) },
+			"administer": func(rt *rapid.T) { s.administer(rt, epoch()) },
+			"attack":     func(rt *rapid.T) { s.attack(rt, epoch()) },
 			"recheck": func(rt *rapid.T) {
 				if err := s.hosts[host()].Recheck(s.t.Context()); err != nil && !errors.Is(err, ErrCorrupt) {
 					rt.Fatal(err)
