@@ -324,6 +324,15 @@ func TestRecoveryFile(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 
+	opened := func(args ...string) {
+		t.Helper()
+		r.run(append([]string{binary(t), "decrypt", "body", "head.json", "--object", m.Key("file"), "-o", "out"}, args...)...)
+		wantFile(t, filepath.Join(r.dir, "out"), want)
+		must(t, os.Remove(filepath.Join(r.dir, "out")))
+	}
+	opened("--recovery", saved, "--identity", "file:"+filepath.Join(dir, "safe.txt"))
+	opened("--recovery", passed, "--passphrase", "file:"+filepath.Join(dir, "pass"))
+
 	// The epochs and the key are lost; a new key reads it all again.
 	c := newClient(t, m.bucket)
 	c.remove(m.Key(".sigil/epochs/"))

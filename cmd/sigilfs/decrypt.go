@@ -30,6 +30,8 @@ type decrypting struct {
 	*offline
 	keys, epochs              []string
 	object, instruction, into string
+	recovery                  string
+	opening                   recoveryFlags
 }
 
 func newDecrypt() *cobra.Command {
@@ -46,12 +48,16 @@ metadata that S3 had with it, and, of the former, its epoch.
     aws s3api get-object  --bucket B --key PREFIX/.sigil/epochs/ID epoch
     sigilfs decrypt body head.json --object K --epoch epoch --key file:main.key -o plain
 
+A recovery file, of sigilfs keys export, stands for the epoch and the key:
+
+    sigilfs decrypt body head.json --object K --recovery volume.recovery -o plain
+
 ID is the last word of the metadata "sigil". METADATA is what head-object prints, or
 a JSON object of names and values. Nothing is written but what authenticates, and
 FILE gets its name when all of it did. -o - writes to stdout, as it comes.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 || d.into == "" {
-				return usageError("sigilfs decrypt BODY METADATA -o FILE --object KEY --epoch FILE --key file:main.key")
+				return usageError("sigilfs decrypt BODY METADATA -o FILE --object KEY --epoch FILE --key file:main.key, or --recovery FILE")
 			}
 			return nil
 		},
@@ -69,6 +75,8 @@ FILE gets its name when all of it did. -o - writes to stdout, as it comes.`,
 	f := cmd.Flags()
 	f.StringArrayVar(&d.keys, "key", nil, "`SOURCE` of a key, as of mount; repeatable")
 	f.StringArrayVar(&d.epochs, "epoch", nil, "`FILE` of an epoch object; repeatable")
+	f.StringVar(&d.recovery, "recovery", "", "recovery `FILE`, instead of --epoch and --key")
+	d.opening.add(cmd)
 	f.StringVar(&d.object, "object", "", "`KEY` that the object has in its bucket, or s3://BUCKET/KEY: its seal is of that name")
 	f.StringVar(&d.instruction, "instruction-file", "", "`FILE` of the instruction file of an s3ec object")
 	f.StringVarP(&d.into, "output", "o", "", "`FILE` to write, - for stdout")
@@ -110,8 +118,8 @@ func (d *decrypting) run(ctx context.Context, c *cobra.Command, body, metadata s
 
 // explained says what nobody else would of a decryption.
 func (d *decrypting) explained(err error) error {
-	if errors.Is(err, volume.ErrNoKey) && len(d.epochs) == 0 {
-		return mountError("%w (an object of mode client needs --epoch)", err)
+	if errors.Is(err, volume.ErrNoKey) && len(d.epochs) == 0 && d.recovery == "" {
+		return mountError("%w (an object of mode client needs --epoch, or --recovery)", err)
 	}
 	return err
 }
@@ -203,6 +211,9 @@ func (d *decrypting) openFiles(ctx context.Context, store *files.Bucket) error {
 		return mountError("%w", err)
 	}
 	d.ring = ring
+	if err := d.recover(ctx); err != nil {
+		return err
+	}
 	s := d.set
 	opt := volume.Options{
 		Store: store, Bucket: "files", Keys: keys{ring}, S3ECKeys: d.s3ecKeys(), Log: d.log, Host: d.host(), ReadOnly: true,
@@ -216,6 +227,30 @@ func (d *decrypting) openFiles(ctx context.Context, store *files.Bucket) error {
 	d.cache = d.newCache(opt.Memory)
 	opt.Cache = d.cache
 	d.volume = volume.New(opt)
+	return nil
+}
+
+// recover has the ring know the epochs of the recovery file.
+func (d *decrypting) recover(ctx context.Context) error {
+	if d.recovery == "" {
+		if d.opening != (recoveryFlags{}) {
+			return usageError("--passphrase and --identity open a recovery file: give --recovery FILE")
+		}
+		return nil
+	}
+	via, err := d.recoveryWays(ctx, d.opening)
+	if err != nil {
+		return err
+	}
+	_, all, err := readRecovery(ctx, d.recovery, via)
+	if err != nil {
+		return err
+	}
+	for _, one := range all {
+		if err := d.ring.Recover(one); err != nil {
+			return mountError("%s: %w", d.recovery, err)
+		}
+	}
 	return nil
 }
 

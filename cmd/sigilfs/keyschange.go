@@ -19,7 +19,7 @@ type changesDocument struct {
 	Changed   []changeJSON  `json:"changed"` // of a dry run: what would be
 	Unchanged int           `json:"unchanged"`
 	Failed    []failureJSON `json:"failed"`
-	Unopened  []failureJSON `json:"unopened"` // left as they are: no key here opens them
+	Unopened  []failureJSON `json:"unopened"` // left as they are: they do not open here, or are not believed
 	Old       *oldDocument  `json:"old_versions,omitempty"`
 }
 
@@ -168,7 +168,7 @@ func (c *alteration) end(left string) error {
 	case d.Old != nil && len(d.Old.Failed) > 0:
 		return mountError("%s: %d old versions could not be removed or looked at", d.Target, len(d.Old.Failed))
 	case len(d.Unopened) > 0:
-		return &exitError{exitWarned, fmt.Errorf("%s: %d epochs are left as they are: no key here opens them", d.Target, len(d.Unopened))}
+		return &exitError{exitWarned, fmt.Errorf("%s: %d epochs are left as they are: they do not open here, or none of --signers signed them; each is listed with its reason", d.Target, len(d.Unopened))}
 	}
 	return nil
 }

@@ -136,7 +136,7 @@ func (k *keeping) recoveryLock(ctx context.Context, recipients []string, source 
 }
 
 // passphrase is that of a source, or is asked for.
-func (k *keeping) passphrase(ctx context.Context, source, what string) ([]byte, error) {
+func (m *mounting) passphrase(ctx context.Context, source, what string) ([]byte, error) {
 	if source == "" {
 		pass, err := askPassphrase(ctx, what)
 		if err != nil {
@@ -144,7 +144,7 @@ func (k *keeping) passphrase(ctx context.Context, source, what string) ([]byte, 
 		}
 		return pass, nil
 	}
-	pass, err := keyring.OpenPassphrase(ctx, source, k.sources())
+	pass, err := keyring.OpenPassphrase(ctx, source, m.sources())
 	if err != nil {
 		return nil, usageError("--passphrase: %w", err)
 	}
@@ -178,7 +178,7 @@ func (k *keeping) writeRecovery(path string, held []keyring.Held, lock keyring.R
 }
 
 func newKeysImport() *cobra.Command {
-	var passphrase, identity string
+	var opening recoveryFlags
 	var rewrap, replace bool
 	cmd := keysCommand("import TARGET FILE", "Put epochs of a recovery file back", `import sees to it that the bucket has every epoch of a recovery file: what is
 missing is put back as it was, and where an older revision lies the newest one
@@ -192,28 +192,55 @@ A file with a passphrase asks for it on the terminal, or takes --passphrase
 SOURCE; another one opens with --identity SOURCE, or an age key that is
 configured.`, 1, writes,
 		func(ctx context.Context, k *keeping, args []string) error {
-			via := k.recoveryWays(ctx, passphrase)
-			if identity != "" {
-				m, err := keyring.Open(ctx, keyring.Spec{Source: "age:identity:" + identity}, k.sources())
-				if err != nil {
-					return usageError("--identity: %w", err)
-				}
-				via.Masters = append(via.Masters, m)
+			via, err := k.recoveryWays(ctx, opening)
+			if err != nil {
+				return err
 			}
 			return k.restore(ctx, args[0], via, rewrap, replace)
 		})
-	cmd.Flags().StringVar(&passphrase, "passphrase", "", "`SOURCE` of the passphrase: file:PATH, env:NAME, credential:NAME or command:COMMAND")
-	cmd.Flags().StringVar(&identity, "identity", "", "`SOURCE` of an age identity that opens FILE: file:PATH, env:NAME, credential:NAME or command:COMMAND")
+	opening.add(cmd)
 	cmd.Flags().BoolVar(&rewrap, "rewrap", false, "wrap the epochs for the configured keys, too")
 	cmd.Flags().BoolVar(&replace, "replace", false, "put them also where something lies that is not the same epoch")
 	return cmd
 }
 
-func (k *keeping) recoveryWays(_ context.Context, source string) keyring.RecoveryWays {
-	return keyring.RecoveryWays{
-		Masters:    k.masters(),
-		Passphrase: func(ctx context.Context) ([]byte, error) { return k.passphrase(ctx, source, "the recovery file") },
+// recoveryFlags say what opens a recovery file.
+type recoveryFlags struct{ passphrase, identity string }
+
+func (r *recoveryFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&r.passphrase, "passphrase", "", "`SOURCE` of the recovery file's passphrase: file:PATH, env:NAME, credential:NAME or command:COMMAND")
+	cmd.Flags().StringVar(&r.identity, "identity", "", "`SOURCE` of an age identity that opens the recovery file: file:PATH, env:NAME, credential:NAME or command:COMMAND")
+}
+
+func (m *mounting) recoveryWays(ctx context.Context, from recoveryFlags) (keyring.RecoveryWays, error) {
+	via := keyring.RecoveryWays{
+		Masters: m.masters(),
+		Passphrase: func(ctx context.Context) ([]byte, error) {
+			return m.passphrase(ctx, from.passphrase, "the recovery file")
+		},
 	}
+	if from.identity != "" {
+		id, err := keyring.Open(ctx, keyring.Spec{Source: "age:identity:" + from.identity}, m.sources())
+		if err != nil {
+			return via, usageError("--identity: %w", err)
+		}
+		via.Masters = append(via.Masters, id)
+	}
+	return via, nil
+}
+
+// readRecovery opens a recovery file.
+func readRecovery(ctx context.Context, path string, via keyring.RecoveryWays) (keyring.RecoveryInfo, []keyring.Recovered, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return keyring.RecoveryInfo{}, nil, systemError("%w", err)
+	}
+	defer f.Close()
+	info, all, err := keyring.ReadRecovery(ctx, f, via)
+	if err != nil {
+		return info, nil, mountError("%s: %w", path, err)
+	}
+	return info, all, nil
 }
 
 // importDocument is what keys import says.
@@ -238,14 +265,9 @@ type restoredJSON struct {
 }
 
 func (k *keeping) restore(ctx context.Context, path string, via keyring.RecoveryWays, rewrap, replace bool) error {
-	f, err := os.Open(path)
+	info, all, err := readRecovery(ctx, path, via)
 	if err != nil {
-		return systemError("%w", err)
-	}
-	defer f.Close()
-	info, all, err := keyring.ReadRecovery(ctx, f, via)
-	if err != nil {
-		return mountError("%s: %w", path, err)
+		return err
 	}
 	var add []keyring.Master
 	if rewrap {

@@ -40,8 +40,32 @@ on this host before it leaves; the bucket holds ciphertext.
 	root.SetFlagErrorFunc(flagError)
 	root.Version = versionLine()
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(newMount(), newUmount(), newStatus(), newRecover(), newVerify(), newAdopt(), newVersions(), newRestore(), newDoctor(), newAudit(), newCat(), newPut(), newList(), newStat(), newCopy(), newDecrypt(), newKeygen(), newKeys(), newVersion(), newCompletion(), newManual())
-	root.AddCommand(newReencrypt())
+	for _, command := range []func() *cobra.Command{
+		newMount,
+		newUmount,
+		newStatus,
+		newRecover,
+		newVerify,
+		newAdopt,
+		newVersions,
+		newRestore,
+		newDoctor,
+		newAudit,
+		newReencrypt,
+		newCat,
+		newPut,
+		newList,
+		newStat,
+		newCopy,
+		newDecrypt,
+		newKeygen,
+		newKeys,
+		newVersion,
+		newCompletion,
+		newManual,
+	} {
+		root.AddCommand(command())
+	}
 	addCompletions(root)
 	return root
 }

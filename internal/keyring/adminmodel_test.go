@@ -187,47 +187,44 @@ func (m *adminModel) rollBack(old map[EpochID][]byte) {
 // TestAdminModel: several hosts change the keys and states of several epochs at
 // once, over a bucket that loses answers and is rolled back.
 func TestAdminModel(t *testing.T) {
-	base, err := os.MkdirTemp("/dev/shm", "adminmodel") // every record is synced
-	if err != nil {
-		base = t.TempDir()
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(base) })
-	runs := 0
-	rapid.Check(t, func(t *rapid.T) {
-		runs++
-		m := &adminModel{T: t, b: newBucket(), epochs: map[EpochID][KeySize]byte{}, state: map[EpochID]Phase{}, rev: map[EpochID]uint64{}}
-		for i := range 3 {
-			m.keys = append(m.keys, aesKey(byte(10*i+1)))
-		}
-		for i := range 2 {
-			path := filepath.Join(base, fmt.Sprint(runs, "-", i))
-			d, err := OpenDir(path)
-			if err != nil {
-				t.Fatal(err)
+	base, runs := memory(t), 0
+	few(t, "25", func() {
+		rapid.Check(t, func(t *rapid.T) {
+			runs++
+			m := &adminModel{T: t, b: newBucket(), epochs: map[EpochID][KeySize]byte{}, state: map[EpochID]Phase{}, rev: map[EpochID]uint64{}}
+			for i := range 3 {
+				m.keys = append(m.keys, aesKey(byte(10*i+1)))
 			}
-			defer os.RemoveAll(path)
-			m.hosts, m.dirs = append(m.hosts, nil), append(m.dirs, d)
-			m.restart(i)
-		}
-		m.create()
-		old := map[EpochID][]byte{}
-		t.Repeat(map[string]func(*rapid.T){
-			"": m.check,
-			"create": func(t *rapid.T) {
-				m.T = t
-				if len(m.epochs) < 2 {
-					m.create()
+			for i := range 2 {
+				path := filepath.Join(base, fmt.Sprint(runs, "-", i))
+				d, err := OpenDir(path)
+				if err != nil {
+					t.Fatal(err)
 				}
-			},
-			"pursue":  func(t *rapid.T) { m.T = t; m.pursue() },
-			"restart": func(t *rapid.T) { m.T = t; m.restart(rapid.IntRange(0, 1).Draw(t, "host")) },
-			"copy": func(t *rapid.T) {
-				m.T = t
-				for id := range m.epochs {
-					old[id] = m.b.object(epochPath("", id))
-				}
-			},
-			"roll back": func(t *rapid.T) { m.T = t; m.rollBack(old) },
+				defer os.RemoveAll(path)
+				m.hosts, m.dirs = append(m.hosts, nil), append(m.dirs, d)
+				m.restart(i)
+			}
+			m.create()
+			old := map[EpochID][]byte{}
+			t.Repeat(map[string]func(*rapid.T){
+				"": m.check,
+				"create": func(t *rapid.T) {
+					m.T = t
+					if len(m.epochs) < 2 {
+						m.create()
+					}
+				},
+				"pursue":  func(t *rapid.T) { m.T = t; m.pursue() },
+				"restart": func(t *rapid.T) { m.T = t; m.restart(rapid.IntRange(0, 1).Draw(t, "host")) },
+				"copy": func(t *rapid.T) {
+					m.T = t
+					for id := range m.epochs {
+						old[id] = m.b.object(epochPath("", id))
+					}
+				},
+				"roll back": func(t *rapid.T) { m.T = t; m.rollBack(old) },
+			})
 		})
 	})
 }

@@ -23,7 +23,8 @@ type Restored struct {
 // a missing one is put back (If-None-Match), an older revision replaced by the
 // newest that is known, from no state is gone back. add are keys that it is to be
 // wrapped for besides. Where something else lies, which this epoch's key does not
-// authenticate, it is ErrOther, unless over has that replaced.
+// authenticate or none of the signers signed, it is ErrOther, unless over has that
+// replaced; and so it is where this host remembers the epoch under another key.
 func (a *Admin) Restore(ctx context.Context, at string, from Recovered, add []Master, over bool) (Restored, error) {
 	done := Restored{Held: Held{ID: from.ID, At: at}}
 	r := a.ring
@@ -32,9 +33,12 @@ func (a *Admin) Restore(ctx context.Context, at string, from Recovered, add []Ma
 	}
 	e := r.seen(from.key, from.Epoch)
 	e.at = at
-	rec, _, err := r.recollect(from.ID, e.sum())
-	if err != nil {
+	rec, others, err := r.recollect(from.ID, e.sum())
+	switch {
+	case err != nil:
 		r.report(from.ID, err.Error())
+	case rec == nil && others && !over:
+		return done, fmt.Errorf("put back epoch %s: this host remembers it under another key than the file has, and one of them was planted: %w", from.ID, ErrOther)
 	}
 	e = r.join(e, r.remembered(e, rec))
 	r.put(e) // by which it is recognised, whoever holds the keys of its wraps
@@ -50,6 +54,27 @@ func (a *Admin) Restore(ctx context.Context, at string, from Recovered, add []Ma
 	return done, fmt.Errorf("put back epoch %s: %w, %d times", from.ID, ErrChanged, maxRaces)
 }
 
+// Recover has the ring open an epoch of a recovery file without the bucket, for as
+// long as it lives. Nothing is stored. ErrUnsigned: none of the signers signed it.
+func (r *Ring) Recover(from Recovered) error {
+	if !r.trusted(from.Epoch) {
+		return r.errUnsigned(from.Epoch)
+	}
+	e := r.seen(from.key, from.Epoch)
+	e.at = r.root
+	for _, have := range r.known(from.ID) { // it may be in the file more than once
+		if have.sum() != e.sum() {
+			continue
+		}
+		e.own, e.state = have.own, max(e.state, have.state)
+		if have.epoch.Revision > e.epoch.Revision {
+			e.epoch = have.epoch
+		}
+	}
+	r.put(e)
+	return nil
+}
+
 // place puts e where nothing is, or something else; again tells that somebody
 // else was first.
 func (a *Admin) place(ctx context.Context, e *entry, over bool, done *Restored) (again bool, err error) {
@@ -60,7 +85,7 @@ func (a *Admin) place(ctx context.Context, e *entry, over bool, done *Restored) 
 		return false, err
 	}
 	if !absent {
-		if there, err := ParseEpoch(e.epoch.ID, data); err == nil && there.Verify(e.key) == nil {
+		if there, err := ParseEpoch(e.epoch.ID, data); err == nil && there.Verify(e.key) == nil && r.trusted(there) {
 			done.Shown = there.Revision
 			return false, nil
 		}

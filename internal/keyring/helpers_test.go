@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"iter"
 	"os"
@@ -261,6 +262,34 @@ func mustSet(t *testing.T, r *Ring, write ...Master) *Set {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// memory is a directory whose files are synced at once, where there is such a
+// thing: every record is.
+func memory(t *testing.T) string {
+	t.Helper()
+	base, err := os.MkdirTemp("/dev/shm", "keyring")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(base) })
+	return base
+}
+
+// few runs fewer checks of a slow property than the default: rapid has the number
+// in a flag only.
+func few(t *testing.T, checks string, test func()) {
+	t.Helper()
+	number := flag.Lookup("rapid.checks")
+	if number.Value.String() != number.DefValue { // asked for by hand
+		test()
+		return
+	}
+	if err := number.Value.Set(checks); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = number.Value.Set(number.DefValue) }()
+	test()
 }
 
 func mustDir(t *testing.T) *Dir {

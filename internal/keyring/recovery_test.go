@@ -185,3 +185,101 @@ func FuzzParseRecovery(f *testing.F) {
 		}
 	})
 }
+
+// Without a bucket a recovery file opens what is sealed; what is closed it does
+// not, nor what none of the signers signed.
+func TestRecover(t *testing.T) {
+	_, id, key, file, safe := saved(t)
+	_, got, err := ReadRecovery(t.Context(), bytes.NewReader(file), RecoveryWays{Masters: []Master{safe}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring := func(opt Options) *Ring {
+		opt.Bucket, opt.ReadOnly = newBucket(), true
+		r, err := New(opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	r := ring(Options{})
+	if err := r.Recover(got[0]); err != nil {
+		t.Fatal(err)
+	}
+	if have, err := r.Open(t.Context(), "v/file", id, is(key)); err != nil || have != key {
+		t.Errorf("%v", err)
+	}
+	closed := got[0]
+	e := *closed.Epoch
+	e.Revision, e.State = 2, Closed
+	if _, err := e.Marshal(closed.key); err != nil {
+		t.Fatal(err)
+	}
+	closed.Epoch = &e
+	for _, order := range [][]Recovered{{closed, got[0]}, {got[0], closed}} {
+		r = ring(Options{})
+		for _, one := range order {
+			if err := r.Recover(one); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err = r.Open(t.Context(), "v/file", id, is(key))
+		wantErr(t, err, ErrWrongKey)
+	}
+	wantErr(t, ring(Options{Signers: signersOf(signingKey(0x90))}).Recover(got[0]), ErrUnsigned)
+}
+
+// A recovery file that somebody else made does not plant an epoch in the place of
+// one that this host remembers.
+func TestRestoreKnowsAnotherKey(t *testing.T) {
+	b, id, _, file, safe := saved(t)
+	_, got, err := ReadRecovery(t.Context(), bytes.NewReader(file), RecoveryWays{Masters: []Master{safe}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := administer(t, mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b, VolumeRoot: "v/", Dir: mustDir(t)}).Ring)
+	if h := all(t, a)[id]; h.Err != nil {
+		t.Fatal(h.Err)
+	} else if _, err := a.Apply(t.Context(), &h, Aim{State: Retired}); err != nil { // which is remembered
+		t.Fatal(err)
+	}
+	planted := got[0]
+	planted.key = &[KeySize]byte{1}
+	e := *planted.Epoch
+	if _, err := e.Marshal(planted.key); err != nil {
+		t.Fatal(err)
+	}
+	planted.Epoch = &e
+	at := epochPath("v/", id)
+	b.delete(at)
+	_, err = a.Restore(t.Context(), "v/", planted, nil, false)
+	wantErr(t, err, ErrOther)
+	if b.object(at) != nil {
+		t.Error("it was planted")
+	}
+}
+
+// To a host with signers an unsigned revision is something else, which the signed
+// one replaces on demand.
+func TestRestoreOverUnsigned(t *testing.T) {
+	w := newTrusting(t)
+	alice := signingKey(0x90)
+	id, key := mustCurrent(t, w.host(conf{Sign: alice, Dir: mustDir(t)}))
+	at := epochPath("", id)
+	signed := bytes.Clone(w.bucket.object(at))
+	epoch, err := ParseEpoch(id, signed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.forge(id, key, nil, func(e *Epoch) { e.Revision, e.State = 40, Closed })
+	stranger := w.host(conf{Signers: signersOf(alice)})
+	_, err = stranger.Open(t.Context(), obj, id, is(key))
+	wantErr(t, err, ErrUnsigned)
+	a := administer(t, stranger.Ring)
+	from := Recovered{ID: id, Epoch: epoch, key: &key}
+	_, err = a.Restore(t.Context(), "", from, nil, false)
+	wantErr(t, err, ErrOther)
+	if r, err := a.Restore(t.Context(), "", from, nil, true); err != nil || !r.Over || !bytes.Equal(signed, w.bucket.object(at)) {
+		t.Errorf("%+v, %v", r, err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 
@@ -38,17 +39,30 @@ const (
 	besieged   = "plainly" // neither signs nor has signers
 )
 
-func newSiege(t *testing.T) *siege {
+func newSiege(t *testing.T, base string) *siege {
 	s := &siege{
 		trusting: newTrusting(t), alice: signingKey(0x90), mallory: signingKey(0xa0),
 		dirs: map[string]*Dir{}, hosts: map[string]mounted{}, keys: map[EpochID][KeySize]byte{}, makers: map[EpochID]string{},
 		signed: map[EpochID][]*Epoch{}, fake: map[EpochID][][KeySize]byte{}, history: map[string][][]byte{}, seen: map[string]Phase{},
 	}
 	for _, name := range s.names() {
-		s.dirs[name] = mustDir(t)
+		path, err := os.MkdirTemp(base, name)
+		if err == nil {
+			s.dirs[name], err = OpenDir(path)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 		s.mount(name)
 	}
 	return s
+}
+
+// end takes the hosts' memories away.
+func (s *siege) end() {
+	for _, d := range s.dirs {
+		_ = os.RemoveAll(d.path)
+	}
 }
 
 func (s *siege) names() []string { return []string{signerHost, boundHost, strictHost, besieged} }
@@ -292,27 +306,31 @@ func (s *siege) signatures(id EpochID) (all [][]byte) {
 // hers, go back from no state, and seal only under what they made; and they do
 // open what she signed and what they made.
 func TestSigners(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		s := newSiege(t)
-		s.seal(rt, signerHost)
-		epoch := func() EpochID {
-			return s.made[rapid.IntRange(0, len(s.made)-1).Draw(rt, "epoch")]
-		}
-		host := func() string { return rapid.SampledFrom(s.names()).Draw(rt, "host") }
-		rt.Repeat(map[string]func(*rapid.T){
-			"":           s.check,
-			"seal":       func(rt *rapid.T) { s.seal(rt, host()) },
-			"open":       func(rt *rapid.T) { s.open(rt, host(), epoch()) },
-			"change":     func(rt *rapid.T) { s.change(rt, epoch()) },
-			"administer": func(rt *rapid.T) { s.administer(rt, epoch()) },
-			"attack":     func(rt *rapid.T) { s.attack(rt, epoch()) },
-			"recheck": func(rt *rapid.T) {
-				if err := s.hosts[host()].Recheck(s.t.Context()); err != nil && !errors.Is(err, ErrCorrupt) {
-					rt.Fatal(err)
-				}
-				s.note()
-			},
-			"mount": func(*rapid.T) { s.mount(host()) },
-		})
+	base := memory(t)
+	few(t, "25", func() { rapid.Check(t, func(rt *rapid.T) { besiege(t, rt, base) }) })
+}
+
+func besiege(t *testing.T, rt *rapid.T, base string) {
+	s := newSiege(t, base)
+	defer s.end()
+	s.seal(rt, signerHost)
+	epoch := func() EpochID {
+		return s.made[rapid.IntRange(0, len(s.made)-1).Draw(rt, "epoch")]
+	}
+	host := func() string { return rapid.SampledFrom(s.names()).Draw(rt, "host") }
+	rt.Repeat(map[string]func(*rapid.T){
+		"":           s.check,
+		"seal":       func(rt *rapid.T) { s.seal(rt, host()) },
+		"open":       func(rt *rapid.T) { s.open(rt, host(), epoch()) },
+		"change":     func(rt *rapid.T) { s.change(rt, epoch()) },
+		"administer": func(rt *rapid.T) { s.administer(rt, epoch()) },
+		"attack":     func(rt *rapid.T) { s.attack(rt, epoch()) },
+		"recheck": func(rt *rapid.T) {
+			if err := s.hosts[host()].Recheck(s.t.Context()); err != nil && !errors.Is(err, ErrCorrupt) {
+				rt.Fatal(err)
+			}
+			s.note()
+		},
+		"mount": func(*rapid.T) { s.mount(host()) },
 	})
 }
