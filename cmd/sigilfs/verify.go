@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -208,7 +207,7 @@ func (o *offline) journal(id bulk.Identity, restart bool) (*bulk.Journal, error)
 		o.log.WithError(err).Warn("this run cannot be gone on with if it is interrupted: no state directory")
 		return nil, nil //nolint:nilnil // a nil journal keeps nothing
 	}
-	j, err := bulk.Open(filepath.Join(dir.Path(), "bulk"), id, restart)
+	j, err := bulk.Open(dir.Journals(), id, restart)
 	switch {
 	case errors.Is(err, bulk.ErrOther):
 		return nil, usageError("%w: give those to go on with it, or --restart", err)
