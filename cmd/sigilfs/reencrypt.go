@@ -15,6 +15,7 @@ type reencrypting struct {
 	from          []string
 	all           bool
 	dry           bool
+	purge, yes    bool
 	restart, json bool
 	parallel      int
 }
@@ -50,6 +51,11 @@ Objects that nobody authenticates, plaintext or encrypted by the server, anybody
 may have planted who can write to the bucket. They are brought to client or s3ec
 only where --from names their mode; else they are failures, and stay.
 
+On a bucket that keeps versions it says how many old ones are weaker than what is
+there now, or under old keys; --purge-versions removes them for good: none that
+is locked, none of an object that was deleted, and none of one whose current
+version is not as it should be and whole to its last byte, for which it is read.
+
 A journal in the state directory has an interrupted run go on where it was, given
 the same command. Names of hidden attribute indexes, inodes and rolls of hard links
 are taken along; what other commands and mounts have under way is left to them.`,
@@ -74,6 +80,8 @@ are taken along; what other commands and mounts have under way is left to them.`
 	f.StringSliceVar(&r.from, "from", nil, "`MODE[,MODE…]` of the objects to take; others are left (default: all, less what nobody authenticates)")
 	f.BoolVar(&r.all, "all", false, "take also what is as it should be, in mode client: under fresh data keys")
 	f.BoolVar(&r.dry, "dry-run", false, "only tell what would be done")
+	f.BoolVar(&r.purge, "purge-versions", false, "remove old versions that are weaker or under old keys, for good, once nothing has failed")
+	f.BoolVar(&r.yes, "yes", false, "do not ask before that")
 	f.BoolVar(&r.restart, "restart", false, "begin anew where an interrupted run would be gone on with")
 	f.IntVar(&r.parallel, "parallel", 8, "`NUMBER` of objects at a time")
 	f.BoolVar(&s.readInstructions, "instruction-files", false, "objects of s3ec may have instruction files: look for them")

@@ -38,6 +38,7 @@ type reencrypted struct {
 	Failed   int64                 `json:"failed"`
 	Failures []failedObject        `json:"failures,omitempty"` // the first ones
 	Requests int64                 `json:"requests,omitempty"` // that a dry run expects, about
+	Old      *oldVersions          `json:"old-versions,omitempty"`
 }
 
 type failedObject struct {
@@ -63,6 +64,9 @@ func (r *reencrypting) run(ctx context.Context, c *cobra.Command, o *offline) er
 	counted := o.count(ctx, told)
 	err = r.passes(ctx, o, journal, told, &res)
 	counted()
+	if err == nil {
+		err = r.past(ctx, o, told, &res)
+	}
 	told.Done()
 	if err != nil {
 		return errors.Join(r.interrupted(ctx, o, err), journal.Close())
@@ -74,6 +78,8 @@ func (r *reencrypting) run(ctx context.Context, c *cobra.Command, o *offline) er
 	switch {
 	case res.Failed > 0:
 		return mountError("%d objects could not be re-encrypted; they are as they were", res.Failed)
+	case res.Old != nil && res.Old.Purged && (res.Old.Failed > 0 || res.Old.Untold != ""):
+		return mountError("not all old versions could be looked at or removed; the same command goes on")
 	case !res.Settled && !r.dry:
 		return mountError("after %d passes objects still change faster than they are re-encrypted: run it again when less is written", res.Passes)
 	}
@@ -340,6 +346,9 @@ func (r *reencrypting) tell(out io.Writer, res reencrypted) {
 	}
 	if res.Failed > 0 {
 		fmt.Fprintf(out, "%8d objects  %10s  failed, and are as they were\n", res.Failed, "")
+	}
+	if res.Old != nil {
+		res.Old.tell(out, r.dry)
 	}
 	if r.dry {
 		fmt.Fprintf(out, "about %d requests\n", res.Requests)
