@@ -245,7 +245,7 @@ func TestAdopt(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	out, code = m.tryOffline(t, "adopt", "new", "--from", from)
-	if code != 64 || strings.Count(out, "\nleft ") != 2 || !strings.Contains(out, "new/d/x: ") || !strings.Contains(out, "new/d/y: ") {
+	if code != 64 || strings.Count("\n"+out, "\nleft ") != 2 || !strings.Contains(out, "new/d/x: ") || !strings.Contains(out, "new/d/y: ") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	m.Remount(t)

@@ -78,7 +78,7 @@ func TestFilesOfTwoDevices(t *testing.T) {
 	if nodeOf(&a).id == nodeOf(&b).id {
 		t.Errorf("%d and %d are one file", a.Dev, b.Dev)
 	}
-	if nodeOf(&a).id != nodeOf(&a).id {
+	if again := a; nodeOf(&a).id != nodeOf(&again).id {
 		t.Error("a file is two")
 	}
 }

@@ -144,9 +144,9 @@ func (t *volumeTree) writeAt(ctx context.Context, p string, n node, made bool, f
 
 // over makes something beside p, and renames it to that: whatever fails, what is
 // at p stays until all of the other is there.
-func (t *volumeTree) over(ctx context.Context, p string, make func(at string) error) error {
+func (t *volumeTree) over(ctx context.Context, p string, place func(at string) error) error {
 	at := path.Join(path.Dir(p), ".sigilfs-cp-"+rand.Text())
-	err := make(at)
+	err := place(at)
 	if err == nil {
 		err = t.o.volume.Rename(ctx, at, p, false)
 	}
@@ -249,10 +249,10 @@ func (t *volumeTree) mknod(ctx context.Context, p string, n node) error {
 }
 
 // replace makes something at once, in the place of what is there.
-func (t *volumeTree) replace(ctx context.Context, p string, n node, make func(at string) error) error {
-	err := make(p)
+func (t *volumeTree) replace(ctx context.Context, p string, n node, place func(at string) error) error {
+	err := place(p)
 	if errors.Is(err, volume.ErrExist) {
-		err = t.over(ctx, p, make)
+		err = t.over(ctx, p, place)
 	}
 	if err == nil && t.archive {
 		_, err = t.o.volume.SetAttr(ctx, p, volume.Change{Mtime: &n.mtime})

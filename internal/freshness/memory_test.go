@@ -405,7 +405,7 @@ func TestHeld(t *testing.T) {
 	}
 	b.must(stopped.Close())
 	for err = m.Flush(); err != nil && time.Since(began) < time.Minute; err = m.Flush() {
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 	b.knows(m, "a", r)
 	b.knows(m, "b", r)

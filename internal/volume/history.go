@@ -109,7 +109,7 @@ func (v *Volume) Look(ctx context.Context, ver objstore.Version) (Kept, error) {
 		return k, err
 	case s.err != nil:
 		k.Err = s.err
-		return k, nil
+		return k, nil //nolint:nilerr // as above
 	}
 	k.Content, k.Mode = s.attr.Size, s.form.mode(s.object)
 	if s.isName() {

@@ -15,9 +15,11 @@ type Moment struct {
 	Then, Now objstore.Version
 }
 
-// Was and Is tell whether a body was there then, and is now.
+// Was tells whether a body was there then.
 func (m Moment) Was() bool { return m.Then.Key != "" && !m.Then.Deleted }
-func (m Moment) Is() bool  { return m.Now.Key != "" && !m.Now.Deleted }
+
+// Is tells whether one is now.
+func (m Moment) Is() bool { return m.Now.Key != "" && !m.Now.Deleted }
 
 // Moments makes of a listing of versions, without common prefixes, what each key
 // of it was at that time. It keeps the versions of no key.
