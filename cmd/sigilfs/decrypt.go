@@ -21,7 +21,6 @@ import (
 	"github.com/sigilfs/sigilfs/internal/volume"
 	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
 )
 
@@ -214,20 +213,11 @@ func (d *decrypting) openFiles(ctx context.Context, store *files.Bucket) error {
 	if err := d.recover(ctx); err != nil {
 		return err
 	}
-	s := d.set
 	opt := volume.Options{
 		Store: store, Bucket: "files", Keys: keys{ring}, S3ECKeys: d.s3ecKeys(), Log: d.log, Host: d.host(), ReadOnly: true,
 		Rules: []volume.Rule{{Mode: "s3ec", S3EC: &volume.S3EC{}, Instructions: d.instruction != ""}}, // takes what is sealed too, and no plaintext
 	}
-	if opt.ScratchDir, opt.ScratchSize, err = d.scratch(); err != nil {
-		return systemError("%w", err)
-	}
-	opt.MemoryBytes, opt.Remembered = s.sharedBytes(), s.rememberedBytes()
-	opt.Memory = semaphore.NewWeighted(opt.MemoryBytes)
-	d.cache = d.newCache(opt.Memory)
-	opt.Cache = d.cache
-	d.volume = volume.New(opt)
-	return nil
+	return d.makeVolume(opt)
 }
 
 // recover has the ring know the epochs of the recovery file.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/progress"
 	"github.com/sigilfs/sigilfs/internal/doctor"
 )
 
@@ -32,7 +33,7 @@ type examJSON struct {
 }
 
 func newExamOutput(out io.Writer, target string, asJSON bool) *examOutput {
-	return &examOutput{out: out, target: target, terminal: isTerminal(out), json: asJSON}
+	return &examOutput{out: out, target: target, terminal: progress.IsTerminal(out), json: asJSON}
 }
 
 func (o *examOutput) line(format string, args ...any) {

@@ -96,7 +96,7 @@ func (k *keeping) remove(ctx context.Context, text string, purge purgeFlags) err
 	open := c.opened(held, func(h keyring.Held) bool { return slices.ContainsFunc(h.KeyIDs(), gone) })
 	if err := c.tryAll(ctx, open, aim); err != nil {
 		c.bar.Done()
-		return k.explainOnlyWay(id, err, len(c.doc.Failed))
+		return k.explainRefusal(ctx, id, c.errs)
 	}
 	err = c.applyAll(ctx, open, aim)
 	if ctx.Err() != nil {
@@ -108,26 +108,17 @@ func (k *keeping) remove(ctx context.Context, text string, purge purgeFlags) err
 	return c.end("they are as they were, the others have lost the key; the same command goes on")
 }
 
-// explainOnlyWay is for a removal that was refused before anything was changed.
-func (k *keeping) explainOnlyWay(id string, err error, n int) error {
-	if ctxErr := context.Canceled; errors.Is(err, ctxErr) {
-		return err
+// explainRefusal is for a removal that was refused before anything was changed:
+// errs say why of each epoch that refuses, and one of them stands for all.
+func (k *keeping) explainRefusal(ctx context.Context, id string, errs []error) error {
+	only := slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return !errors.Is(err, keyring.ErrOnlyWay) })
+	switch {
+	case ctx.Err() != nil:
+		return mountError("interrupted, and nothing was changed")
+	case len(only) > 0:
+		return mountError("%s is the only way known here to %d epochs, and nothing was changed: %w; add another key first (sigilfs keys add, or rewrap)", k.label(id), len(only), only[0])
 	}
-	if errors.Is(err, keyring.ErrOnlyWay) {
-		return mountError("%s is the only way known here to %d epochs, and nothing was changed: %w; add another key first (sigilfs keys add, or rewrap)", k.label(id), n, firstOf(err))
-	}
-	return mountError("nothing was changed: %w", firstOf(err))
-}
-
-// firstOf is one of several errors that say the same.
-func firstOf(err error) error {
-	var all interface{ Unwrap() []error }
-	if errors.As(err, &all) && len(all.Unwrap()) > 0 {
-		if _, joined := err.(interface{ Unwrap() []error }); joined { //nolint:errorlint // what errors.Join made, itself
-			return all.Unwrap()[0]
-		}
-	}
-	return err
+	return mountError("nothing was changed: %w", errs[0])
 }
 
 func newKeysRotate() *cobra.Command {

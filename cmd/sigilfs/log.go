@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/logging"
+	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/progress"
 	"github.com/sigilfs/sigilfs/systemd"
 	"github.com/sirupsen/logrus"
-	"golang.org/x/sys/unix"
 )
 
 // newLog makes the log: lines for people, or JSON for machines. What goes
@@ -22,7 +22,7 @@ func newLog(out io.Writer, format string, debug bool) *logrus.Logger {
 	}
 	journal := isJournal(out)
 	var lines logrus.Formatter = &logrus.TextFormatter{
-		DisableColors: !isTerminal(out), FullTimestamp: true, DisableTimestamp: journal,
+		DisableColors: !progress.IsTerminal(out), FullTimestamp: true, DisableTimestamp: journal,
 		TimestampFormat: time.RFC3339,
 	}
 	if format == "json" {
@@ -56,14 +56,4 @@ func cycleLevel(log *logrus.Logger) {
 func isJournal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && systemd.Journal(f)
-}
-
-// isTerminal tells whether a person looks at what is written to w.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
 }

@@ -275,10 +275,15 @@ func (m *mounting) newVolume() error {
 		}
 		opt.Moves = moves
 	}
+	return m.makeVolume(opt)
+}
+
+// makeVolume gives a volume the memory and the scratch space that it may take.
+func (m *mounting) makeVolume(opt volume.Options) (err error) {
 	if opt.ScratchDir, opt.ScratchSize, err = m.scratch(); err != nil {
 		return systemError("%w", err)
 	}
-	opt.MemoryBytes, opt.Remembered = s.sharedBytes(), s.rememberedBytes()
+	opt.MemoryBytes, opt.Remembered = m.set.sharedBytes(), m.set.rememberedBytes()
 	opt.Memory = semaphore.NewWeighted(opt.MemoryBytes)
 	m.cache = m.newCache(opt.Memory)
 	opt.Cache = m.cache

@@ -165,6 +165,7 @@ func FuzzParseRecovery(f *testing.F) {
 	}
 	line, _ := json.Marshal(recoveryLine{goldenID.String(), "v/", key[:], string(stored)})
 	f.Add([]byte(`{"sigilfs-recovery":1,"bucket":"b","epochs":1}` + "\n" + string(line) + "\n"))
+	f.Add([]byte{})
 	f.Add([]byte(`{"sigilfs-recovery":2}` + "\n"))
 	f.Add([]byte(`{"sigilfs-recovery":1,"epochs":1}` + "\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {

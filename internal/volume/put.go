@@ -339,15 +339,20 @@ func (v *Volume) rewrite(ctx context.Context, o *object, d draft) (*object, erro
 	if d.isDir() {
 		return v.put(ctx, d)
 	}
+	if err := v.draw(ctx, o, &d); err != nil {
+		return nil, err
+	}
+	return v.put(ctx, d)
+}
+
+// draw has d be of the body of o, whose size is proven.
+func (v *Volume) draw(ctx context.Context, o *object, d *draft) error {
 	src, err := v.contentOf(o)
 	if err != nil {
-		return nil, err
-	}
-	if err := src.Verify(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	d.src, d.attr.Size = src, o.attr.Size
-	return v.put(ctx, d)
+	return src.Verify(ctx)
 }
 
 // maxCopy is the longest body that one CopyObject takes.

@@ -111,14 +111,9 @@ func (v *Volume) rewriteHere(ctx context.Context, o *object, d draft) (*object, 
 	if d.isDir() {
 		return v.put(ctx, d)
 	}
-	src, err := v.contentOf(o)
-	if err != nil {
+	if err := v.draw(ctx, o, &d); err != nil {
 		return nil, err
 	}
-	if err := src.Verify(ctx); err != nil {
-		return nil, err
-	}
-	d.src, d.attr.Size = src, o.attr.Size
 	if d.attr.Size <= v.onePut {
 		done, err := v.hold(ctx, d.attr.Size)
 		if err != nil {
@@ -126,7 +121,7 @@ func (v *Volume) rewriteHere(ctx context.Context, o *object, d draft) (*object, 
 		}
 		defer done()
 		text := make([]byte, d.attr.Size)
-		n, err := src.ReadAt(ctx, text, 0)
+		n, err := d.src.ReadAt(ctx, text, 0)
 		if err := filled(n, len(text), err); err != nil {
 			return nil, fmt.Errorf("%s: %w", o.id.Key, err)
 		}

@@ -70,7 +70,7 @@ func New(out io.Writer, opt Options) *Progress {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	opt.Terminal = !opt.JSON && (opt.Terminal || isTerminal(out))
+	opt.Terminal = !opt.JSON && (opt.Terminal || IsTerminal(out))
 	if opt.Every == 0 {
 		opt.Every = interval(opt)
 	}
@@ -235,8 +235,8 @@ func (p *Progress) clear() {
 // clearLine takes the cursor back and empties its line (ECMA-48, EL).
 const clearLine = "\r\x1b[K"
 
-// isTerminal tells whether a person looks at what is written to w.
-func isTerminal(w io.Writer) bool {
+// IsTerminal tells whether a person looks at what is written to w.
+func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
 		return false
