@@ -105,6 +105,12 @@ func (p *verifyPrinter) end() error {
 	if s.Unprovable > 0 {
 		text = append(text, fmt.Sprintf("%d of these could be read, and nothing proves that they are what was written", s.Unprovable))
 	}
+	if s.Remembered > 0 {
+		text = append(text, fmt.Sprintf("%d of the objects were held against the version that this host has known", s.Remembered))
+	}
+	if s.Unjudged > 0 {
+		text = append(text, fmt.Sprintf("of %d objects nobody can tell whether they are an older state: %v", s.Unjudged, s.UnjudgedWhy))
+	}
 	switch {
 	case s.LinksUncounted != "":
 		text = append(text, "hard links were not counted: "+s.LinksUncounted)
@@ -133,6 +139,7 @@ func (p *verifyPrinter) end() error {
 	p.line(strings.Join(text, "\n"), event{
 		"event": "verified", "sound": s.sound, "findings": s.found, "unseen": s.unseen, "repaired": s.mended, "unrepaired": s.unmended,
 		"bodies": s.Bodies, "bytes": s.Bytes, "unprovable": s.Unprovable, "epochs": s.Epochs, "files": s.Files,
+		"remembered": s.Remembered, "unjudged": s.Unjudged,
 		"links": event{"names": s.Names, "inodes": s.Inodes, "unsettled": s.Unsettled, "uncounted": s.LinksUncounted},
 	})
 	if p.bad != nil {
@@ -152,6 +159,8 @@ func (s *verifySum) exit() error {
 		return &exitError{exitWarned, fmt.Errorf("%d findings", n)}
 	case s.unseen > 0:
 		return mountError("%d objects could not be looked at", s.unseen)
+	case s.Unjudged > 0:
+		return mountError("of %d objects nobody can tell whether they are an older state", s.Unjudged)
 	}
 	return nil
 }

@@ -123,7 +123,7 @@ func (a *Adopter) once(ctx context.Context, key string) (Adoption, error) {
 	if err := a.newest(ctx, o, from); err != nil {
 		return done, err
 	}
-	if fault, _, err := (&Verifier{v: a.v, epochs: map[sigil.EpochID]int64{}}).prove(ctx, sight{o, s.info, s.suffix}, false); err != nil {
+	if fault, _, err := (&Verifier{v: a.v, epochs: map[sigil.EpochID]int64{}}).prove(ctx, sight{object: o, info: s.info, suffix: s.suffix}, false); err != nil {
 		if fault == "" {
 			return done, err
 		}
@@ -195,8 +195,8 @@ func (a *Adopter) newest(ctx context.Context, o *object, from string) error {
 		return nil
 	}
 	known := a.v.knownOf(from)
-	if known.err != nil && a.v.opt.Rollback == RollbackDeny {
-		return fmt.Errorf("%s: whether it is an older state cannot be told: %w", o.id.Key, known.err)
+	if known.err != nil { // the new seal would wash it off
+		return errUntold(o.id.Key, known.err)
 	}
 	last := known.rec
 	if last.Gone { // by this host, once it was copied

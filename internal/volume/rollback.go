@@ -109,41 +109,61 @@ func (o *object) stateOf() (version uint64, seal freshness.Seal, ok bool) {
 }
 
 // judge holds o, as the store shows it now, against what was known before it was
-// asked, and remembers it where it is newer. Under RollbackDeny o.err says why it
-// is not believed.
+// asked, remembers it where it is newer, and tells of it where it is older. Under
+// RollbackDeny an error says that nobody can know.
 func (v *Volume) judge(o *object, known before) error {
+	rec, err := v.weigh(o, known)
+	if err == nil && (o.verdict.Bad() || o.verdict == freshness.Ahead) {
+		v.meet(o, rec)
+	}
+	return err
+}
+
+// weigh is judge without a word of what is older, but in o. It gives what o was
+// held against.
+func (v *Volume) weigh(o *object, known before) (freshness.Record, error) {
 	version, seal, sealed := o.stateOf()
-	key := o.id.Key
+	key, rec := o.id.Key, known.rec
 	if !sealed || o.err != nil || !v.watched(key) {
-		return nil //nolint:nilerr // what does not open says so by itself
+		return rec, nil //nolint:nilerr // what does not open says so by itself
 	}
 	if known.err != nil && v.opt.Rollback == RollbackDeny {
-		return fmt.Errorf("%s: whether it is an older state cannot be told: %w", key, known.err)
+		return rec, errUntold(key, known.err)
 	}
-	rec, now := known.rec, v.opt.Now()
+	now := v.opt.Now()
 	o.verdict = freshness.Judge(rec, version, seal, now)
 	if o.verdict.Bad() { // unless it was accepted since
 		if later, err := v.opt.Seals.Get(key); err == nil && !freshness.Judge(later, version, seal, now).Bad() {
 			rec, o.verdict = later, freshness.Judge(later, version, seal, now)
 		}
 	}
-	switch {
-	case o.verdict == freshness.New:
+	switch o.verdict {
+	case freshness.New:
 		v.opt.Seals.Learn(key, freshness.Record{Version: version, Seal: seal})
 		if known.err == nil { // else nobody knows
 			v.wellAgain(key)
 		}
-	case o.verdict == freshness.Fresh:
+	case freshness.Fresh:
 		v.wellAgain(key)
 	default:
-		v.meet(o, rec, version, seal)
+		o.compare(rec)
 	}
-	return nil
+	return rec, nil
+}
+
+// errUntold: the memory of versions could not be asked of key.
+func errUntold(key string, cause error) error {
+	return fmt.Errorf("%s: whether it is an older state cannot be told: %w", key, cause)
+}
+
+// compare has o say what it was held against.
+func (o *object) compare(rec freshness.Record) {
+	o.older = fmt.Sprintf("%s: version %d, known is %d", o.verdict, o.version(), rec.Version)
 }
 
 // meet notes that o is in an older state, and says so once.
-func (v *Volume) meet(o *object, rec freshness.Record, version uint64, seal freshness.Seal) {
-	o.older = fmt.Sprintf("%s: version %d, known is %d", o.verdict, version, rec.Version)
+func (v *Volume) meet(o *object, rec freshness.Record) {
+	version, seal, _ := o.stateOf()
 	m := met{Rollback{Key: o.id.Key, Path: v.pathOf(o.id.Key), Kind: string(o.verdict), Shown: version, Known: rec.Version, Since: v.opt.Now()}, seal}
 	if !v.older.add(m) {
 		return
@@ -295,7 +315,8 @@ func (v *Volume) wrote(d draft, o *object) {
 		return
 	}
 	o.verdict = freshness.Descendant
-	v.meet(o, rec, version, seal)
+	o.compare(rec)
+	v.meet(o, rec)
 }
 
 // removing draws the version of a tombstone for key, before the store is asked;

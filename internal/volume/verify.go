@@ -118,6 +118,12 @@ type Verified struct {
 	// LinksUncounted is why names were not counted; "" where they were.
 	LinksUncounted string
 
+	// Remembered counts the objects of which this host knew a version to hold
+	// them against. Unjudged are those of which it may have known one and could
+	// not ask its memory; UnjudgedWhy is why not, of one of them.
+	Remembered, Unjudged int64
+	UnjudgedWhy          error
+
 	Epochs map[string]int64 // objects by the epoch that opens them
 
 	// Files are the paths, or some of them, of bodies of hard links with which
@@ -140,8 +146,10 @@ type Verifier struct {
 
 	objects, bodies, bytes, unprovable atomic.Int64
 	unread                             atomic.Int64 // objects that may be names, and do not open
+	remembered, unjudged               atomic.Int64
 
 	mu     sync.Mutex // guards what follows
+	why    error      // of one that was not judged
 	epochs map[sigil.EpochID]int64
 	now    time.Time // the latest that the store has said
 	links  *linkLedger
@@ -403,12 +411,27 @@ func (x *Verifier) opened(id sigil.EpochID) {
 	}
 }
 
+// held counts an object that opens by whether it could be told from older states.
+func (x *Verifier) held(s sight) {
+	switch _, _, sealed := s.stateOf(); {
+	case !sealed:
+	case s.known.err != nil:
+		x.unjudged.Add(1)
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.why = s.known.err
+	case s.known.rec.Known():
+		x.remembered.Add(1)
+	}
+}
+
 // Counted is what was verified so far.
 func (x *Verifier) Counted() Verified {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	sum := Verified{
 		Objects: x.objects.Load(), Bodies: x.bodies.Load(), Bytes: x.bytes.Load(), Unprovable: x.unprovable.Load(), Epochs: map[string]int64{}, Files: x.files,
+		Remembered: x.remembered.Load(), Unjudged: x.unjudged.Load(), UnjudgedWhy: x.why,
 	}
 	for id, n := range x.epochs {
 		sum.Epochs[id.String()] = n

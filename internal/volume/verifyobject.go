@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sigilfs/sigilfs/internal/freshness"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 )
@@ -15,16 +16,17 @@ type sight struct {
 	*object
 	info   objstore.Info
 	suffix []byte // the last bytes of its body
+	known  before // of what lies there now: what it was held against
 }
 
 // lookAt asks the bucket what id is: past caches, and past what is known here. Of
 // what lies there now its verdict says whether this host has known a newer state,
-// whatever the policy: what is older is looked at like the rest.
+// whatever the policy: what is older is looked at like the rest, and who asked
+// tells of it.
 func (v *Volume) lookAt(ctx context.Context, id objstore.ID) (sight, error) {
 	var s sight
-	var known before
 	if id.VersionID == "" {
-		known = v.knownOf(id.Key)
+		s.known = v.knownOf(id.Key)
 	}
 	err := v.unlocked(ctx, id.Key, func(enc *objstore.Encryption) (err error) {
 		id.Encryption = enc
@@ -37,7 +39,11 @@ func (v *Volume) lookAt(ctx context.Context, id objstore.ID) (sight, error) {
 	if s.object, err = v.decode(ctx, s.info, s.suffix); err != nil || id.VersionID != "" {
 		return s, err
 	}
-	return s, v.judge(s.object, known)
+	s.known.rec, err = v.weigh(s.object, s.known)
+	if s.verdict == freshness.Ahead {
+		v.meet(s.object, s.known.rec)
+	}
+	return s, err
 }
 
 // checkOnce looks at one object. ErrChanged: it has to be looked at anew.
@@ -65,6 +71,7 @@ func (x *Verifier) checkOnce(ctx context.Context, e objstore.Entry) (*suspicion,
 		bad.Damage, bad.More = damage.ranges, damage.more
 		return bad, nil
 	}
+	x.held(s)
 	bad, err := x.related(ctx, s, e, part)
 	if bad == nil && err == nil && s.verdict.Bad() {
 		bad = x.suspect(s, e, FaultRollback, fmt.Errorf("%s: %s: %w", e.Key, s.older, ErrRollback))

@@ -86,7 +86,10 @@ func (x *Verifier) bringBack(ctx context.Context, key, etag string, fault Fault)
 		return "", err
 	}
 	said := fmt.Sprintf("version %s of %s is taken", good.id.VersionID, good.info.Modified.UTC().Format(time.RFC3339))
-	if x.outdated(good) {
+	switch old, err := x.outdated(good); {
+	case err != nil:
+		said += ", and " + err.Error()
+	case old:
 		said += ", which is older than what this host has known: what was written since is lost"
 	}
 	if x.opt.Dry {
@@ -153,8 +156,15 @@ func (x *Verifier) newestGood(ctx context.Context, key, etag string, fault Fault
 		if err != nil && !unopenable(err) && !errors.Is(err, ErrNotExist) && !errors.Is(err, ErrChanged) {
 			return s, err
 		}
-		if err != nil || s.err != nil || fault == FaultRollback && x.outdated(s) {
+		if err != nil || s.err != nil {
 			continue
+		}
+		if fault == FaultRollback {
+			if old, err := x.outdated(s); err != nil {
+				return s, err
+			} else if old {
+				continue
+			}
 		}
 		if fault, _, err := x.prove(ctx, s, true); err == nil {
 			return s, nil
@@ -169,10 +179,16 @@ func (x *Verifier) newestGood(ctx context.Context, key, etag string, fault Fault
 }
 
 // outdated tells whether this host has known a newer state of what s is a version of.
-func (x *Verifier) outdated(s sight) bool {
+func (x *Verifier) outdated(s sight) (bool, error) {
 	version, seal, sealed := s.stateOf()
+	if !sealed {
+		return false, nil
+	}
 	known := x.v.knownOf(s.id.Key)
-	return sealed && known.err == nil && freshness.Judge(known.rec, version, seal, x.v.opt.Now()).Bad()
+	if known.err != nil {
+		return false, errUntold(s.id.Key, known.err)
+	}
+	return freshness.Judge(known.rec, version, seal, x.v.opt.Now()).Bad(), nil
 }
 
 // mendDangling brings back the inode that a name has lost, and has its names

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sigilfs/sigilfs/internal/freshness"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
 	"github.com/sigilfs/sigilfs/internal/objstore/mem"
@@ -106,6 +107,7 @@ func TestVerifyRollback(t *testing.T) {
 		if got := told(all); !slices.Equal(got, []string{"rollback a", "rollback gone"}) {
 			t.Fatalf("found %q", got)
 		}
+		f.meets(map[string]string{}) // the Finding says it, and nothing else
 		mountIdle(t, m, host("who never knew")).sound(VerifyOptions{Data: true})
 		all, _ = f.verified(VerifyOptions{Repair: true})
 		for _, one := range all {
@@ -116,6 +118,43 @@ func TestVerifyRollback(t *testing.T) {
 		f.has("a", "newest")
 		f.must(f.AcceptRestore(f.ctx, "", false, func(Rollback) {}))
 		f.sound(VerifyOptions{Data: true})
+	}
+}
+
+// TestVerifyWithoutMemory: what cannot be held against what this host has known is
+// counted; no version is taken for newer than an older state, and none adopted as
+// what was moved, while nobody can tell.
+func TestVerifyWithoutMemory(t *testing.T) {
+	memory := &forgetful{}
+	m := mem.New(mem.Options{Versioned: true})
+	f := mount(t, m, func(o *Options) {
+		memory.SealMemory = freshness.Open(freshness.Options{Log: o.Log})
+		o.Seals = memory
+	})
+	f.put("a", "old")
+	old := keep(t, m, "a")
+	f.put("a", "new")
+	f.put("b", "fine")
+	if sum := f.sound(VerifyOptions{}); sum.Remembered != 2 || sum.Unjudged != 0 {
+		t.Errorf("%+v", sum)
+	}
+	putBack(t, m, "a", old)
+	found, _ := f.verified(VerifyOptions{})
+	memory.fails = true
+	if sum := f.sound(VerifyOptions{}); sum.Remembered != 0 || sum.Unjudged != 2 || sum.UnjudgedWhy == nil {
+		t.Errorf("%+v", sum)
+	}
+	x, err := f.NewVerifier(VerifyOptions{Repair: true})
+	f.must(err)
+	defer x.Close()
+	o, _ := m.Object("a")
+	if said, err := x.bringBack(f.ctx, found[0].Key, o.Info.ETag, FaultRollback); err == nil {
+		t.Errorf("%s", said)
+	}
+	f.has("a", "old")
+	carry(m, "b", "moved", true)
+	if got := f.adopts(AdoptOptions{Path: "moved", From: "b", Mapped: true}); strings.HasPrefix(got["moved"], "from") {
+		t.Errorf("%v", got)
 	}
 }
 
