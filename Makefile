@@ -13,7 +13,7 @@ SOURCES := $(shell find cmd cache fs internal objcrypt systemd -name '*.go' 2>/d
 # Seconds for each fuzz target in `make fuzz`, and so in `make test`.
 FUZZTIME ?= 5
 
-# What is run again in `make integration` with its bucket a round trip away.
+# What is run again by `make far` with its bucket a round trip away.
 LATENCY := 15ms
 FAR := Posix|Rsync|Tar|Cp|Restic|Borg|Git|SQLite|Fio|Link|Rsnapshot|Editors|UnlinkedOpenFile|RenameO|Sparse|Fallocate|Mmap|Append|ExclusiveCreate|RewriteOfAPart
 
@@ -38,7 +38,7 @@ TOLD := $(PAGES:%=bin/man/%.gz) bin/completion/bash bin/completion/zsh bin/compl
 UNITS = $(wildcard systemd/*.service)
 USERUNITS = $(wildcard systemd/user/*.service)
 
-.PHONY: build install uninstall deb demo bench test test-full setup unit fuzz integration interop lint vuln clean force
+.PHONY: build install uninstall deb demo bench test test-full setup unit fuzz near far interop lint vuln clean force
 
 # What a recipe has begun and not ended is no target.
 .DELETE_ON_ERROR:
@@ -113,7 +113,9 @@ demo: bin/sigilfs
 bench: bin/sigilfs
 	cd integration && SIGILFS_BIN=$(CURDIR)/bin/sigilfs go run ./bench $(if $(QUICK),-quick -results '',-publish ../docs) $(BENCH)
 
-test: setup unit fuzz integration interop
+# The far and the other clients' tests mostly wait, and do so beside the near ones.
+test: setup unit fuzz
+	$(MAKE) --output-sync -j2 near far interop
 
 # What takes too long for every change: large files in full size, races in many
 # rounds.
@@ -124,19 +126,22 @@ test-full: bin/sigilfs
 setup:
 	@integration/setup
 
+# The longest package first, beside which the others find room.
 unit:
 	go vet ./...
-	go test -race -parallel 4 -timeout 40m ./...
+	go test -race -parallel 4 -timeout 40m ./internal/volume ./...
 
 fuzz:
 	@integration/fuzz $(FUZZTIME)
 
 # The built binary on a real mount, against real S3 servers.
-integration: bin/sigilfs
+near: bin/sigilfs
 	cd integration && go vet ./...
 	cd integration && SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -race -timeout 60m -parallel 4 $$(go list ./... | grep -v /interop$$)
-	cd integration && SIGILFS_LATENCY=$(LATENCY) SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -race -timeout 30m -parallel 8 -run '$(FAR)' .
 	$(MAKE) demo ONCE=1
+
+far: bin/sigilfs
+	cd integration && SIGILFS_LATENCY=$(LATENCY) SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -race -timeout 30m -parallel 8 -run '$(FAR)' .
 
 # What AWS's own S3 encryption clients write is read, and the other way round.
 interop: bin/sigilfs
