@@ -120,6 +120,7 @@ test: setup unit fuzz
 # What takes too long for every change: large files in full size, races in many
 # rounds.
 test-full: bin/sigilfs
+	go test -timeout 30m ./internal/volume
 	cd integration && SIGILFS_FULL=1 SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -count=1 -timeout 30m -v -run 'TestStreamInBoundedMemory|TestTwoHostsAtOnce' .
 
 # Debian packages that the tests drive: restic, borg, fio and their like.

@@ -67,7 +67,7 @@ func TestRequestsOfASmallChange(t *testing.T) {
 // alone, and the next mount ends it, wherever the kill was.
 func TestKilledInASmallChange(t *testing.T) {
 	t.Parallel()
-	streamed(t, func(t *testing.T, s *setup) {
+	streamedToTheEnd(t, func(t *testing.T, s *setup) {
 		m := s.store()
 		text := noise(25*mib, 5)
 		f := mount(t, m, s.on)

@@ -29,7 +29,7 @@ func (f *fixture) larger(p, text string) *File {
 func TestStreamKilledAtItsEnd(t *testing.T) {
 	t.Parallel()
 	text := noise(42*mib, 6)
-	streamed(t, func(t *testing.T, s *setup) {
+	streamedToTheEnd(t, func(t *testing.T, s *setup) {
 		for n := 0; ; n++ { // requests after the first of the end
 			for _, after := range []bool{false, true} {
 				if !killStream(t, s, text, n, after) {
@@ -106,7 +106,7 @@ func killStream(t *testing.T, s *setup, text string, n int, after bool) bool {
 func TestLostEndOfAStream(t *testing.T) {
 	t.Parallel()
 	text := noise(42*mib, 7)
-	streamed(t, func(t *testing.T, s *setup) {
+	streamedToTheEnd(t, func(t *testing.T, s *setup) {
 		for _, ends := range []string{"killed", "unmounted", "asked"} {
 			m := s.store()
 			f := mountSpooledOf(t, 24, m, s.on)
