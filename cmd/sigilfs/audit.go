@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -23,6 +24,7 @@ type auditing struct {
 	after      string
 	current    bool // no old versions
 	thorough   bool // no index
+	parallel   int
 	cmd        *cobra.Command
 	out        *auditOutput
 	tally      *audit.Tally
@@ -88,6 +90,8 @@ be done or not to its end, 1 usage, 2 system.`,
 	f.StringVar(&a.after, "after", "", "only objects whose `KEY` in the bucket comes after this: where an interrupted audit goes on")
 	f.BoolVar(&a.current, "current", false, "look at no old versions")
 	f.BoolVar(&a.thorough, "thorough", false, "ask for every object, also where the attribute index knows it")
+	f.BoolVar(&s.readInstructions, "instruction-files", false, "objects of s3ec may have instruction files: look for them")
+	f.IntVar(&a.parallel, "parallel", 32, "how many `OBJECTS` are asked for at a time")
 	return cmd
 }
 
@@ -103,6 +107,8 @@ func (a *auditing) check() error {
 		return usageError("only one of --json, --csv - and --html - can have stdout: give the others files")
 	case a.inventory != "" && a.after != "":
 		return usageError("--after goes by the order of keys, which an inventory has not")
+	case a.parallel < 1 || a.parallel > 1000:
+		return usageError("--parallel is from 1 to 1000")
 	case a.csv != "" && a.csv == a.html && a.csv != "-":
 		return usageError("--csv and --html name one file")
 	}
@@ -123,7 +129,7 @@ func (a *auditing) begin(head audit.Head, below string) error {
 // add takes one object.
 func (a *auditing) add(o audit.Object) error {
 	a.tally.Add(o)
-	a.progress.Add(1, o.Stored)
+	a.progress.Add(1, 0) // of no body is a byte read
 	if err := a.out.object(o); err != nil {
 		return systemError("%w", err)
 	}
@@ -171,9 +177,12 @@ func (a *auditing) fromBucket(ctx context.Context, o *offline) error {
 func (a *auditing) survey(ctx context.Context, o *offline, prefix string) error {
 	opt := volume.SurveyOptions{
 		Prefix: prefix, After: a.after, Versions: !a.current, Unstated: o.set.unstated,
-		Index:  !a.thorough && a.mayUseIndex(ctx, o),
-		Untold: func(err error) { a.notes = append(a.notes, "old versions were not looked at: "+oneLine(err)) },
+		Index:   !a.thorough && a.mayUseIndex(ctx, o),
+		Workers: a.parallel,
+		Untold:  func(err error) { a.notes = append(a.notes, "old versions were not looked at: "+oneLine(err)) },
 	}
+	stop := a.count(ctx, o, opt)
+	defer stop()
 	for got, err := range o.volume.Survey(ctx, opt) {
 		switch {
 		case ctx.Err() != nil:
@@ -188,6 +197,22 @@ func (a *auditing) survey(ctx context.Context, o *offline, prefix string) error 
 		}
 	}
 	return nil
+}
+
+// count lists meanwhile what there is, so that it can be told how long the rest
+// will take; stop ends that.
+func (a *auditing) count(ctx context.Context, o *offline, opt volume.SurveyOptions) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var idle sync.WaitGroup
+	idle.Go(func() {
+		if n, err := o.volume.SurveySize(ctx, opt); err == nil {
+			a.progress.Total(n, 0)
+		}
+	})
+	return func() {
+		cancel()
+		idle.Wait()
+	}
 }
 
 // surveyed gives what the volume found the names of a report.

@@ -50,8 +50,8 @@ func (m *mounting) volumeRule(ctx context.Context, r rule) (volume.Rule, error) 
 		v.AllowPlaintext, v.RequireEncryption, v.Reading.RequireCommitment = true, false, false
 		v.Reading.LegacyWrapping = v.Reading.LegacyWrapping || s.readOldWraps
 		v.Reading.LegacyCBC = v.Reading.LegacyCBC || s.readCBC
-		v.Instructions = v.Instructions || s.readInstructions
 	}
+	v.Instructions = v.Instructions || m.set.readInstructions
 	var err error
 	switch r.Mode {
 	case config.Client:

@@ -24,7 +24,7 @@ type Object struct {
 	Mode string
 
 	Algorithm  string // of who encrypts, such as AES-256-GCM; "" is not known
-	KeyID      string // master keys, KMS key or ID of an SSE-C key; "" is none, or not known
+	KeyID      string // master keys, KMS key, ID of an SSE-C key, or what s3ec tells of its key; "" is none, or not known
 	Epoch      string // of mode client
 	EpochState string // open, retired or closed; "" is not known
 	Commitment string // "yes", "no"; "" where there is no such thing
@@ -40,7 +40,7 @@ type Object struct {
 
 // Modes beside those of the configuration.
 const (
-	Internal = "internal" // a volume's own epochs, whose keys are wrapped
+	Internal = "internal" // a volume's own epochs, instruction files: what they hold is wrapped
 	Unknown  = "unknown"  // nobody says
 )
 

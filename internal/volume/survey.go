@@ -23,6 +23,11 @@ type SurveyOptions struct {
 	Prefix string // of keys; without a slash at its end the object of that key is one of them
 	After  string // only keys greater than this, bytewise
 
+	// Shadows knows what came before After, so that a file is found that is
+	// shadowed by what comes behind. It is kept as it is after the row that was
+	// told last. Nil: nothing came before.
+	Shadows *Shadows
+
 	// Versions looks at those too that are no longer current, where the store
 	// tells of them (objstore.Versioner).
 	Versions bool
@@ -44,10 +49,11 @@ type SurveyOptions struct {
 type Surveyed struct {
 	Key, Version string // Version is empty where none are kept
 	Old          bool   // it is not the current one
+	Last         bool   // nothing more is told of this key, or of one before it
 
 	Mode       string // as the configuration names it, or SurveyInternal or SurveyUnknown
 	Algorithm  string
-	KeyID      string // as user.sigil.key-id shows it
+	KeyID      string // as user.sigil.key-id shows it; of s3ec what its headers tell of the key
 	Epoch      string
 	EpochState string
 	Commitment string // "yes", "no" or ""
@@ -63,7 +69,7 @@ type Surveyed struct {
 
 // Modes of what has none of the configuration's.
 const (
-	SurveyInternal = "internal" // epochs and their like: what they hold is wrapped
+	SurveyInternal = "internal" // epochs, instruction files: what they hold is wrapped
 	SurveyUnknown  = "unknown"
 )
 
@@ -108,21 +114,26 @@ type survey struct {
 
 // surveyRow is an object that was listed, and what came of it.
 type surveyRow struct {
-	info objstore.Info
-	old  bool
-	dir  *surveyDir    // whose index may know it; nil: none
-	done chan struct{} // closed when what follows is settled
-	out  Surveyed
-	gone bool // nothing is there any more
-	err  error
+	info   objstore.Info
+	old    bool
+	broken bool          // none: the listing ended with err
+	dir    *surveyDir    // whose index may know it; nil: none
+	done   chan struct{} // closed when what follows is settled
+	out    Surveyed
+	gone   bool // nothing is there any more
+	err    error
 }
 
 // Survey tells of each object. An error ends it: what was told before stands,
-// and SurveyOptions.After goes on behind the last of it.
+// and SurveyOptions.After goes on behind the key of the last row that is the
+// Last of its key.
 func (v *Volume) Survey(ctx context.Context, opt SurveyOptions) iter.Seq2[Surveyed, error] {
 	return func(yield func(Surveyed, error) bool) {
 		if opt.Workers <= 0 {
 			opt.Workers = defaultSurveyors
+		}
+		if opt.Shadows == nil {
+			opt.Shadows = &Shadows{}
 		}
 		s := &survey{v: v, opt: opt, places: make(chan struct{}, opt.Workers), indexes: surveyIndexes{v: v, on: opt.Index}}
 		ctx, cancel := context.WithCancel(ctx)
@@ -134,26 +145,59 @@ func (v *Volume) Survey(ctx context.Context, opt SurveyOptions) iter.Seq2[Survey
 			defer close(rows)
 			s.list(ctx, rows, &all)
 		})
-		for r := range rows {
-			<-r.done
-			switch {
-			case r.err != nil:
-				yield(Surveyed{}, r.err)
-				return
-			case !r.gone && !yield(r.out, nil):
-				return
-			}
-		}
-		if ctx.Err() != nil {
+		if s.tell(ctx, rows, yield) && ctx.Err() != nil {
 			yield(Surveyed{}, context.Cause(ctx))
 		}
 	}
 }
 
+// tell gives the rows to the caller, each when the next one is known: whether it
+// is the last of its key. false: he wants no more, or an error was told.
+func (s *survey) tell(ctx context.Context, rows <-chan *surveyRow, yield func(Surveyed, error) bool) bool {
+	var held *surveyRow
+	for r := range rows {
+		if held != nil && !s.row(held, !r.broken && r.info.Key != held.info.Key, yield) {
+			return false
+		}
+		held = r
+	}
+	return held == nil || s.row(held, ctx.Err() == nil, yield)
+}
+
+// row gives one to the caller.
+func (s *survey) row(r *surveyRow, last bool, yield func(Surveyed, error) bool) bool {
+	<-r.done
+	switch {
+	case r.err != nil:
+		yield(Surveyed{}, r.err)
+		return false
+	case r.gone:
+		return true
+	case !r.old:
+		r.out.Flaws = append(s.opt.Shadows.flaws(r.info.Key), r.out.Flaws...)
+	}
+	r.out.Last = last
+	return yield(r.out, nil)
+}
+
+// SurveySize tells how many rows a survey will have, by listing them.
+func (v *Volume) SurveySize(ctx context.Context, opt SurveyOptions) (n int64, err error) {
+	opt.Untold = nil
+	s := &survey{v: v, opt: opt}
+	for r, err := range s.listed(ctx) {
+		if err != nil {
+			return n, err
+		}
+		if Within(r.info.Key, opt.Prefix) {
+			n++
+		}
+	}
+	return n, ctx.Err()
+}
+
 // list sends a row for each object that is listed, in their order, and has it
 // looked at.
 func (s *survey) list(ctx context.Context, rows chan<- *surveyRow, all *sync.WaitGroup) {
-	var shadows shadows
 	send := func(r *surveyRow) bool {
 		select {
 		case rows <- r:
@@ -164,7 +208,7 @@ func (s *survey) list(ctx context.Context, rows chan<- *surveyRow, all *sync.Wai
 	}
 	for r, err := range s.listed(ctx) {
 		if err != nil {
-			failed := &surveyRow{err: err, done: make(chan struct{})}
+			failed := &surveyRow{err: err, broken: true, done: make(chan struct{})}
 			close(failed.done)
 			send(failed)
 			return
@@ -175,7 +219,7 @@ func (s *survey) list(ctx context.Context, rows chan<- *surveyRow, all *sync.Wai
 		r.done = make(chan struct{})
 		r.out = sketch(r)
 		if !r.old {
-			r.out.Flaws = append(r.out.Flaws, nameFlaws(r.info.Key, &shadows)...)
+			r.out.Flaws = append(r.out.Flaws, KeyFlaws(r.info.Key)...)
 			r.dir = s.indexes.dir(r.info.Key)
 		}
 		if !send(r) {

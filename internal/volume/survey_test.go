@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"runtime"
@@ -15,6 +16,7 @@ import (
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
 	"github.com/sigilfs/sigilfs/internal/objstore/mem"
+	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"github.com/sigilfs/sigilfs/objcrypt/sse"
 	"pgregory.net/rapid"
@@ -117,6 +119,62 @@ func TestSurveyTellsEveryMode(t *testing.T) {
 	f.survey(SurveyOptions{})
 	if n := f.s.Counts().Writes(); n != 0 {
 		t.Errorf("a survey writes: %v", f.s.Counts().Requests)
+	}
+}
+
+// TestSurveyOfInstructionFiles: a wrapped key beside its object is no plaintext,
+// and what only has such a name is.
+func TestSurveyOfInstructionFiles(t *testing.T) {
+	t.Parallel()
+	m := kmsBucket(mem.Options{Versioned: true})
+	plantInstructed(t, m, "a", "text of a", s3ec.FormatV3)
+	plantInstructed(t, m, "b", "text of b", s3ec.FormatV2)
+	putForeign(t, m, "c.instruction", `{"x-amz-key-v2":"AAAA","note":"secret"}`, nil, nil)
+	putForeign(t, m, "d.instruction", "secret", nil, nil)
+	f := mount(t, m, instructed)
+	all := f.survey(SurveyOptions{Versions: true})
+	wantFlaws(t, all, map[string][]FlawKind{"c.instruction": {FlawPlaintext}, "d.instruction": {FlawPlaintext}})
+	if o := all["a.instruction"]; o.Mode != SurveyInternal {
+		t.Errorf("an instruction file is told as %+v", o)
+	}
+	if all["a"].Mode != "s3ec" || all["b"].Mode != "s3ec" {
+		t.Errorf("told as %+v and %+v", all["a"], all["b"])
+	}
+
+	// An older version is not corrupt because its file went with the current one.
+	for _, key := range []string{"a", "a.instruction"} {
+		if err := m.Delete(t.Context(), objstore.ID{Key: key}, objstore.Condition{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, o := range f.survey(SurveyOptions{Versions: true, Prefix: "a"}) {
+		if len(o.Flaws) != 0 {
+			t.Errorf("%s: %v", name, o.Flaws)
+		}
+	}
+}
+
+// TestSurveyTellsOfS3ECKeys as far as the headers do.
+func TestSurveyTellsOfS3ECKeys(t *testing.T) {
+	t.Parallel()
+	m := awsBucket()
+	wrapped := base64.StdEncoding.EncodeToString(make([]byte, 48))
+	put := func(key, wrap, matdesc string) {
+		putForeign(t, m, key, strings.Repeat("x", 20), nil, map[string]string{
+			"x-amz-key-v2": wrapped, "x-amz-iv": "AAAAAAAAAAAAAAAA", "x-amz-tag-len": "128", "x-amz-cek-alg": "AES/GCM/NoPadding",
+			"x-amz-wrap-alg": wrap, "x-amz-matdesc": matdesc,
+		})
+	}
+	put("context", "kms+context", `{"aws:x-amz-cek-alg":"AES/GCM/NoPadding","team":"backup"}`)
+	put("id", "kms", `{"kms_cmk_id":"alias/main"}`)
+	put("none", "kms+context", `{"aws:x-amz-cek-alg":"AES/GCM/NoPadding"}`)
+	f := mount(t, m, keys0)
+	got := map[string]string{}
+	for key, o := range f.survey(SurveyOptions{Unstated: true}) {
+		got[key] = o.KeyID
+	}
+	if diff := cmp.Diff(map[string]string{"context": `{"team":"backup"}`, "id": "alias/main", "none": ""}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
@@ -336,7 +394,7 @@ func TestShadows(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		keys := rapid.SliceOfDistinct(rapid.StringMatching(`[ab!/]{1,6}`), func(s string) string { return s }).Draw(t, "keys")
 		slices.Sort(keys)
-		var s shadows
+		var s Shadows
 		var got []string
 		for _, k := range keys {
 			got = append(got, s.meet(k)...)
@@ -570,6 +628,49 @@ func TestSurveyAfter(t *testing.T) {
 	} {
 		if got := len(f.survey(tc.opt)); got != tc.want {
 			t.Errorf("%s: %d objects, want %d", name, got, tc.want)
+		}
+	}
+}
+
+// TestSurveyGoesOnAnywhere: what two surveys tell, the second behind the last key
+// that the first has told wholly, is what one tells, each thing once.
+func TestSurveyGoesOnAnywhere(t *testing.T) {
+	m := mem.New(mem.Options{Versioned: true})
+	for range 2 {
+		for _, key := range []string{"a", "a!", "a!/x", "a/b", "a/b/c", "d", "d/e", "d/e/f", "g//h"} {
+			putForeign(t, m, key, "", nil, nil)
+		}
+	}
+	f := mount(t, m, rules(Rule{Mode: "none"}))
+	told := func(o Surveyed) string { return fmt.Sprint(o.Key, o.Version, o.Old, o.Flaws) }
+	var whole []string
+	for o, err := range f.Survey(f.ctx, SurveyOptions{Versions: true}) {
+		f.must(err)
+		whole = append(whole, told(o))
+	}
+	if n, err := f.SurveySize(f.ctx, SurveyOptions{Versions: true}); err != nil || n != int64(len(whole)) {
+		t.Errorf("%d rows counted, %v; %d told", n, err, len(whole))
+	}
+	for stop := range whole {
+		var got, sure []string
+		var shadows, kept Shadows
+		after := ""
+		for o, err := range f.Survey(f.ctx, SurveyOptions{Versions: true, Shadows: &shadows}) {
+			f.must(err)
+			got = append(got, told(o))
+			if o.Last {
+				after, sure, kept = o.Key, slices.Clone(got), Shadows{slices.Clone(shadows.Files)}
+			}
+			if len(got) > stop {
+				break
+			}
+		}
+		for o, err := range f.Survey(f.ctx, SurveyOptions{Versions: true, After: after, Shadows: &kept}) {
+			f.must(err)
+			sure = append(sure, told(o))
+		}
+		if diff := cmp.Diff(whole, sure); diff != "" {
+			t.Errorf("stopped behind row %d (-whole +in two):\n%s", stop, diff)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
@@ -53,16 +54,22 @@ func ends(err error) bool {
 
 // head asks for the metadata, with whatever key that takes.
 func (s *survey) head(ctx context.Context, r *surveyRow) (info objstore.Info, err error) {
-	id := objstore.ID{Key: r.info.Key}
-	if r.old {
-		id.VersionID = r.info.VersionID
-	}
+	id := r.id()
 	err = s.v.unlocked(ctx, id.Key, func(enc *objstore.Encryption) (err error) {
 		id.Encryption = enc
 		info, err = s.v.opt.Store.Head(ctx, id)
 		return err
 	})
 	return info, err
+}
+
+// id names the object, or the version, that was listed.
+func (r *surveyRow) id() objstore.ID {
+	id := objstore.ID{Key: r.info.Key}
+	if r.old {
+		id.VersionID = r.info.VersionID
+	}
+	return id
 }
 
 // refused tells of what the store did not describe.
@@ -117,9 +124,15 @@ type about struct {
 func (s *survey) describe(ctx context.Context, r *surveyRow, info objstore.Info) {
 	a := about{info: info, rule: s.v.rule(info.Key), sealed: isSealed(info.Metadata), state: sse.Of(info.Encrypted)}
 	r.out.Class, r.out.Stored = cmp.Or(info.StorageClass, r.out.Class), info.Size
+	if s.wrappedKey(ctx, r, a) {
+		r.out.Mode, r.out.Server = SurveyInternal, a.state.String()
+		return
+	}
 	switch found, err := s.clientEncryption(ctx, &a); {
 	case a.sealed:
 		s.describeSealed(ctx, r, a)
+	case found && r.old && errors.Is(err, errNoInstruction): // it has gone with the current version
+		s.asS3EC(r, a)
 	case found && err != nil:
 		s.asS3EC(r, a)
 		s.flaw(r, kindOf(err), err)
@@ -130,6 +143,37 @@ func (s *survey) describe(ctx context.Context, r *surveyRow, info objstore.Info)
 	}
 	s.judge(ctx, r, a)
 }
+
+// wrappedKey tells an instruction file, which holds nothing that needs to be
+// encrypted. A name alone makes none: what else lies there is plaintext.
+func (s *survey) wrappedKey(ctx context.Context, r *surveyRow, a about) bool {
+	_, marked := a.info.Metadata[s3ec.InstructionMark]
+	object, named := s3ec.InstructionOf(a.info.Key)
+	if !named || !marked && !s.v.instructed(object) || a.sealed || a.info.Size > s3ec.MaxInstruction {
+		return false
+	}
+	file, err := s.small(ctx, r)
+	return err == nil && s3ec.IsInstruction(file)
+}
+
+// small reads a body that is known to be small.
+func (s *survey) small(ctx context.Context, r *surveyRow) (body []byte, err error) {
+	id := r.id()
+	err = s.v.unlocked(ctx, id.Key, func(enc *objstore.Encryption) error {
+		id.Encryption = enc
+		_, _, from, err := s.v.opt.Store.Get(ctx, id, objstore.Range{Len: s3ec.MaxInstruction})
+		if err != nil {
+			return err
+		}
+		defer from.Close()
+		body, err = io.ReadAll(io.LimitReader(from, s3ec.MaxInstruction))
+		return err
+	})
+	return body, err
+}
+
+// errNoInstruction: an object whose wrapped key lies in a file that is not there.
+var errNoInstruction = fmt.Errorf("its instruction file is missing: %w", ErrCorrupt)
 
 // clientEncryption looks for headers of the S3 Encryption Client, in the
 // metadata or an instruction file, and takes them as they are: only who opens
@@ -150,7 +194,7 @@ func (s *survey) clientEncryption(ctx context.Context, a *about) (found bool, er
 	case errors.Is(err, ErrNotExist) && kind == s3ec.KindNone, kind == s3ec.KindNone && err == nil && file == nil:
 		return false, nil
 	case errors.Is(err, ErrNotExist):
-		return true, fmt.Errorf("its instruction file is missing: %w", ErrCorrupt)
+		return true, errNoInstruction
 	case err != nil:
 		return true, err
 	}
@@ -180,7 +224,7 @@ func (s *survey) asS3EC(r *surveyRow, a about) {
 	if a.env == nil {
 		return
 	}
-	r.out.Algorithm, r.out.Commitment = a.env.Suite().String()+" "+a.env.Wrap().String(), "no"
+	r.out.Algorithm, r.out.Commitment, r.out.KeyID = a.env.Suite().String()+" "+a.env.Wrap().String(), "no", a.env.KeyHint()
 	if a.env.Committing() {
 		r.out.Commitment = "yes"
 	}

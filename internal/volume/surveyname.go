@@ -20,15 +20,6 @@ func KeyFlaws(key string) []Flaw {
 	return flaws
 }
 
-// nameFlaws is KeyFlaws, and which files the key shadows that came before.
-func nameFlaws(key string, sh *shadows) []Flaw {
-	flaws := KeyFlaws(key)
-	for _, file := range sh.meet(key) {
-		flaws = append(flaws, Flaw{Kind: FlawShadowed, Key: file, Text: "a file, and a directory of that name holds " + path.Base(key)})
-	}
-	return flaws
-}
-
 // unnameable says why no path expresses a key; "" where one does.
 func unnameable(key string) string {
 	for name := range strings.SplitSeq(strings.TrimSuffix(key, "/"), "/") {
@@ -115,27 +106,35 @@ func InternalKey(key string) bool {
 		(rest == "volume" || strings.HasPrefix(rest, "epochs/") || strings.HasPrefix(rest, "doctor/"))
 }
 
-// shadows finds files beside whose name keys go on with a slash. It is shown keys
+// Shadows finds files beside whose name keys go on with a slash. It is shown keys
 // in bytewise order, and holds those alone that the next may begin with: each
-// longer than the one before.
-type shadows struct{ files []string }
+// longer than the one before, and the beginning of it.
+type Shadows struct{ Files []string }
+
+// flaws tells which files the key shadows that came before.
+func (s *Shadows) flaws(key string) (flaws []Flaw) {
+	for _, file := range s.meet(key) {
+		flaws = append(flaws, Flaw{Kind: FlawShadowed, Key: file, Text: "a file, and a directory of that name holds " + path.Base(key)})
+	}
+	return flaws
+}
 
 // meet gives the files that key shadows, each once.
-func (s *shadows) meet(key string) (shadowed []string) {
-	for n := len(s.files); n > 0 && !strings.HasPrefix(key, s.files[n-1]); n-- {
-		s.files = s.files[:n-1]
+func (s *Shadows) meet(key string) (shadowed []string) {
+	for n := len(s.Files); n > 0 && !strings.HasPrefix(key, s.Files[n-1]); n-- {
+		s.Files = s.Files[:n-1]
 	}
-	kept := s.files[:0]
-	for _, f := range s.files {
+	kept := s.Files[:0]
+	for _, f := range s.Files {
 		if len(key) > len(f) && key[len(f)] == '/' {
 			shadowed = append(shadowed, f)
 		} else {
 			kept = append(kept, f)
 		}
 	}
-	s.files = kept
+	s.Files = kept
 	if !isMarker(key) {
-		s.files = append(s.files, key)
+		s.Files = append(s.Files, key)
 	}
 	return shadowed
 }

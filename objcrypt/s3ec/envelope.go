@@ -3,6 +3,7 @@ package s3ec
 import (
 	"fmt"
 	"maps"
+	"strings"
 )
 
 // Envelope is what an object's headers say, parsed and consistent: nothing
@@ -47,6 +48,18 @@ func (e *Envelope) Context() map[string]string {
 	delete(c, contextCEK)
 	delete(c, contextCMK)
 	return c
+}
+
+// KeyHint is what the headers tell of the master key, which none of the formats
+// names as a rule: the ID of a KMS key where an old client left it, and the KMS
+// encryption context or the material description as JSON; "" where there is
+// neither. Nothing of it is authenticated before the data key is unwrapped.
+func (e *Envelope) KeyHint() string {
+	hint := e.context[contextCMK]
+	if c := e.Context(); len(c) > 0 {
+		hint += " " + formatMap(c)
+	}
+	return strings.TrimSpace(hint)
 }
 
 // String gives version, suite and wrapping by AWS's names, such as

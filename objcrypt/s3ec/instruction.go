@@ -1,6 +1,9 @@
 package s3ec
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // InstructionSuffix is what an instruction file's key ends with.
 const InstructionSuffix = ".instruction"
@@ -31,6 +34,21 @@ func ParseInstruction(file []byte) (Metadata, error) {
 		return nil, corrupt("instruction file is %v", err)
 	}
 	return m, nil
+}
+
+// IsInstruction tells whether file is nothing but an instruction file: a wrapped
+// key, and what the formats keep beside one.
+func IsInstruction(file []byte) bool {
+	m, err := ParseInstruction(file)
+	if err != nil || !hasAny(m, []string{nameKeyV1, nameKeyV2, nameKeyV3}) {
+		return false
+	}
+	for name := range m {
+		if !slices.Contains(Names(), name) {
+			return false
+		}
+	}
+	return true
 }
 
 // join gives the headers of an object and its instruction file as one set, and

@@ -111,7 +111,7 @@ func (s state) rates() (bytes, objects float64) {
 	if seconds < 1 {
 		return 0, 0
 	}
-	return float64(s.bytes-s.before) / seconds, float64(s.objects) / seconds
+	return float64(s.bytes-s.before) / seconds, float64(s.objects-s.objectsBefore) / seconds
 }
 
 // eta is the time to go, where that can be told.

@@ -61,7 +61,9 @@ type state struct {
 	objects, bytes int64 // done
 	ofObjects      int64 // in all, as far as is known; 0 is not known
 	ofBytes        int64
-	before         int64 // bytes of them that were done before it began: they make no rate
+
+	// What of them was done before it began: that makes no rate.
+	objectsBefore, before int64
 }
 
 // New begins to tell out. What is over sooner than it would be told is not told
@@ -131,7 +133,8 @@ func (p *Progress) Resume(objects, bytes int64) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.now.objects, p.now.bytes, p.now.before = objects, bytes, bytes
+	p.now.objects, p.now.bytes = objects, bytes
+	p.now.objectsBefore, p.now.before = objects, bytes
 }
 
 // Total says how much there is to be done in all; 0 is not known. It may change.

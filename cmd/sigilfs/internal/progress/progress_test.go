@@ -65,6 +65,20 @@ func TestResumed(t *testing.T) {
 	}
 }
 
+// So it is where objects are all that is counted.
+func TestResumedObjects(t *testing.T) {
+	p, out, c := begin(Options{What: "auditing"})
+	p.Resume(90, 0)
+	p.Total(100, 0)
+	p.Add(2, 0)
+	c.now = c.now.Add(2 * time.Second)
+	p.Tell()
+	p.Done()
+	if !strings.HasSuffix(out.String(), "92 of 100 objects, 1.0 objects/s, 8s to go\n") {
+		t.Errorf("%q", out)
+	}
+}
+
 func TestLeft(t *testing.T) {
 	p, out, c := begin(Options{What: "committing"})
 	p.Left(64 << 20)
