@@ -93,6 +93,36 @@ func TestSSECGenerations(t *testing.T) {
 	m.noCustomerKeys(t, k)
 }
 
+// Files that are no more to be under SSE-C are written over those that are, renamed
+// over them and removed, though MinIO wants a key before it looks at a condition.
+func TestSSECIsLeft(t *testing.T) {
+	k := newKeys(t, nil)
+	m := newMount(t, mountOptions{YAML: func(bucket string) string { return k.yaml(bucket, []string{"mode: sse-c, key: c1"}) }})
+	sizes := map[string]int64{"empty": 0, "small": 1000, "parts": 18 << 20}
+	for name := range sizes {
+		for _, what := range []string{"over-", "under-", "gone-"} {
+			writeFile(t, m.Path(what+name), content(1, 5000))
+		}
+	}
+	m.Reconfigure(t, k.yaml(m.bucket, []string{"mode: sse-s3"}, "c1"))
+	o, now := newObserver(t, m.bucket, k), mode{algorithm: "AES256"}
+	for name, size := range sizes {
+		text := content(2, size)
+		writeFile(t, m.Path("over-"+name), text)
+		o.check(now, "over-"+name, text)
+		writeFile(t, m.Path("new-"+name), text)
+		must(t, os.Rename(m.Path("new-"+name), m.Path("under-"+name)))
+		o.check(now, "under-"+name, text)
+		must(t, os.Remove(m.Path("gone-"+name)))
+		o.gone("gone-" + name)
+	}
+	m.Reconfigure(t, k.yaml(m.bucket, []string{"mode: sse-s3"}))
+	for name, size := range sizes {
+		wantFile(t, m.Path("over-"+name), content(2, size))
+		wantFile(t, m.Path("under-"+name), content(2, size))
+	}
+}
+
 // asksForTags chooses what asks an object that today's key does not open for its
 // tags, of which one says which key does.
 func asksForTags(r *http.Request) bool {

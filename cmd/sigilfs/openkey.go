@@ -113,6 +113,14 @@ func (d dataKeys) GenerateDataKey(ctx context.Context, keyID string, encryption 
 	return plain, blob, nil
 }
 
+func (d dataKeys) Encrypt(ctx context.Context, keyID string, plain *[keyring.KeySize]byte, encryption map[string]string) ([]byte, error) {
+	blob, err := d.kms.Encrypt(ctx, keyID, plain, encryption)
+	if err != nil {
+		return nil, keyError(err)
+	}
+	return blob, nil
+}
+
 func (d dataKeys) Decrypt(ctx context.Context, keyID string, blob []byte, encryption map[string]string) ([keyring.KeySize]byte, error) {
 	plain, err := d.kms.Decrypt(ctx, keyID, blob, encryption)
 	if err != nil {

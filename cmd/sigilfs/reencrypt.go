@@ -30,7 +30,9 @@ func newReencrypt() *cobra.Command {
 		Short: "Bring objects in place to another mode, or under other keys",
 		Long: `reencrypt takes every object below TARGET that is not as it should be to what it
 should be, in place: from any mode to any other, to another key of the server's or
-of yours, and, in mode client, from keys that were retired to fresh ones.
+of yours, and, in mode client, from keys that were retired to fresh ones. Objects of
+s3ec that need no more than another master key keep their data keys, and their
+content stays in the store; --all draws fresh ones.
 
     sigilfs reencrypt s3://bucket/prefix --to client --key kms:alias/main --also-key age:age1… --from none,sse-s3
     sigilfs reencrypt s3://bucket/prefix --to sse-kms --sse-kms-key-id arn:aws:kms:…
@@ -78,7 +80,7 @@ are taken along; what other commands and mounts have under way is left to them.`
 	f := cmd.Flags()
 	f.StringVar(&r.to, "to", "", "`MODE` that objects are brought to, as --encryption takes it; with a configuration file: "+toPolicy)
 	f.StringSliceVar(&r.from, "from", nil, "`MODE[,MODE…]` of the objects to take; others are left (default: all, less what nobody authenticates)")
-	f.BoolVar(&r.all, "all", false, "take also what is as it should be, in mode client: under fresh data keys")
+	f.BoolVar(&r.all, "all", false, "take also what is as it should be, in modes client and s3ec, and give all there fresh data keys")
 	f.BoolVar(&r.dry, "dry-run", false, "only tell what would be done")
 	f.BoolVar(&r.purge, "purge-versions", false, "remove old versions that are weaker or under old keys, for good, once nothing has failed")
 	f.BoolVar(&r.yes, "yes", false, "do not ask before that")

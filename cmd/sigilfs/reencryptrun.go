@@ -61,11 +61,13 @@ func (r *reencrypting) run(ctx context.Context, c *cobra.Command, o *offline) er
 	if res.Resumed && !r.json {
 		fmt.Fprintf(told, "going on with a run that was begun at %s: pass %d, behind %q\n", journal.Began().Local().Format("2006-01-02 15:04:05"), journal.Pass(), journal.Cursor())
 	}
+	re := o.volume.Reencrypt(volume.ReencryptOptions{From: r.from, Fresh: r.all, Dry: r.dry})
+	re.Ask(ctx)
 	counted := o.count(ctx, told)
-	err = r.passes(ctx, o, journal, told, &res)
+	err = r.passes(ctx, o, re, journal, told, &res)
 	counted()
 	if err == nil {
-		err = r.past(ctx, o, told, &res)
+		err = r.past(ctx, o, re.Again(), told, &res)
 	}
 	told.Done()
 	if err != nil {
@@ -192,9 +194,12 @@ func (o *offline) count(ctx context.Context, told *progress.Progress) (stop func
 }
 
 // passes walks again and again until a walk changes nothing.
-func (r *reencrypting) passes(ctx context.Context, o *offline, journal *bulk.Journal, told *progress.Progress, res *reencrypted) error {
+func (r *reencrypting) passes(ctx context.Context, o *offline, re *volume.Reencryption, journal *bulk.Journal, told *progress.Progress, res *reencrypted) error {
 	for pass := journal.Pass(); ; pass++ {
-		totals, err := r.pass(ctx, o, journal, told, pass)
+		if pass > 1 {
+			re = re.Again()
+		}
+		totals, err := r.pass(ctx, o, re, journal, told)
 		res.count(totals, pass)
 		if err != nil {
 			return err
@@ -213,8 +218,8 @@ func (r *reencrypting) passes(ctx context.Context, o *offline, journal *bulk.Jou
 	}
 }
 
-func (r *reencrypting) pass(ctx context.Context, o *offline, journal *bulk.Journal, told *progress.Progress, pass int) (bulk.Totals, error) {
-	re := o.volume.Reencrypt(volume.ReencryptOptions{From: r.from, Fresh: r.all && pass == 1, Dry: r.dry})
+func (r *reencrypting) pass(ctx context.Context, o *offline, re *volume.Reencryption, journal *bulk.Journal, told *progress.Progress) (bulk.Totals, error) {
+	told.Resume(sums(journal.Done()))
 	failures := 0
 	return bulk.Run(ctx, bulk.Walk[objstore.Entry]{
 		List: o.below, Key: func(e objstore.Entry) string { return e.Key }, Journal: journal, Parallel: r.parallel,
@@ -232,13 +237,18 @@ func (r *reencrypting) pass(ctx context.Context, o *offline, journal *bulk.Journ
 			}
 		},
 		Tell: func(p bulk.Progress) {
-			objects, bytes := p.Totals.Failed, int64(0)
-			for _, c := range p.Totals.Done {
-				objects, bytes = objects+c.Entries, bytes+c.Bytes
-			}
-			told.Set(objects, bytes)
+			objects, bytes := sums(p.Totals.Done)
+			told.Set(objects+p.Totals.Failed, bytes)
 		},
 	})
+}
+
+// sums counts entries of every kind together.
+func sums(done map[string]bulk.Count) (objects, bytes int64) {
+	for _, c := range done {
+		objects, bytes = objects+c.Entries, bytes+c.Bytes
+	}
+	return objects, bytes
 }
 
 // endsAll tells the errors after which no other object fares better.
@@ -314,7 +324,7 @@ func (res *reencrypted) count(t bulk.Totals, pass int) {
 	for _, c := range t.Done {
 		res.Requests += c.Entries
 	}
-	res.Requests += res.Requests/1000 + 1 + 2*t.Done[volume.Copied].Entries + 3*t.Done[volume.Rewritten].Entries
+	res.Requests += res.Requests/1000 + 1 + 2*(t.Done[volume.Copied].Entries+t.Done[volume.Rewrapped].Entries) + 3*t.Done[volume.Rewritten].Entries
 }
 
 // tell says what came of it.
@@ -329,6 +339,7 @@ func (r *reencrypting) tell(out io.Writer, res reencrypted) {
 	}
 	lines := []struct{ kind, text, would string }{
 		{volume.Rewritten, "through this host", "would go through this host"},
+		{volume.Rewrapped, "their data key under another key, their content left in the store", "would have their data key under another key, their content left in the store"},
 		{volume.Copied, "copied inside the store", "would be copied inside the store"},
 		{volume.Removed, "removed, to be made anew or needed no more", "would be removed"},
 		{volume.Unchanged, "as they should be", "are as they should be"},

@@ -23,10 +23,10 @@ type oldVersions struct {
 
 // past looks at older versions once everything is as it should be, and removes
 // those that are weaker where that is asked for.
-func (r *reencrypting) past(ctx context.Context, o *offline, out io.Writer, res *reencrypted) error {
+func (r *reencrypting) past(ctx context.Context, o *offline, re *volume.Reencryption, out io.Writer, res *reencrypted) error {
 	purge := r.purge && res.Failed == 0 && (res.Settled || r.dry)
 	if purge && !r.yes && !r.dry {
-		n, err := r.weigh(ctx, o, out, false)
+		n, err := r.weigh(ctx, o, re, out, false)
 		if err != nil || n.Untold != "" || n.Found == 0 {
 			res.Old = n
 			return err
@@ -39,14 +39,13 @@ func (r *reencrypting) past(ctx context.Context, o *offline, out io.Writer, res 
 			return nil
 		}
 	}
-	n, err := r.weigh(ctx, o, out, purge)
+	n, err := r.weigh(ctx, o, re, out, purge)
 	res.Old = n
 	return err
 }
 
 // weigh walks over the versions. Nil counts: it was broken off.
-func (r *reencrypting) weigh(ctx context.Context, o *offline, out io.Writer, purge bool) (*oldVersions, error) {
-	re := o.volume.Reencrypt(volume.ReencryptOptions{From: r.from, Dry: r.dry})
+func (r *reencrypting) weigh(ctx context.Context, o *offline, re *volume.Reencryption, out io.Writer, purge bool) (*oldVersions, error) {
 	n := &oldVersions{Purged: purge}
 	var mu sync.Mutex // guards n
 	totals, err := bulk.Run(ctx, bulk.Walk[volume.History]{

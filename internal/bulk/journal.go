@@ -237,6 +237,14 @@ func (j *Journal) Cursor() string {
 	return j.state.Cursor
 }
 
+// Done are the sums of what lies below the cursor.
+func (j *Journal) Done() map[string]Count {
+	if j == nil {
+		return nil
+	}
+	return j.state.Totals.Done
+}
+
 // Earlier are the sums of the passes before this one.
 func (j *Journal) Earlier() map[string]Count {
 	if j == nil {

@@ -101,6 +101,11 @@ func (k *fakeKMS) GenerateDataKey(_ context.Context, keyID string, c map[string]
 	return plain, append([]byte(kmsBlob(keyID, c)), plain[:]...), nil
 }
 
+func (k *fakeKMS) Encrypt(_ context.Context, keyID string, plain *[32]byte, c map[string]string) ([]byte, error) {
+	k.calls++
+	return append([]byte(kmsBlob(keyID, c)), plain[:]...), nil
+}
+
 func (k *fakeKMS) Decrypt(_ context.Context, keyID string, blob []byte, c map[string]string) (plain [32]byte, err error) {
 	k.calls++
 	if k.fail != nil {

@@ -25,20 +25,27 @@ func (v *Volume) isInstruction(key string) bool {
 
 // instruction reads the instruction file of the object at key.
 func (v *Volume) instruction(ctx context.Context, key string) (file []byte, err error) {
+	_, file, err = v.instructionFile(ctx, key)
+	return file, err
+}
+
+// instructionFile is instruction that tells of what it read, too.
+func (v *Volume) instructionFile(ctx context.Context, key string) (info objstore.Info, file []byte, err error) {
 	at := s3ec.InstructionKey(key)
 	if len(at) > objstore.MaxKeyLen {
-		return nil, fmt.Errorf("%s: %w", at, ErrNotExist)
+		return info, nil, fmt.Errorf("%s: %w", at, ErrNotExist)
 	}
 	err = v.unlocked(ctx, at, func(enc *objstore.Encryption) error {
-		_, _, body, err := v.opt.Store.Get(ctx, objstore.ID{Key: at, Encryption: enc}, objstore.Range{Len: s3ec.MaxInstruction + 1})
+		got, _, body, err := v.opt.Store.Get(ctx, objstore.ID{Key: at, Encryption: enc}, objstore.Range{Len: s3ec.MaxInstruction + 1})
 		if err != nil {
 			return err
 		}
 		defer body.Close()
+		info = got
 		file, err = io.ReadAll(io.LimitReader(body, s3ec.MaxInstruction+1))
 		return err
 	})
-	return file, err
+	return info, file, err
 }
 
 // instruction tells whether o has one.

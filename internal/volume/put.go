@@ -119,7 +119,12 @@ func (v *Volume) send(ctx context.Context, d draft, w *stored) (*object, error) 
 		return nil, err
 	}
 	got, err := v.taggingOf(d, opt, func(opt objstore.PutOptions) (objstore.Receipt, error) { return v.transmit(ctx, d, w, opt) })
-	o, err := v.settle(ctx, d, w, got, err)
+	var o *object
+	if wantsKey(err) && d.cond != (objstore.Condition{}) {
+		o, err = v.sendKeyed(ctx, d, w, err)
+	} else {
+		o, err = v.settle(ctx, d, w, got, err)
+	}
 	if err == nil {
 		v.recent.keep(o, small)
 	}

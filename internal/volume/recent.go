@@ -89,6 +89,11 @@ func (v *Volume) relocate(ctx context.Context, o *object, d draft, opt objstore.
 	if err := v.guard(ctx, v.opt.Capabilities.PutConditions, d.key, d.cond); err != nil {
 		return objstore.Receipt{}, err
 	}
-	opt.Tags = v.newTags(d.want)
-	return v.opt.Store.Put(ctx, d.key, bytes.NewReader(p), int64(len(p)), opt)
+	put := opt
+	put.Tags = v.newTags(d.want)
+	got, err := v.opt.Store.Put(ctx, d.key, bytes.NewReader(p), int64(len(p)), put)
+	if wantsKey(err) && d.cond != (objstore.Condition{}) { // see keyed.go
+		return v.copyBody(ctx, o, d, opt)
+	}
+	return got, err
 }

@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
+	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
-	"github.com/sigilfs/sigilfs/objcrypt/sse"
 )
 
 // Reencryption brings objects, one by one and in place, to what the rules of
@@ -28,11 +27,9 @@ import (
 // It reads any mode, whatever the policy accepts. But what nobody authenticates
 // is not made to look authentic unasked: see From. Safe for concurrent use.
 type Reencryption struct {
-	v   *Volume
-	opt ReencryptOptions
-
-	mu      sync.Mutex // guards learned
-	learned map[*Rule]sse.State
+	v       *Volume
+	opt     ReencryptOptions
+	learned *learned
 }
 
 // ReencryptOptions say what is done.
@@ -43,8 +40,8 @@ type ReencryptOptions struct {
 	// write to the bucket may have planted it. That is ErrUnproven.
 	From []string
 
-	// Fresh has sealed objects written anew, under data keys of their own, that
-	// are as the rule says already.
+	// Fresh has objects that this program encrypts written anew, under data keys
+	// of their own, which are as the rule says already, or lack its key only.
 	Fresh bool
 
 	// Dry only tells what would be done.
@@ -59,6 +56,7 @@ var ErrUnproven = errors.New("not authenticated, and may have been planted")
 const (
 	Unchanged = "kept"      // it is as the rule says
 	Copied    = "copied"    // inside the store
+	Rewrapped = "rewrapped" // its data key is under another one; its content has not left the store
 	Rewritten = "rewritten" // through this host
 	Removed   = "removed"   // an index that is made anew, a key nobody needs
 	Left      = "left"      // it is of none of the modes to take, or of a mount that is under way
@@ -72,12 +70,22 @@ type Reencrypted struct {
 }
 
 // Changed tells whether anything was, or would be, written.
-func (r Reencrypted) Changed() bool { return r.Did == Copied || r.Did == Rewritten || r.Did == Removed }
+func (r Reencrypted) Changed() bool {
+	return r.Did == Copied || r.Did == Rewrapped || r.Did == Rewritten || r.Did == Removed
+}
 
 // Reencrypt begins one. The rules of the volume are those of the result; they
 // have to let objects of every mode be looked at (Rule.AllowPlaintext).
 func (v *Volume) Reencrypt(opt ReencryptOptions) *Reencryption {
-	return &Reencryption{v: v, opt: opt, learned: map[*Rule]sse.State{}}
+	return &Reencryption{v: v, opt: opt, learned: newLearned()}
+}
+
+// Again gives one for another walk over the same objects. It knows what r learned
+// of the server, and makes nothing anew that was: Fresh is done.
+func (r *Reencryption) Again() *Reencryption {
+	n := *r
+	n.opt.Fresh = false
+	return &n
 }
 
 // Do brings the object at key to what its rule says. Errors are the object's,
@@ -126,6 +134,9 @@ func (r *Reencryption) bring(ctx context.Context, o *object, rule *Rule) (Reencr
 		did.Did = Left
 		return did, nil
 	}
+	if f, ok := o.form.(*s3ecForm); ok && r.rewraps(f, rule) {
+		return r.rewrap(ctx, o, f, rule)
+	}
 	kept, err := r.asWanted(ctx, o, rule)
 	if err != nil || kept {
 		return did, err
@@ -133,7 +144,7 @@ func (r *Reencryption) bring(ctx context.Context, o *object, rule *Rule) (Reencr
 	if err := r.provable(o, rule); err != nil {
 		return Reencrypted{}, err
 	}
-	did.Did, err = r.write(ctx, o, rule)
+	did.Did, err = r.write(ctx, o, o.form, rule)
 	return did, err
 }
 
@@ -158,20 +169,24 @@ func (o *object) proven() bool {
 	return false
 }
 
-// instruction removes an instruction file whose object needs it no more. Others
-// follow their object.
+// instruction removes an instruction file whose object needs it no more. Another
+// one is encrypted by the server as the rule says; what it holds follows its
+// object.
 func (r *Reencryption) instruction(ctx context.Context, key string) (Reencrypted, error) {
 	v := r.v
-	o, err := v.fetch(ctx, strings.TrimSuffix(key, s3ec.InstructionSuffix))
-	if errors.Is(err, ErrNotExist) || err == nil && (o.err != nil || o.instruction()) {
+	o, err := v.fetch(ctx, keyOfFile(key))
+	if errors.Is(err, ErrNotExist) || err == nil && o.err != nil {
 		return Reencrypted{Did: Unchanged}, nil //nolint:nilerr // what does not open may need it
 	}
 	if err != nil {
 		return Reencrypted{}, err
 	}
-	file, err := v.instruction(ctx, o.id.Key)
+	info, file, err := v.instructionFile(ctx, o.id.Key)
 	if err != nil {
 		return Reencrypted{}, err
+	}
+	if o.instruction() {
+		return r.file(ctx, o, info, file)
 	}
 	if !wraps(file) { // it only has the name of one
 		return Reencrypted{Did: Left}, nil
@@ -180,6 +195,25 @@ func (r *Reencryption) instruction(ctx context.Context, key string) (Reencrypted
 		v.dropInstruction(ctx, o.id.Key)
 	}
 	return Reencrypted{Did: Removed, Bytes: int64(len(file))}, nil
+}
+
+// file has the server encrypt the instruction file of o, which is what info says,
+// as the rule of o asks.
+func (r *Reencryption) file(ctx context.Context, o *object, info objstore.Info, file []byte) (Reencrypted, error) {
+	rule := r.v.rule(o.id.Key)
+	did := Reencrypted{Did: Unchanged, Bytes: info.Size}
+	switch {
+	case len(r.opt.From) > 0 && !slices.Contains(r.opt.From, o.form.mode(o)):
+		did.Did = Left
+		return did, nil
+	case rule.S3EC == nil || r.served(newObject(info).state, rule):
+		return did, nil
+	}
+	did.Did = Rewritten
+	if r.opt.Dry {
+		return did, nil
+	}
+	return did, r.replaceFile(ctx, info, file, rule)
 }
 
 // wraps tells whether the content of a file is that of an instruction file, and

@@ -504,3 +504,63 @@ func TestReencryptKeepsWhatCannotBeConfirmed(t *testing.T) {
 		t.Error("the object is gone")
 	}
 }
+
+// TestReencryptSettles: walks of one run come to an end where the bucket encrypts
+// whatever is written, or a key stands behind an alias: what an earlier walk has
+// learned holds for the next, and for old versions. A bucket that tells of itself
+// has nothing copied to learn it.
+func TestReencryptSettles(t *testing.T) {
+	alias := serverSetup("sse-kms", need(sse.KMS("alias/backup", nil, nil)), false)
+	byDefault := mem.Options{Versioned: true, DefaultEncryption: objstore.Header{"x-amz-server-side-encryption": "AES256"}}
+	for name, c := range map[string]struct {
+		to     tweak
+		bucket func() *mem.Store
+		ask    bool
+		most   int // objects that a second run copies
+	}{
+		"Default":     {keysOf(retiring(2, 1)), func() *mem.Store { return kmsBucket(byDefault) }, false, 1},
+		"DefaultTold": {keysOf(retiring(2, 1)), func() *mem.Store { return kmsBucket(byDefault) }, true, 0},
+		"Alias":       {alias.on, func() *mem.Store { return kmsBucket(mem.Options{Versioned: true}) }, true, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := c.bucket()
+			f := mount(t, m)
+			for _, p := range []string{"a", "b", "c"} {
+				f.put(p, "text of "+p)
+			}
+			f.must(f.Close(f.ctx))
+			f.end()
+			f = mountIdle(t, m, c.to, anyMode)
+			for run := range 2 {
+				r := f.Reencrypt(ReencryptOptions{})
+				if c.ask {
+					r.Ask(f.ctx)
+				}
+				for walk := range 3 {
+					changed := 0
+					for _, key := range m.Keys() {
+						did, err := r.Do(f.ctx, key)
+						f.must(err)
+						if did.Changed() {
+							changed++
+						}
+					}
+					if walk > 0 && changed > 0 || run == 1 && changed > c.most {
+						t.Errorf("walk %d of run %d changed %d objects", walk+1, run+1, changed)
+					}
+					r = r.Again()
+				}
+				if run == 0 {
+					continue
+				}
+				for h, err := range r.Histories(f.ctx, "") {
+					f.must(err)
+					n, err := r.Old(f.ctx, h, true)
+					if err != nil || n.Needed > 0 {
+						t.Errorf("%s: %+v, %v", h.Now.Key, n, err)
+					}
+				}
+			}
+		})
+	}
+}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 
+	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
 	"github.com/sigilfs/sigilfs/objcrypt/sse"
 )
@@ -21,7 +23,7 @@ func (r *Reencryption) asWanted(ctx context.Context, o *object, rule *Rule) (boo
 		}
 		return f.mayKeep(ctx, rule.Keys, o)
 	case *s3ecForm:
-		if rule.S3EC == nil {
+		if rule.S3EC == nil || r.opt.Fresh {
 			return false, nil
 		}
 		return r.under(ctx, f.env, rule)
@@ -32,7 +34,7 @@ func (r *Reencryption) asWanted(ctx context.Context, o *object, rule *Rule) (boo
 // under tells whether env is of the format of rule, and wrapped under its key.
 // With a key of KMS that takes a request to it.
 func (r *Reencryption) under(ctx context.Context, env *s3ec.Envelope, rule *Rule) (bool, error) {
-	if !env.Authenticated() || (env.Version() == s3ec.KindV2) != (rule.S3EC.Format == s3ec.FormatV2) {
+	if !sameFormat(env, rule) {
 		return false, nil
 	}
 	_, err := s3ec.Unwrap(ctx, env, s3ec.Keyring{rule.S3EC.Key}, rule.Reading)
@@ -63,17 +65,53 @@ func namesKey(id string) bool {
 	return id != "" && !strings.HasPrefix(id, "alias/") && !strings.Contains(id, ":alias/")
 }
 
+// learned is how the server encrypts what is written by a rule that does not name
+// a key, or nothing at all. Safe for concurrent use.
+type learned struct {
+	mu        sync.Mutex // guards what follows
+	of        map[*Rule]sse.State
+	byDefault sse.State // what the bucket says of who asks for nothing
+}
+
+func newLearned() *learned { return &learned{of: map[*Rule]sse.State{}} }
+
 func (r *Reencryption) known(rule *Rule) (s sse.State, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s, ok = r.learned[rule]
+	l := r.learned
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s, ok = l.of[rule]; !ok && rule.Server == nil && l.byDefault.Algorithm != sse.None {
+		return l.byDefault, true
+	}
 	return s, ok
+}
+
+// Ask asks the bucket how it encrypts what is written by who asks for nothing, so
+// that this need not be learned by a write. Only S3's own keys are believed: a key
+// of KMS may be named otherwise than objects name it.
+func (r *Reencryption) Ask(ctx context.Context) {
+	bucket, ok := r.v.opt.Store.(objstore.Defaulter)
+	if !ok {
+		return
+	}
+	told, err := bucket.DefaultEncryption(ctx)
+	if err != nil {
+		return // a write will tell
+	}
+	if s := sse.Of(told.Encrypted); s.Algorithm == sse.SSES3 {
+		r.learned.mu.Lock()
+		defer r.learned.mu.Unlock()
+		r.learned.byDefault = s
+	}
 }
 
 // learn remembers how the server encrypts what is written by rule, of which o
 // is an example.
 func (r *Reencryption) learn(ctx context.Context, o *object, rule *Rule) {
-	if _, ok := r.known(rule); ok {
+	l := r.learned
+	l.mu.Lock()
+	_, told := l.of[rule]
+	l.mu.Unlock()
+	if told {
 		return
 	}
 	s := o.state
@@ -84,7 +122,7 @@ func (r *Reencryption) learn(ctx context.Context, o *object, rule *Rule) {
 		}
 		s = sse.Of(told)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.learned[rule] = s
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.of[rule] = s
 }

@@ -16,10 +16,11 @@ import (
 // is to be written by: nothing of it is taken for granted.
 func elsewhere() *Rule { return &Rule{scheme: plainScheme{}} }
 
-// write has o written as rule says, and tells how.
-func (r *Reencryption) write(ctx context.Context, o *object, rule *Rule) (string, error) {
+// write has o, whose form is to be taken for f, written as rule says, and tells
+// how.
+func (r *Reencryption) write(ctx context.Context, o *object, f form, rule *Rule) (string, error) {
 	v, from := r.v, *o
-	from.rule = elsewhere()
+	from.rule, from.form = elsewhere(), f
 	d := v.complete(draft{
 		key: o.id.Key, rule: rule, attr: o.attr, xat: o.xat, class: o.class, system: o.system,
 		cond: objstore.Condition{IfMatch: o.id.ETag}, above: []*object{o}, only: true, self: true,
@@ -71,16 +72,20 @@ func (r *Reencryption) over(ctx context.Context, o *object, d draft) (*stored, e
 		}
 	case *plainForm:
 		if d.rule.Keys == nil && d.rule.S3EC == nil {
-			return f.keep(o, d)
+			return keeping(f.metadata, o, d, func(md map[string]string) form { return &plainForm{metadata: md} })
+		}
+	case *s3ecForm:
+		if r.rewraps(f, d.rule) {
+			return keeping(f.metadata, o, d, func(md map[string]string) form { return &s3ecForm{metadata: md, env: f.env} })
 		}
 	}
 	return o.form.restate(ctx, r.v, o, d)
 }
 
-// keep leaves the metadata as they are, but for the time of the last change,
-// which a copy would make that of the copy.
-func (f *plainForm) keep(o *object, d draft) (*stored, error) {
-	md := maps.Clone(f.metadata)
+// keeping is o with the metadata old, but for the time of the last change, which a
+// copy would make that of the copy.
+func keeping(old map[string]string, o *object, d draft, shape func(metadata map[string]string) form) (*stored, error) {
+	md := maps.Clone(old)
 	if md == nil {
 		md = map[string]string{}
 	}
@@ -92,14 +97,14 @@ func (f *plainForm) keep(o *object, d draft) (*stored, error) {
 	}
 	md[metaMark] = d.mark
 	if objstore.CheckMetadata(md) != nil {
-		md = maps.Clone(f.metadata)
+		md = maps.Clone(old)
 		md[metaMark] = d.mark
 	}
 	if err := objstore.CheckMetadata(md); err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", d.key, ErrXattrs, err)
 	}
 	n := d.object(o.length)
-	n.form, n.body = &plainForm{metadata: md}, o.body
+	n.form, n.body = shape(md), o.body
 	return &stored{obj: n, metadata: md, body: body{size: o.length}}, nil
 }
 
@@ -127,14 +132,7 @@ func (v *Volume) rewriteHere(ctx context.Context, o *object, d draft) (*object, 
 		}
 		d.src = sigil.Bytes(text)
 	}
-	n, err := v.put(ctx, d)
-	if errors.Is(err, ErrKeyNeeded) && o.id.Encryption != nil {
-		// MinIO wants the key of SSE-C of what a condition is about, and takes one
-		// only for what is written: the look before the write has to do.
-		d.cond = objstore.Condition{}
-		n, err = v.put(ctx, d)
-	}
-	return n, err
+	return v.put(ctx, d)
 }
 
 // untouched tells that o is what lies there still. Its ETag does not: servers

@@ -65,14 +65,22 @@ func (k *AESKey) openGCM(wrapped []byte, cek string) (key dataKey, ok bool) {
 	return dataKey(plain), true
 }
 
-// seal draws the nonce at random: under one master key that is good for 2^32
+func (k *AESKey) seal(ctx context.Context, cek string) (sealed, error) {
+	var key dataKey
+	defer clear(key[:])
+	random(key[:])
+	s, err := k.wrap(ctx, &key, cek)
+	s.key = key
+	return s, err
+}
+
+// wrap draws the nonce at random: under one master key that is good for 2^32
 // objects (NIST SP 800-38D, 8.3), and the formats leave no choice.
-func (k *AESKey) seal(_ context.Context, cek string) (sealed, error) {
+func (k *AESKey) wrap(_ context.Context, key *dataKey, cek string) (sealed, error) {
 	s := sealed{wrap: WrapAESGCM, context: k.description}
-	random(s.key[:])
 	s.wrapped = make([]byte, nonceSize, wrappedGCM)
 	random(s.wrapped)
-	s.wrapped = newGCM(k.block).Seal(s.wrapped, s.wrapped, s.key[:], []byte(cek))
+	s.wrapped = newGCM(k.block).Seal(s.wrapped, s.wrapped, key[:], []byte(cek))
 	return s, nil
 }
 

@@ -69,11 +69,19 @@ func (f *fakeKMS) GenerateDataKey(_ context.Context, arn string, c map[string]st
 	f.contexts = append(f.contexts, c)
 	f.mu.Unlock()
 	_, _ = rand.Read(key[:])
+	return key, kmsSeal(arn, key[:], c), nil
+}
+
+func (f *fakeKMS) Encrypt(_ context.Context, arn string, key *[32]byte, c map[string]string) ([]byte, error) {
+	return kmsSeal(arn, key[:], c), nil
+}
+
+func kmsSeal(arn string, key []byte, c map[string]string) []byte {
 	nonce := make([]byte, nonceSize)
 	_, _ = rand.Read(nonce)
-	blob = binary.BigEndian.AppendUint16([]byte("FK01"), uint16(len(arn)))
+	blob := binary.BigEndian.AppendUint16([]byte("FK01"), uint16(len(arn)))
 	blob = append(append(blob, arn...), nonce...)
-	return key, kmsAEAD(arn).Seal(blob, nonce, key[:], kmsAAD(c)), nil
+	return kmsAEAD(arn).Seal(blob, nonce, key, kmsAAD(c))
 }
 
 func (f *fakeKMS) Decrypt(_ context.Context, arn string, blob []byte, c map[string]string) (key [32]byte, err error) {

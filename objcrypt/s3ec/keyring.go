@@ -25,11 +25,13 @@ type Sealer interface {
 	Key
 	// seal draws a data key, and wraps it for the suite of that name.
 	seal(ctx context.Context, cek string) (sealed, error)
+	// wrap wraps one that there is already.
+	wrap(ctx context.Context, key *dataKey, cek string) (sealed, error)
 }
 
-// sealed is a fresh data key and what an envelope says of it.
+// sealed is what an envelope says of a data key.
 type sealed struct {
-	key     dataKey
+	key     dataKey // where it is fresh
 	wrap    Wrap
 	wrapped []byte
 	context map[string]string

@@ -35,8 +35,8 @@ func newEnvelope(ctx context.Context, key Sealer, f Format) (*Envelope, cipher.B
 // Metadata gives the headers of the object, to be merged into its other user
 // metadata, from which everything under Names is taken out before.
 func (b *Body) Metadata() Metadata {
-	md := b.apart()
-	maps.Copy(md, b.beside())
+	md := b.env.apart()
+	maps.Copy(md, b.env.beside())
 	if b.env.version != KindV3 { // and not in an instruction file, which Python's client would refuse
 		md[nameLength] = strconv.FormatInt(b.n, 10)
 	}
@@ -47,25 +47,24 @@ func (b *Body) Metadata() Metadata {
 // content of the instruction file at its InstructionKey, which is to be there
 // before the object is.
 func (b *Body) Instruction() (md Metadata, file []byte) {
-	return b.beside(), []byte(formatMap(b.apart()))
+	return b.env.beside(), []byte(formatMap(b.env.apart()))
 }
 
 // beside is what always stands in the object's metadata: V3 keeps there what
 // the body was made with, so that the wrapping can be changed without it.
-func (b *Body) beside() Metadata {
-	if b.env.version != KindV3 {
+func (e *Envelope) beside() Metadata {
+	if e.version != KindV3 {
 		return Metadata{}
 	}
 	return Metadata{
-		nameSuite:      b.env.suite.cek(),
-		nameCommitment: encode(b.env.commitment[:]),
-		nameMessageID:  encode(b.env.id[:]),
+		nameSuite:      e.suite.cek(),
+		nameCommitment: encode(e.commitment[:]),
+		nameMessageID:  encode(e.id[:]),
 	}
 }
 
 // apart is what can stand in an instruction file instead.
-func (b *Body) apart() Metadata {
-	e := b.env
+func (e *Envelope) apart() Metadata {
 	if e.version != KindV3 {
 		return Metadata{
 			nameKeyV2:   encode(e.wrapped),

@@ -32,6 +32,7 @@ type Options struct {
 	IgnorePutConditions    bool // Put and Complete
 	IgnoreCopyConditions   bool // of the destination
 	IgnoreDeleteConditions bool
+	KeyedConditions        bool // Put and Complete look at one with a key of SSE-C, any, where what is there has one, and only then, as MinIO's
 
 	// Encryption: see encryption.go.
 	DefaultEncryption  objstore.Header // of bodies whose writers ask for nothing; nil is none
@@ -163,6 +164,20 @@ func (s *Store) find(id objstore.ID) (*object, error) {
 		}
 	}
 	return nil, objstore.ErrChanged
+}
+
+// allowMade is allow of a body that is made with these headers. s.mu is held.
+func (s *Store) allowMade(key string, cond objstore.Condition, h objstore.Header) error {
+	o, keyed := s.current(key), h[customerPrefix+"-key"] != ""
+	if s.opt.KeyedConditions && o != nil && cond != (objstore.Condition{}) {
+		switch {
+		case o.kept.customer != "" && !keyed:
+			return objstore.ErrKeyNeeded
+		case o.kept.customer == "" && keyed:
+			return objstore.ErrKeyUnwanted
+		}
+	}
+	return s.allow(key, cond)
 }
 
 // allow checks cond against what key holds now. s.mu is held.

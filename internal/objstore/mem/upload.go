@@ -190,7 +190,7 @@ func (u *uploader) complete(ctx context.Context, cond objstore.Condition) (objst
 		return objstore.Receipt{}, err
 	}
 	if !u.s.opt.IgnorePutConditions {
-		if err := u.s.allow(u.key, cond); err != nil {
+		if err := u.s.allowMade(u.key, cond, up.opt.Encryption.Writes()); err != nil {
 			return objstore.Receipt{}, err
 		}
 	}

@@ -32,7 +32,7 @@ func (s *Store) put(ctx context.Context, key string, body io.ReadSeeker, size in
 		return objstore.Receipt{}, objstore.ErrBucket
 	}
 	if !s.opt.IgnorePutConditions {
-		if err := s.allow(key, opt.Condition); err != nil {
+		if err := s.allowMade(key, opt.Condition, opt.Encryption.Writes()); err != nil {
 			return objstore.Receipt{}, err
 		}
 	}

@@ -46,6 +46,9 @@ func (s state) event(what string, last bool) []byte {
 	return append(b, '\n')
 }
 
+// smallObject is the size below which objects are not told of by their bytes.
+const smallObject = 64 << 10
+
 // line is such as: verifying [#####     ] 12 of 24 objects, 3 MiB of 6 MiB, 1.5 MiB/s, 2s to go
 func (s state) line(what string) string {
 	parts := []string{what}
@@ -62,7 +65,7 @@ func (s state) line(what string) string {
 	}
 	bytes, objects := s.rates()
 	switch {
-	case bytes > 0:
+	case bytes >= objects*smallObject && bytes > 0:
 		counts = append(counts, fmt.Sprintf("%.1f MiB/s", bytes/(1<<20)))
 	case objects > 0:
 		counts = append(counts, fmt.Sprintf("%.1f objects/s", objects))
@@ -94,34 +97,47 @@ func ofBytes(n, all int64) string {
 
 func mebi(n int64) int64 { return (n + 1<<20 - 1) >> 20 }
 
+// objectWorth is how many bytes an object is reckoned as, beside those that it
+// has: about what passes while it is asked for, so that a million small files
+// are not nothing.
+const objectWorth = 512 << 10
+
+// work reckons objects and bytes together, as far as it is known how many of
+// each there are.
+func (s state) work(objects, bytes int64) float64 {
+	switch {
+	case s.ofBytes == 0:
+		return float64(objects)
+	case s.ofObjects == 0:
+		return float64(bytes)
+	}
+	return float64(objects)*objectWorth + float64(bytes)
+}
+
 // share is how much of it is done, from 0 to 1, where that can be told.
 func (s state) share() (float64, bool) {
-	switch {
-	case s.ofBytes > 0:
-		return min(1, float64(s.bytes)/float64(s.ofBytes)), true
-	case s.ofObjects > 0:
-		return min(1, float64(s.objects)/float64(s.ofObjects)), true
+	all := s.work(s.ofObjects, s.ofBytes)
+	if all <= 0 {
+		return 0, false
 	}
-	return 0, false
+	return min(1, s.work(s.objects, s.bytes)/all), true
 }
 
 // rates are bytes and objects in a second, 0 where it is too early to tell.
 func (s state) rates() (bytes, objects float64) {
-	seconds := s.at.Sub(s.began).Seconds()
+	seconds := s.at.Sub(s.resumed).Seconds()
 	if seconds < 1 {
 		return 0, 0
 	}
-	return float64(s.bytes-s.before) / seconds, float64(s.objects-s.objectsBefore) / seconds
+	return float64(s.bytes-s.bytesBefore) / seconds, float64(s.objects-s.objectsBefore) / seconds
 }
 
 // eta is the time to go, where that can be told.
 func (s state) eta() (time.Duration, bool) {
-	bytes, objects := s.rates()
-	left, rate := float64(s.ofBytes-s.bytes), bytes
-	if s.ofBytes == 0 {
-		left, rate = float64(s.ofObjects-s.objects), objects
-	}
-	if rate <= 0 || left < 0 || s.ofBytes == 0 && s.ofObjects == 0 {
+	all, seconds := s.work(s.ofObjects, s.ofBytes), s.at.Sub(s.resumed).Seconds()
+	left := all - s.work(s.objects, s.bytes)
+	rate := s.work(s.objects-s.objectsBefore, s.bytes-s.bytesBefore) / seconds
+	if all <= 0 || left < 0 || seconds < 1 || rate <= 0 {
 		return 0, false
 	}
 	return time.Duration(left / rate * float64(time.Second)), true

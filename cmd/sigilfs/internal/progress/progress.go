@@ -62,8 +62,9 @@ type state struct {
 	ofObjects      int64 // in all, as far as is known; 0 is not known
 	ofBytes        int64
 
-	// What of them was done before it began: that makes no rate.
-	objectsBefore, before int64
+	// The rate is that of what was done since then, beyond what was done before.
+	resumed                    time.Time
+	objectsBefore, bytesBefore int64
 }
 
 // New begins to tell out. What is over sooner than it would be told is not told
@@ -78,6 +79,7 @@ func New(out io.Writer, opt Options) *Progress {
 	}
 	p := &Progress{opt: opt, out: out, stop: make(chan struct{})}
 	p.now.began = opt.Now()
+	p.now.resumed = p.now.began
 	p.idle.Go(p.run)
 	return p
 }
@@ -126,7 +128,8 @@ func (p *Progress) Set(objects, bytes int64) {
 	p.now.objects, p.now.bytes = objects, bytes
 }
 
-// Resume says what an earlier run had done: it counts, and not for the rate.
+// Resume begins another pass, of which so much was done before, by an earlier
+// run: that counts, but not for the rate.
 func (p *Progress) Resume(objects, bytes int64) {
 	if p == nil {
 		return
@@ -134,7 +137,7 @@ func (p *Progress) Resume(objects, bytes int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.now.objects, p.now.bytes = objects, bytes
-	p.now.objectsBefore, p.now.before = objects, bytes
+	p.now.resumed, p.now.objectsBefore, p.now.bytesBefore = p.opt.Now(), objects, bytes
 }
 
 // Total says how much there is to be done in all; 0 is not known. It may change.

@@ -79,6 +79,38 @@ func TestResumedObjects(t *testing.T) {
 	}
 }
 
+// Small objects count: of 1,000 of them and one large one, which is last, the
+// time to go is not what the bytes alone would have it.
+func TestSmallObjects(t *testing.T) {
+	p, out, c := begin(Options{What: "copying"})
+	p.Total(1001, 1000<<10+500<<20)
+	p.Add(500, 500<<10)
+	c.now = c.now.Add(10 * time.Second)
+	p.Tell()
+	p.Done()
+	want := "sigilfs: copying [#####               ] 500 of 1001 objects, 0 MiB of 501 MiB, 50.0 objects/s, 30s to go\n"
+	if out.String() != want {
+		t.Errorf("%q, want %q", out, want)
+	}
+}
+
+// A second pass has a rate of its own.
+func TestPasses(t *testing.T) {
+	p, out, c := begin(Options{What: "copying"})
+	p.Total(10, 0)
+	p.Set(10, 0)
+	c.now = c.now.Add(100 * time.Second)
+	p.Resume(0, 0)
+	p.Set(5, 0)
+	c.now = c.now.Add(5 * time.Second)
+	p.Tell()
+	p.Done()
+	want := "sigilfs: copying [##########          ] 5 of 10 objects, 1.0 objects/s, 5s to go\n"
+	if out.String() != want {
+		t.Errorf("%q, want %q", out, want)
+	}
+}
+
 func TestLeft(t *testing.T) {
 	p, out, c := begin(Options{What: "committing"})
 	p.Left(64 << 20)
