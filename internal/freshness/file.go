@@ -42,6 +42,7 @@ type file struct {
 	log      logrus.FieldLogger
 	turn     *turn
 	used     atomic.Bool   // since the last look of giveWay
+	stuck    atomic.Bool   // the library broke off within db, and may hold its locks for ever
 	opened   chan struct{} // has something when the file was opened
 
 	mu     sync.RWMutex // held shared by transactions: the file stays open
@@ -118,6 +119,9 @@ func (f *file) with(do func(*bbolt.DB) error) error {
 		}
 		f.used.Store(true)
 		err = guarded(func() error { return do(db) })
+		if errors.Is(err, errBrokeOff) {
+			f.stuck.Store(true) // before anybody may close it
+		}
 		aside := f.aside
 		f.mu.RUnlock()
 		if !errors.Is(err, ErrDamaged) {
@@ -130,13 +134,16 @@ func (f *file) with(do func(*bbolt.DB) error) error {
 	return fmt.Errorf("%s: %w", f.path, ErrDamaged)
 }
 
+// errBrokeOff: the library did not come back from what it did.
+var errBrokeOff = fmt.Errorf("broken off: %w", ErrDamaged)
+
 // guarded turns what the library says of a damaged file, mostly by a panic or a
-// fault in its mapping, into ErrDamaged.
+// fault in its mapping (errBrokeOff), into ErrDamaged.
 func guarded(do func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%v: %w", p, ErrDamaged)
+			err = fmt.Errorf("%v: %w", p, errBrokeOff)
 		}
 	}()
 	err = do()
@@ -230,10 +237,11 @@ func (f *file) openWithin(wait time.Duration) error {
 		err = fmt.Errorf("%s: set aside by another process: %w", f.path, berrors.ErrTimeout)
 	}
 	if err != nil {
-		_ = abandon(db, of) // the error is why
+		abandon(db, of, errors.Is(err, errBrokeOff))
 		return fmt.Errorf("%s: %w", f.path, err)
 	}
 	f.db, f.of = db, of
+	f.stuck.Store(false)
 	f.used.Store(true)
 	select {
 	case f.opened <- struct{}{}:
@@ -263,17 +271,17 @@ func same(of *os.File, path string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-// abandon closes a file whose library may hold locks for ever: only its
-// descriptor, and with it the lock on it, is given back for sure.
-func abandon(db *bbolt.DB, of *os.File) error {
-	if of == nil {
-		return nil
+// abandon closes a file of which there is an error already. Where the library may
+// hold its locks for ever nobody waits for it: the descriptor, and with it the lock
+// on the file, is given back, and the mapping stays until the process ends. That
+// is as often as a file is damaged.
+func abandon(db *bbolt.DB, of *os.File, stuck bool) {
+	if db != nil && !stuck {
+		_ = guarded(db.Close)
 	}
-	err := of.Close()
-	if db != nil {
-		go func() { _ = guarded(db.Close) }() // unmaps it, unless it waits for ever
+	if of != nil {
+		_ = of.Close() // the library may have done it
 	}
-	return err
 }
 
 // setAside moves a damaged file, found so when that many had been set aside, out
@@ -286,7 +294,7 @@ func (f *file) setAside(aside int, cause error) error {
 	}
 	f.aside++
 	if f.db != nil {
-		_ = abandon(f.db, f.of) // it is damaged in any case
+		abandon(f.db, f.of, f.stuck.Load())
 		f.db, f.of = nil, nil
 	}
 	if f.readOnly {
@@ -317,9 +325,7 @@ func (f *file) shut() {
 	if f.db == nil {
 		return
 	}
-	if err := guarded(f.db.Close); err != nil {
-		_ = abandon(nil, f.of) // as far as it can be
-	}
+	abandon(f.db, f.of, f.stuck.Load())
 	f.db, f.of = nil, nil
 	f.turn.given()
 }

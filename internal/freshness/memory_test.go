@@ -449,6 +449,75 @@ func TestUnwritable(t *testing.T) {
 	}
 }
 
+// TestFullDisk: a disk that is full costs no knowledge that is on it, and none that
+// there is room for in memory; it is said once, Stats has it, and what had to be
+// forgotten is counted. Once there is room again all is written.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"); err != nil {
+		t.Skipf("a disk of its own: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	b := newBed(t)
+	b.opt.Path, b.opt.noSync = filepath.Join(dir, "versions.db"), false
+	filler := filepath.Join(dir, "filler")
+	fill := func() { _ = os.WriteFile(filler, make([]byte, 4<<20), 0o600) } // as far as it goes
+
+	fill()
+	m := b.open()
+	r := Record{Version: at(0)}
+	m.Learn("before there was a file", r)
+	if err := m.Flush(); err == nil || errors.Is(err, ErrDamaged) || m.Stats().Err == nil {
+		t.Errorf("made on a full disk: %v, %+v", err, m.Stats())
+	}
+	b.must(os.Remove(filler))
+	for i := range 2000 {
+		m.Learn(fmt.Sprint("old-", i), r)
+	}
+	b.must(m.Flush())
+	b.knows(m, "before there was a file", r)
+	if s := m.Stats(); s.Err != nil {
+		t.Errorf("%+v", s)
+	}
+
+	fill()
+	for i := range most {
+		m.Learn(fmt.Sprint("new-", i), r)
+	}
+	if err := m.Flush(); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("flushed: %v", err)
+	}
+	for i := range 10 {
+		m.Learn(fmt.Sprint("newest-", i), r)
+	}
+	for i := range 2000 {
+		b.knows(m, fmt.Sprint("old-", i), r)
+	}
+	b.knows(m, "newest-9", r)
+	if s := m.Stats(); !errors.Is(s.Err, unix.ENOSPC) || s.Forgotten != 10 {
+		t.Errorf("%+v", s)
+	}
+	b.must(os.Remove(filler))
+	b.must(unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=64m"))
+	b.must(m.Flush())
+	if s := m.Stats(); s.Err != nil || s.Records != 2001+most {
+		t.Errorf("%+v", s)
+	}
+	b.must(m.Close())
+	m = b.open()
+	b.knows(m, "old-1999", r)
+	b.knows(m, "newest-9", r)
+	b.must(m.Close())
+	for _, e := range b.said.AllEntries() {
+		if !strings.Contains(e.Message, "cannot be used now") {
+			t.Errorf("said %q", e.Message)
+		}
+	}
+	if n := len(b.said.AllEntries()); n != 2 {
+		t.Errorf("%d lines of the log", n)
+	}
+}
+
 // BenchmarkKnown: a lookup of a known object writes nothing.
 func BenchmarkKnown(b *testing.B) {
 	bd := newBed(b)
