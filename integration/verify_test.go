@@ -37,8 +37,8 @@ type found struct {
 	Offset                                  int64
 	Damage                                  []struct{ Offset, Length int64 }
 
-	Sound, Unseen int64 // of the last
-	Findings      map[string]int64
+	Sound, Unseen, Bodies int64 // of the last
+	Findings              map[string]int64
 }
 
 // verify runs sigilfs verify, and gives its findings and the summary.
@@ -148,8 +148,161 @@ func TestVerify(t *testing.T) {
 	other := *m
 	other.key = m.key + ".other"
 	m.sigilfs(t, "keygen", "-o", other.key)
-	if all, sum := other.verify(t, 32); len(sum.Findings) != 0 || sum.Sound != 0 || sum.Unseen == 0 {
+	all, sum := other.verify(t, 32)
+	if len(sum.Findings) != 0 || sum.Sound != 0 || sum.Unseen == 0 {
 		t.Errorf("%v %+v", all, sum)
+	}
+	if len(all) == 0 || all[0].Fault != "unseen" || !strings.HasPrefix(all[0].Key, m.Key(".sigil/epochs/")) {
+		t.Errorf("of the epoch itself nothing is told: %+v", all)
+	}
+}
+
+// TestVerifyEpochs: an epoch that is none, that somebody has put back or that is
+// gone is told of by itself, also where all objects open by what this host
+// remembers.
+func TestVerifyEpochs(t *testing.T) {
+	m := newMount(t, mountOptions{})
+	writeFile(t, m.Path("file"), content(1, 1000))
+	m.Unmount(t)
+	c := newClient(t, m.bucket)
+	epochs := c.keys(m.Key(".sigil/epochs/"))
+	if len(epochs) != 1 {
+		t.Fatal(epochs)
+	}
+	epoch, first := epochs[0], c.get(epochs[0])
+	rotate := append([]string{"keys", "rotate", m.target()}, m.config(t).Args...)
+	m.sigilfs(t, rotate...)
+	second := c.get(epoch)
+	m.verify(t, 0, "--data")
+
+	check := func(code int, fault, key, reason string) {
+		t.Helper()
+		all, sum := m.verify(t, code)
+		if len(all) != 1 || all[0].Fault != fault || all[0].Key != key || !strings.Contains(all[0].Reason, reason) || sum.Sound == 0 {
+			t.Errorf("want %s of %s: %+v, %+v", fault, key, all, sum)
+		}
+	}
+	planted := m.Key(".sigil/epochs/" + strings.Repeat("a", 26))
+	c.put(planted, object{Body: []byte("{}")})
+	check(64, "epoch", planted, "")
+	c.remove(planted)
+	c.put(epoch, first)
+	check(64, "rollback", epoch, "revision 1")
+	c.put(epoch, object{Body: second.Body[1:]})
+	check(64, "epoch", epoch, "")
+	c.remove(epoch)
+	check(64, "epoch", epoch, "missing from the bucket")
+	c.put(epoch, second)
+	m.verify(t, 0)
+}
+
+// TestVerifyRollback (T17): what was put back is found by who knew the newer, once,
+// and by nobody else; --repair takes the newest version, which is as new.
+func TestVerifyRollback(t *testing.T) {
+	m := newMount(t, mountOptions{})
+	s3 := minioServer(t)
+	must(t, shared(t).Version(t.Context(), m.bucket))
+	for i := range uint64(3) {
+		writeFile(t, m.Path("file"), content(i, 20_000))
+	}
+	writeFile(t, m.Path("gone"), content(9, 10))
+	must(t, os.Remove(m.Path("gone")))
+	m.Unmount(t)
+	cli := newTool(t, t.TempDir(), awsCLI, append(s3.env(), "AWS_CA_BUNDLE="+s3.CAFile)...)
+	aws := func(args ...string) string {
+		return strings.TrimSpace(cli.run(append([]string{awsCLI, "--endpoint-url", s3.URL, "--output", "text", "s3api"}, args...)...))
+	}
+	for _, name := range []string{"file", "gone"} {
+		old := aws("list-object-versions", "--bucket", m.bucket, "--prefix", m.Key(name), "--query", "Versions[-1].VersionId")
+		aws("copy-object", "--bucket", m.bucket, "--key", m.Key(name), "--copy-source", m.bucket+"/"+m.Key(name)+"?versionId="+old)
+	}
+	want := func(all []found) {
+		t.Helper()
+		got := map[string]string{}
+		for _, f := range all {
+			got[f.Path] = f.Fault
+			if !strings.Contains(f.Reason, "older state than this host has known") {
+				t.Errorf("%+v", f)
+			}
+		}
+		if len(all) != 2 || got["file"] != "rollback" || got["gone"] != "rollback" {
+			t.Errorf("found %+v", all)
+		}
+	}
+	all, _ := m.verify(t, 64)
+	want(all)
+	if out, code := m.tryOffline(t, "verify", ""); code != 64 || strings.Count(out, "older state") != 2 {
+		t.Errorf("exit code %d, and it is not told once of each:\n%s", code, out)
+	}
+	stranger := *m
+	stranger.state = t.TempDir()
+	stranger.verify(t, 0) // who has never known
+
+	all, _ = m.verify(t, 64, "--repair")
+	want(all)
+	m.Start(t)
+	wantFile(t, m.Path("file"), content(2, 20_000))
+	m.Unmount(t)
+	all, _ = m.verify(t, 64)
+	if len(all) != 1 || all[0].Path != "gone" {
+		t.Errorf("%+v", all)
+	}
+	if out, code := m.tryOffline(t, "verify", "", "--accept-restore"); code != 0 {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	m.verify(t, 0)
+}
+
+// TestVerifyKilled: kill -9 in the middle of --data, and the next run goes on: what
+// was read is not read again, and all that is wrong is counted.
+func TestVerifyKilled(t *testing.T) {
+	m := newMount(t, mountOptions{})
+	const files, size = 120, 512 << 10
+	for i := range files {
+		writeFile(t, m.Path(fmt.Sprintf("file-%03d", i)), content(uint64(i), size))
+	}
+	m.Unmount(t)
+	c := newClient(t, m.bucket)
+	bad := []string{"file-000", fmt.Sprintf("file-%03d", files-1)}
+	for _, name := range bad {
+		o := c.get(m.Key(name))
+		o.Body[1000] ^= 1
+		c.put(m.Key(name), o)
+	}
+	args := append([]string{"verify", m.target(), "--data", "--json", "--parallel", "2"}, m.config(t).Args...)
+	done := killBehind(t, m, append(args, "--download-limit", "16MiB"), files/4)
+	out, err := tryBinary(t, m.env(t), args...)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 64 {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var sum found
+	var told []string
+	for line := range strings.Lines(out) {
+		var f found
+		if !strings.HasPrefix(line, "{") {
+			continue
+		}
+		must(t, json.Unmarshal([]byte(line), &f))
+		switch f.Event {
+		case "verified":
+			sum = f
+		case "finding":
+			told = append(told, f.Path)
+		}
+	}
+	if sum.Findings["content"] != 2 || sum.Sound < files-2 || sum.Unseen != 0 {
+		t.Errorf("%+v", sum)
+	}
+	// At most a second of work, and what was under way, is done twice.
+	if sum.Bodies >= files || sum.Bodies > files-int64(done)+40 {
+		t.Errorf("%d objects were done, and %d of %d were read afterwards", done, sum.Bodies, files)
+	}
+	if len(told) == 0 || told[len(told)-1] != bad[1] {
+		t.Errorf("told of %q", told)
+	}
+	if all, sum := m.verify(t, 64, "--data"); len(all) != 2 || sum.Bodies < files {
+		t.Errorf("the next one does not begin anew: %v, %+v", all, sum)
 	}
 }
 

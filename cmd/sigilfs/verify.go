@@ -38,17 +38,19 @@ nothing unless --repair is given.
     sigilfs verify CONFIG.yaml [PATH] --data
 
 Each finding is a line: what is wrong, the path or else the key, why, and which
-bytes of the content are lost. Of a whole volume the names of hard links are
-counted too, and what hosts left that have been silent for long is told.
+bytes of the content are lost. What is older than this host has known of it is
+found, and so are epochs that do not open. Of a whole volume the names of hard
+links are counted too, and what hosts left that have been silent for long is told.
 
 --repair takes, of a bucket that keeps versions, the newest version that is
 whole (all of it is read first) and puts it over a damaged object, unless
-somebody has written that meanwhile; counts hard links anew; removes inodes that
+somebody has written that meanwhile, and over an older state one that is as new
+as this host has known; counts hard links anew; removes inodes that
 have had no name for a week; and removes damaged indexes, which are made again.
 
 A run that was interrupted goes on where it was. The exit code is 0 if all is
-well, 64 if something is wrong, and 32 if something could not be looked at and
-nothing that could is wrong.`,
+well, 64 if something is wrong, and 32 if something could not be looked at, or
+not held against what this host knows, and nothing that could is wrong.`,
 		Args: targetAndPath("sigilfs verify s3://bucket/prefix --encryption client --key file:main.key"),
 	}
 	flags := cmd.Flags()
@@ -115,10 +117,18 @@ func (f *verifyFlags) run(ctx context.Context, c *cobra.Command, o *offline, tar
 	defer journal.Close()
 	out := newVerifyPrinter(c.OutOrStdout(), c.ErrOrStderr(), f.json)
 	defer out.bar.Done()
-	x, err := o.volume.NewVerifier(volume.VerifyOptions{
+	epochs, err := newEpochCheck(o)
+	if err != nil {
+		return mountError("%w", err)
+	}
+	opt := volume.VerifyOptions{
 		Path: o.path, Data: f.data, Repair: f.repair, Dry: f.dry, Settled: f.settled, After: journal.Cursor(), Parallel: 4,
 		Read: func(n int64) { out.bar.Add(0, n) },
-	})
+	}
+	if epochs != nil {
+		opt.Epoch = epochs.look
+	}
+	x, err := o.volume.NewVerifier(opt)
 	if err != nil {
 		return explainStore(target, err)
 	}
@@ -132,11 +142,15 @@ func (f *verifyFlags) run(ctx context.Context, c *cobra.Command, o *offline, tar
 	stop := out.count(ctx, x, f.data)
 	totals, err := f.walk(ctx, x, journal, out)
 	stop()
+	found := func(one *volume.Finding) {
+		out.finding(one)
+		out.sum.count(string(one.Fault), 1)
+	}
+	if err == nil && epochs != nil && x.Whole() {
+		err = epochs.missing(ctx, o.set.volumeRoot, found)
+	}
 	if err == nil {
-		out.sum.Verified, err = x.Finish(ctx, func(one *volume.Finding) {
-			out.finding(one)
-			out.sum.count(string(one.Fault), 1)
-		})
+		out.sum.Verified, err = x.Finish(ctx, found)
 	}
 	if err != nil {
 		return explainStore(target, err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -149,6 +150,56 @@ func (a *Admin) look(ctx context.Context, at string, id EpochID) (Held, error) {
 	}
 	h.take(f)
 	return h, nil
+}
+
+// Look looks at the epoch object at a key of the bucket; false: that is none by its
+// name, or it has gone. What does not open is no error.
+func (a *Admin) Look(ctx context.Context, key string) (h Held, ok bool, err error) {
+	at, name, ok := cutPath(key)
+	id, err := ParseEpochID(name)
+	if !ok || err != nil {
+		return h, false, nil
+	}
+	h, err = a.look(ctx, at, id)
+	return h, err == nil && !errors.Is(h.Err, ErrNotExist), err
+}
+
+// cutPath is the inverse of epochPath.
+func cutPath(key string) (at, name string, ok bool) {
+	i := strings.LastIndex("/"+key, "/"+epochsDir)
+	if i < 0 {
+		return "", "", false
+	}
+	return key[:i], key[i+len(epochsDir):], true
+}
+
+// Missing tells whether an epoch lies neither at the volume root nor above.
+func (a *Admin) Missing(ctx context.Context, id EpochID) (bool, error) {
+	for _, at := range prefixes(a.ring.root) {
+		_, _, err := a.ring.bucket.Get(ctx, epochPath(at, id))
+		if !errors.Is(err, ErrNotExist) {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// Amiss is what is wrong with what lies in the bucket, nil if nothing is: it does
+// not open (Err), is not what this host has seen before (ErrRolledBack), or
+// nobody who is trusted signed it (ErrUnsigned), though what lies under it opens.
+func (h Held) Amiss() error {
+	e := h.found.entry
+	switch {
+	case h.Err != nil || e == nil:
+		return h.Err
+	case h.Shown < e.epoch.Revision:
+		return fmt.Errorf("epoch %s is of revision %d, and this host has seen revision %d: %w", h.ID, h.Shown, e.epoch.Revision, ErrRolledBack)
+	case e.older:
+		return fmt.Errorf("epoch %s, revision %d, has another content than this host has seen: %w", h.ID, h.Shown, ErrRolledBack)
+	case e.lost || e.unsigned:
+		return fmt.Errorf("epoch %s, revision %d: %w", h.ID, h.Shown, ErrUnsigned)
+	}
+	return nil
 }
 
 func (h *Held) take(f found) {

@@ -238,6 +238,7 @@ func TestAdminRollback(t *testing.T) {
 			if h = all(t, a)[id]; h.Shown != 1 || h.Epoch.Revision != 2 || h.State != Retired {
 				t.Fatalf("held %+v", h)
 			}
+			wantErr(t, h.Amiss(), ErrRolledBack)
 			if _, err := a.Apply(t.Context(), &h, aim(two)); err != nil {
 				t.Fatal(err)
 			}
@@ -246,6 +247,40 @@ func TestAdminRollback(t *testing.T) {
 				t.Errorf("%+v, %v", e, err)
 			}
 		})
+	}
+}
+
+// TestAdminLook: what lies at a key is looked at by itself, and what this host has
+// seen is known to be missing.
+func TestAdminLook(t *testing.T) {
+	b, m, dir := newBucket(), aesKey(1), mustDir(t)
+	id, _ := mustCurrent(t, mustRing(t, conf{WriteSet: []Master{m}, Bucket: b, VolumeRoot: "v/w/", Dir: dir}))
+	a := administer(t, mustRing(t, conf{WriteSet: []Master{m}, Bucket: b, VolumeRoot: "v/w/", Dir: dir}).Ring)
+	path := epochPath("v/w/", id)
+	for key, want := range map[string]bool{path: true, epochPath("v/", id): false, path + "x": false, "v/w/" + id.String(): false, "": false} {
+		if h, ok, err := a.Look(t.Context(), key); err != nil || ok != want || ok && (h.Path() != path || h.Amiss() != nil) {
+			t.Errorf("%s: %+v, %v, %v", key, h, ok, err)
+		}
+	}
+	missing := func() bool {
+		gone, err := a.Missing(t.Context(), id)
+		if err != nil {
+			t.Error(err)
+		}
+		return gone
+	}
+	stored := b.object(path)
+	b.set(path, []byte("nothing"))
+	if h, ok, err := a.Look(t.Context(), path); !ok || err != nil || !errors.Is(h.Amiss(), ErrCorrupt) || missing() {
+		t.Errorf("%+v, %v, %v", h, ok, err)
+	}
+	b.delete(path)
+	if _, ok, err := a.Look(t.Context(), path); ok || err != nil || !missing() {
+		t.Errorf("%v, %v", ok, err)
+	}
+	b.set(epochPath("", id), stored)
+	if missing() {
+		t.Error("it lies above")
 	}
 }
 

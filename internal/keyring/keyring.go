@@ -48,6 +48,9 @@ var (
 	// change of it would not be.
 	ErrUnsigned = errors.New("not signed by a trusted signer")
 
+	// ErrRolledBack: the bucket shows an older state of an epoch than was seen.
+	ErrRolledBack = errors.New("the bucket shows an older state than was seen before")
+
 	// ErrVersion: a format version, member or value this program does not know.
 	ErrVersion = errors.New("epoch format version not supported")
 

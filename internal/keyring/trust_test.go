@@ -198,6 +198,11 @@ func TestRevisionsAreJudgedOneByOne(t *testing.T) {
 	if err := open(); err != nil || state() != "1 open 1" {
 		t.Errorf("after an unsigned revision: %v, %s", err, state())
 	}
+	h, _, err := administer(t, reader.Ring).Look(t.Context(), epochPath("", id))
+	if err != nil || h.Err != nil {
+		t.Errorf("%+v, %v", h, err)
+	}
+	wantErr(t, h.Amiss(), ErrUnsigned)
 	stolen, err := ParseEpoch(id, first)
 	if err != nil {
 		t.Fatal(err)

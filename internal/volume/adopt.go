@@ -63,7 +63,7 @@ func (v *Volume) NewAdopter(opt AdoptOptions) (*Adopter, error) {
 // names of hard links come after what they point to.
 func (a *Adopter) Lists() []func(ctx context.Context, after string) iter.Seq2[objstore.Entry, error] {
 	files := &Verifier{v: a.v, opt: VerifyOptions{Path: a.opt.Path}}
-	if !files.whole() {
+	if !files.Whole() {
 		return []func(context.Context, string) iter.Seq2[objstore.Entry, error]{files.List}
 	}
 	inodes := func(ctx context.Context, after string) iter.Seq2[objstore.Entry, error] {

@@ -516,6 +516,12 @@ func freshnessModel(t *testing.T, seed uint64) {
 		hosts[i] = mount(t, m, host(fmt.Sprint("host", i)), inParts, func(o *Options) { o.Now = clock })
 	}
 	parts := strings.Repeat("in parts ", 12<<10)
+	streams := seed == 5 // in one of them: that is much data
+	var long string
+	if streams {
+		long = strings.Repeat("streamed ", (streamFrom+2*mib)/9)
+	}
+	late := 0
 	opener := hosts[0].Volume
 	state := func(key string) (s stamp, ok bool) {
 		info, suffix, err := opener.ends(context.Background(), objstore.ID{Key: key})
@@ -525,6 +531,9 @@ func freshnessModel(t *testing.T, seed uint64) {
 		o, err := opener.decode(context.Background(), info, suffix)
 		if err != nil || o.err != nil {
 			t.Fatalf("%s: %v, %v", key, err, o.err)
+		}
+		if f, sealed := o.form.(*sealedForm); sealed && f.rec.Late {
+			late++
 		}
 		s.version, s.seal, ok = o.stateOf()
 		return s, ok
@@ -562,7 +571,10 @@ func freshnessModel(t *testing.T, seed uint64) {
 		switch op := rnd.IntN(8); op {
 		case 0, 1, 7: // in one request, and in parts
 			text := fmt.Sprint("state ", step)
-			if op == 7 {
+			switch {
+			case op == 7 && streams && step%3 == 0:
+				text += long
+			case op == 7:
 				text += parts
 			}
 			var file *File
@@ -648,6 +660,9 @@ func freshnessModel(t *testing.T, seed uint64) {
 	}
 	if reported == 0 {
 		t.Error("the attacker did nothing that could be known")
+	}
+	if streams && late == 0 {
+		t.Error("no object had late attributes")
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,7 @@ const (
 	FaultIndex    Fault = "index"    // an attribute index that does not open
 	FaultJournal  Fault = "journal"  // a directory rename that nobody goes on with
 	FaultUpload   Fault = "upload"   // a recorded upload that nobody goes on with
+	FaultEpoch    Fault = "epoch"    // an epoch object that is none, was planted, or is gone
 	FaultRollback Fault = "rollback" // whole, and older than what this host has known
 	FaultParked   Fault = "parked"   // the body of a file that was unlinked while it was open, and that nobody has any more
 
@@ -98,6 +100,12 @@ type VerifyOptions struct {
 	// Parallel bounds the parts of large bodies that are read beside those whose
 	// turn it is. 0 is 4.
 	Parallel int
+
+	// Epoch looks at the epoch object at a key: those of what is verified, and
+	// those of the volume's root and above. A *Finding, without its Key, says what
+	// is wrong with it; any other error is of the moment. It bears being called
+	// twice for a key. Nil: epochs are not looked at.
+	Epoch func(ctx context.Context, key string) error
 
 	Read func(bytes int64) // is told of bytes of bodies as they are verified; nil: nobody is
 }
@@ -178,7 +186,7 @@ func (v *Volume) NewVerifier(opt VerifyOptions) (*Verifier, error) {
 		opt.Parallel = 4
 	}
 	x := &Verifier{v: v, opt: opt, extra: semaphore.NewWeighted(int64(opt.Parallel)), epochs: map[sigil.EpochID]int64{}, hurt: map[sigil.Generation]string{}}
-	if x.whole() {
+	if x.Whole() {
 		x.links = newLinkLedger(v.opt.ScratchDir, v.opt.ScratchSize)
 	}
 	return x, nil
@@ -187,8 +195,8 @@ func (v *Volume) NewVerifier(opt VerifyOptions) (*Verifier, error) {
 // Close lets go of what Finish would.
 func (x *Verifier) Close() { x.links.close() }
 
-// whole tells whether all names of the volume are seen.
-func (x *Verifier) whole() bool { return x.opt.Path == "" && x.v.opt.Prefix == x.v.opt.Root }
+// Whole tells whether all of the volume is seen.
+func (x *Verifier) Whole() bool { return x.opt.Path == "" && x.v.opt.Prefix == x.v.opt.Root }
 
 // List gives the objects to be verified, in order of their keys, from behind a
 // key on.
@@ -196,10 +204,13 @@ func (x *Verifier) List(ctx context.Context, after string) iter.Seq2[objstore.En
 	return func(yield func(objstore.Entry, error) bool) {
 		for _, prefix := range x.prefixes() {
 			for e, err := range x.v.opt.Store.List(ctx, objstore.ListOptions{Prefix: prefix, After: after}) {
+				if unlistable(prefix, err) {
+					break
+				}
 				if err == nil && x.opt.Path != "" && e.Key != prefix && !strings.HasSuffix(prefix, "/") {
 					break // only what is at the path itself
 				}
-				if err == nil && ownPart(e.Key) == "" {
+				if part := ownPart(e.Key); err == nil && (part == "" || part == partEpoch && x.opt.Epoch == nil) {
 					continue // not sealed, and not a file
 				}
 				if !yield(e, err) || err != nil {
@@ -221,7 +232,7 @@ func (x *Verifier) Earlier(ctx context.Context, after string) iter.Seq2[objstore
 			switch {
 			case err == nil && e.Key > x.opt.After:
 				return
-			case err == nil && !x.concernsLinks(e):
+			case err == nil && !x.again(e):
 				continue
 			}
 			if !yield(e, err) {
@@ -231,13 +242,46 @@ func (x *Verifier) Earlier(ctx context.Context, after string) iter.Seq2[objstore
 	}
 }
 
-// prefixes of what is verified: of a path the file, and the directory, which
-// comes behind it.
+// again tells what Check has to see again where an earlier run has verified it.
+func (x *Verifier) again(e objstore.Entry) bool {
+	return x.concernsLinks(e) || ownPart(e.Key) == partEpoch
+}
+
+// prefixes of what is verified, in order: of a path the file, and the directory,
+// which comes behind it; and where epochs lie that may open what is there.
 func (x *Verifier) prefixes() []string {
-	if x.opt.Path == "" {
-		return []string{x.v.opt.Prefix}
+	all := []string{x.v.opt.Prefix}
+	if x.opt.Path != "" {
+		all = []string{x.v.fileKey(x.opt.Path), x.v.dirKey(x.opt.Path)}
 	}
-	return []string{x.v.fileKey(x.opt.Path), x.v.dirKey(x.opt.Path)}
+	if x.opt.Epoch == nil {
+		return all
+	}
+	whole := all[len(all)-1]
+	for _, at := range above(x.v.opt.Root) {
+		if dir := at + epochDir; !strings.HasPrefix(dir, whole) {
+			all = append(all, dir)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// above gives a prefix that ends in a slash, and those that it lies below.
+func above(prefix string) []string {
+	all := []string{prefix}
+	for p := strings.TrimSuffix(prefix, "/"); p != ""; {
+		p = p[:strings.LastIndexByte(p, '/')+1]
+		all = append(all, p)
+		p = strings.TrimSuffix(p, "/")
+	}
+	return all
+}
+
+// unlistable tells whether a listing failed of what a host need not see: it may not
+// look for epochs above its volume.
+func unlistable(prefix string, err error) bool {
+	return strings.HasSuffix(prefix, epochDir) && (errors.Is(err, ErrAccess) || errors.Is(err, ErrTooLong))
 }
 
 // maxChanged bounds how often an object is looked at anew that changes all the time.
@@ -247,8 +291,11 @@ const maxChanged = 5
 // any other error is of the moment, and of nothing that was verified. An object
 // that has gone meanwhile is as it should be.
 func (x *Verifier) Check(ctx context.Context, e objstore.Entry) error {
-	if ownPart(e.Key) == "" || e.Key <= x.opt.After && !x.concernsLinks(e) {
+	switch part := ownPart(e.Key); {
+	case part == "", e.Key <= x.opt.After && !x.again(e):
 		return nil
+	case part == partEpoch:
+		return x.checkEpoch(ctx, e.Key)
 	}
 	for range maxChanged {
 		f, err := x.checkOnce(ctx, e)
@@ -272,6 +319,25 @@ func (x *Verifier) Check(ctx context.Context, e objstore.Entry) error {
 		return x.found(ctx, f)
 	}
 	return &Finding{Fault: Unseen, Key: e.Key, Path: x.path(e.Key), Err: fmt.Errorf("%s: changed again and again: %w", e.Key, ErrChanged)}
+}
+
+// checkEpoch has an epoch object looked at.
+func (x *Verifier) checkEpoch(ctx context.Context, key string) error {
+	if x.opt.Epoch == nil {
+		return nil
+	}
+	err := x.opt.Epoch(ctx, key)
+	f := (*Finding)(nil)
+	switch {
+	case errors.As(err, &f):
+		f.Key = key
+		if x.opt.Repair && f.Fault != Unseen {
+			f.Unmended = errNotOurs
+		}
+	case err == nil:
+		x.objects.Add(1)
+	}
+	return err
 }
 
 // found gives a Finding that stands, mended where that is asked for.
@@ -334,11 +400,15 @@ const (
 	partJournal = "journal"
 	partUpload  = "upload"
 	partIndex   = "index"
+	partEpoch   = "epoch"
 	partOther   = "other"
 )
 
+// epochDir is where epochs lie below a volume root, or above.
+const epochDir = hidden + "/epochs/"
+
 // ownPart tells what the object at key is for, whichever volume's it is; "" is
-// what is not sealed: epochs, the volume object and doctor's probes.
+// what is not sealed: the volume object and doctor's probes. Epochs are not, either.
 func ownPart(key string) string {
 	i := strings.LastIndex("/"+key, "/"+hidden+"/")
 	if i < 0 {
@@ -352,7 +422,7 @@ func ownPart(key string) string {
 		{"journal/", partJournal},
 		{"uploads/", partUpload},
 		{"index/", partIndex},
-		{"epochs/", ""},
+		{"epochs/", partEpoch},
 		{"doctor/", ""},
 	} {
 		if strings.HasPrefix(rest, p.dir) {

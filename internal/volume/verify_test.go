@@ -1,9 +1,11 @@
 package volume
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -335,6 +337,55 @@ func TestVerifyPart(t *testing.T) {
 		if sum.Objects != int64(want) {
 			t.Errorf("%q: %d objects", path, sum.Objects)
 		}
+	}
+}
+
+// TestVerifyEpochs: epochs of the volume, of volumes within, and of those above are
+// looked at, of a part too, in order, once, and again where a run is gone on with.
+func TestVerifyEpochs(t *testing.T) {
+	f := mount(t, bucket(), under("vol/in/", "vol/in/"))
+	f.put("d/x", "text")
+	wrong := []string{".sigil/epochs/a", "vol/.sigil/epochs/a", "vol/in/.sigil/epochs/a", "vol/in/d/.sigil/epochs/a"}
+	for _, key := range append(wrong, "other/.sigil/epochs/a", "vol/other/.sigil/epochs/a") {
+		f.mem.Plant(key, mem.Object{Body: []byte("epoch")})
+	}
+	run := func(opt VerifyOptions) (found []string) {
+		opt.Epoch = func(_ context.Context, key string) error {
+			return &Finding{Fault: FaultEpoch, Err: errors.New("it is " + key)}
+		}
+		x, err := f.NewVerifier(opt)
+		f.must(err)
+		defer x.Close()
+		list := x.List
+		if opt.After != "" {
+			list = x.Earlier
+		}
+		last := ""
+		for e, err := range list(f.ctx, "") {
+			f.must(err)
+			if e.Key <= last {
+				t.Errorf("%s after %s", e.Key, last)
+			}
+			last = e.Key
+			if one := (*Finding)(nil); errors.As(x.Check(f.ctx, e), &one) {
+				found = append(found, one.Key)
+			}
+		}
+		return found
+	}
+	for what, opt := range map[string]VerifyOptions{"all": {}, "again": {After: "vol/in/z"}, "a part": {Path: "d"}} {
+		if found := run(opt); !slices.Equal(found, wrong) {
+			t.Errorf("%s: %q", what, found)
+		}
+	}
+	f.s.SetScript(func(op faulty.Op) faulty.Fault {
+		if op.Verb == faulty.List && !strings.HasPrefix(op.Key, "vol/in/") {
+			return faulty.Fault{Err: ErrAccess}
+		}
+		return faulty.Fault{}
+	})
+	if found := run(VerifyOptions{}); !slices.Equal(found, wrong[2:]) {
+		t.Errorf("where nothing above may be listed: %q", found)
 	}
 }
 
