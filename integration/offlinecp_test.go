@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -154,4 +155,48 @@ func TestCopyGoesOn(t *testing.T) {
 	if out := m.obey(t, nil, "cp", "--json", "-r", src, m.remote("events")); !strings.Contains(out, `"event":"done","what":"copying"`) {
 		t.Errorf("%q", out)
 	}
+}
+
+// What is no file makes way for a copy in the bucket when that is whole, and not
+// before: whatever fails, it stays, and nothing is left beside it.
+func TestCopyOverWhatIsNoFile(t *testing.T) {
+	m := newMount(t, mountOptions{Proxy: true, Args: []string{"--attr-timeout", "0"}})
+	writeFile(t, m.Path("aim"), []byte("aim"))
+	must(t, os.Symlink("aim", m.Path("link")))
+	must(t, os.Symlink("nowhere", m.Path("dangling")))
+	must(t, unix.Mkfifo(m.Path("fifo"), 0o600))
+	names := []string{"dangling", "fifo", "link"}
+	src := filepath.Join(t.TempDir(), "src")
+	writeFile(t, src, content(1, 300_000))
+
+	puts := func(r *http.Request) bool {
+		return faultproxy.Writing("")(r) && strings.Contains(r.URL.Path, ".sigilfs-cp-")
+	}
+	renames := func(r *http.Request) bool {
+		from, _ := url.PathUnescape(r.Header.Get("X-Amz-Copy-Source"))
+		return strings.Contains(from, ".sigilfs-cp-")
+	}
+	for what, fault := range map[string]faultproxy.Match{"write": puts, "rename": renames} {
+		m.proxy.Set(faultproxy.Reply(fault, http.StatusForbidden, "AccessDenied"))
+		for _, name := range names {
+			m.refused(t, 32, nil, []string{"cp", "--quiet", "-r", src, m.remote(name)}, "access denied")
+			if info, err := os.Lstat(m.Path(name)); err != nil || info.Mode().IsRegular() {
+				t.Errorf("after a %s that failed %s is %v, %v", what, name, info, err)
+			}
+		}
+		m.proxy.Set(faultproxy.Pass)
+	}
+	for _, key := range newClient(t, m.bucket).keys("") {
+		if strings.Contains(key, ".sigilfs-cp-") {
+			t.Errorf("%s is left", key)
+		}
+	}
+	for _, name := range names {
+		m.obey(t, nil, "cp", "-r", src, m.remote(name))
+		if info, err := os.Lstat(m.Path(name)); err != nil || !info.Mode().IsRegular() {
+			t.Errorf("%s is %v, %v", name, info, err)
+		}
+		wantFile(t, m.Path(name), content(1, 300_000))
+	}
+	wantFile(t, m.Path("aim"), []byte("aim"))
 }

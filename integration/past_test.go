@@ -3,8 +3,10 @@ package integration
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sigilfs/sigilfs/integration/faultproxy"
 	"github.com/sigilfs/sigilfs/integration/server"
 	"golang.org/x/sys/unix"
 )
@@ -199,4 +202,47 @@ func TestMorningAfterRansomware(t *testing.T) {
 	run(m.target()+"/report", "--restore", id)
 	m.Start(t)
 	wantFile(t, m.Path("report"), []byte("first draft"))
+}
+
+// A run that is killed goes on where it was, and what it had done stays done.
+func TestRestoreOfThePastIsKilled(t *testing.T) {
+	m := versionedMount(t, mountOptions{Proxy: true})
+	want := map[string][]byte{}
+	for i := range 40 {
+		name := fmt.Sprintf("f%02d", i)
+		want[name] = content(uint64(i), int64(100+i*3000))
+		writeFile(t, m.Path(name), want[name])
+	}
+	must(t, os.Link(m.Path("f00"), m.Path("hard")))
+	m.Unmount(t)
+	then := time.Now()
+	damage(t, m)
+
+	args := []string{"versions", m.target(), "--restore-at", then.UTC().Format(time.RFC3339Nano), "--parallel", "4"}
+	copies := func(r *http.Request) bool { return r.Header.Get("X-Amz-Copy-Source") != "" }
+	gate := faultproxy.NewGate(copies, 15, faultproxy.After)
+	m.proxy.Set(gate.Fault)
+	c := m.offline(t, args...)
+	must(t, c.Start())
+	<-gate.Arrived()
+	must(t, c.Process.Kill())
+	_ = c.Wait() // it was killed
+	gate.Drop()
+	m.proxy.Set(faultproxy.Pass)
+
+	out, said, err := m.attempt(t, nil, args...)
+	if err != nil || !strings.Contains(out, " 0 failed") || !strings.Contains(said, "going on with what was interrupted") {
+		t.Fatalf("%v\n%s%s", err, out, said)
+	}
+	if !strings.Contains(out, " as it was,") || strings.Contains(out, " 0 as it was,") {
+		t.Errorf("all was done again: %s", out)
+	}
+	if out, said, err = m.attempt(t, nil, args...); err != nil || !strings.Contains(out, " 0 restored,") || strings.Contains(said, "going on") {
+		t.Errorf("once more: %v\n%s%s", err, out, said)
+	}
+	m.Start(t)
+	for name, text := range want {
+		wantFile(t, m.Path(name), text)
+	}
+	oneFile(t, m.Path("f00"), m.Path("hard"))
 }

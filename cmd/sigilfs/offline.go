@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"iter"
 	"os"
 	"os/signal"
 	"strings"
@@ -177,27 +178,59 @@ func (o *offline) findRoot(ctx context.Context, how access) error {
 // rootOf is the longest prefix of the target that has .sigil/volume, else the
 // longest that has epochs, else the target, or its directory where it is a file.
 func (o *offline) rootOf(ctx context.Context, how access) (string, error) {
-	epochs, found := "", false
-	for prefix := range longestFirst(o.path) {
-		named, sealed, err := o.looksLikeRoot(ctx, prefix)
-		switch {
-		case err != nil:
-			return "", err
-		case named:
-			return prefix, nil
-		case sealed && !found:
-			epochs, found = prefix, true
-		}
+	root, found, err := o.searchRoot(ctx, o.objects.List)
+	if err == nil && !found && o.set.lostEpochs { // they may all have been removed
+		root, found, err = o.searchRoot(ctx, o.everListed)
 	}
 	switch whole := strings.TrimSuffix(o.path, "/"); {
+	case err != nil:
+		return "", err
 	case found:
-		return epochs, nil
+		return root, nil
 	case whole == "":
 		return "", nil
 	case how&aFile != 0 && !strings.HasSuffix(o.set.source, "/"):
 		return whole[:strings.LastIndexByte(whole, '/')+1], nil
 	default:
 		return whole + "/", nil
+	}
+}
+
+// searchRoot is rootOf by a way to list.
+func (o *offline) searchRoot(ctx context.Context, list lister) (root string, found bool, err error) {
+	for prefix := range longestFirst(o.path) {
+		named, sealed, err := looksLikeRoot(ctx, list, prefix)
+		switch {
+		case err != nil:
+			return "", false, err
+		case named:
+			return prefix, true, nil
+		case sealed && !found:
+			root, found = prefix, true
+		}
+	}
+	return root, found, nil
+}
+
+// lister is List of an objstore.Store.
+type lister func(context.Context, objstore.ListOptions) iter.Seq2[objstore.Entry, error]
+
+// everListed lists what there is or was, in a bucket that keeps versions: of one
+// key more than once.
+func (o *offline) everListed(ctx context.Context, opt objstore.ListOptions) iter.Seq2[objstore.Entry, error] {
+	return func(yield func(objstore.Entry, error) bool) {
+		store, ok := o.objects.(objstore.Versioner)
+		if !ok {
+			return
+		}
+		for v, err := range store.Versions(ctx, opt) {
+			if errors.Is(err, objstore.ErrUnsupported) {
+				return
+			}
+			if !yield(objstore.Entry{Info: v.Info, Prefix: v.Prefix}, err) {
+				return
+			}
+		}
 	}
 }
 
@@ -217,13 +250,13 @@ func longestFirst(path string) func(yield func(string) bool) {
 
 // mostBeneath is how many entries .sigil/ may have before those that are asked
 // for; there are a handful.
-const mostBeneath = 100
+const mostBeneath = 1000
 
 // looksLikeRoot tells what lies below .sigil/ of a prefix. Where this host may not
 // list, nothing does for it.
-func (o *offline) looksLikeRoot(ctx context.Context, prefix string) (named, sealed bool, err error) {
+func looksLikeRoot(ctx context.Context, list lister, prefix string) (named, sealed bool, err error) {
 	dir := prefix + ".sigil/"
-	for e, err := range o.objects.List(ctx, objstore.ListOptions{Prefix: dir, Delimiter: "/", Limit: mostBeneath}) {
+	for e, err := range list(ctx, objstore.ListOptions{Prefix: dir, Delimiter: "/", Limit: mostBeneath}) {
 		switch {
 		case errors.Is(err, objstore.ErrAccess), errors.Is(err, objstore.ErrTooLong):
 			return false, false, nil

@@ -85,3 +85,35 @@ func TestRootOfNestedVolumes(t *testing.T) {
 		}
 	}
 }
+
+// A volume of which everything was removed is found by who brings it back: else
+// epochs would be put back beside the target.
+func TestRootOfRemovedVolume(t *testing.T) {
+	store := mem.New(mem.Options{Versioned: true})
+	for _, key := range []string{"was/.sigil/epochs/1", "was/d/x", "is/.sigil/epochs/1", "is/d/.sigil/epochs/1"} {
+		if _, err := store.Put(t.Context(), key, strings.NewReader(""), 0, objstore.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range []string{"was/.sigil/epochs/1", "was/d/x", "is/d/.sigil/epochs/1"} {
+		if err := store.Delete(t.Context(), objstore.ID{Key: key}, objstore.Condition{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		target, want string
+		lost         bool
+	}{
+		{"was/d/x", "was/d/", false},
+		{"was/d/x", "was/", true},
+		{"is/d/x", "is/", true}, // what is there goes first
+		{"none/x", "none/", true},
+	} {
+		s := defaultSettings()
+		s.source, s.lostEpochs = "s3://bkt/"+c.target, c.lost
+		o := &offline{mounting: &mounting{set: s, objects: store}, path: c.target}
+		if root, err := o.rootOf(t.Context(), reads|aFile); err != nil || root != c.want {
+			t.Errorf("%q (%v): %q, %v; want %q", c.target, c.lost, root, err, c.want)
+		}
+	}
+}

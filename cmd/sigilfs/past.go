@@ -12,6 +12,7 @@ import (
 	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/past"
+	"github.com/sirupsen/logrus"
 )
 
 // moment is the value of --at: a time, as it was given.
@@ -86,16 +87,22 @@ func (m *mounting) warnExpired(ctx context.Context, at time.Time) {
 	}
 }
 
-// mostOlder bounds the versions of an epoch that are looked at.
-const mostOlder = 100
+// mostOlder bounds the versions of an epoch that are looked at: each is a request,
+// and a call of KMS where it has the form of one. An epoch has a handful.
+const mostOlder = 1000
 
 // olderEpochs looks for epochs among older versions, for who reads what was:
 // epochs are those of now, since keys are rotated, and the newest version that fits
 // of one that was removed since, or has something else in its place.
-func olderEpochs(versions past.Bucket) keyring.Older {
+func olderEpochs(versions past.Bucket, log logrus.FieldLogger) keyring.Older {
 	return func(ctx context.Context, key string) iter.Seq2[[]byte, error] {
 		return func(yield func([]byte, error) bool) {
-			for v, err := range versions.Versions(ctx, objstore.ListOptions{Prefix: key, Limit: mostOlder}) {
+			seen := 0
+			for v, err := range versions.Versions(ctx, objstore.ListOptions{Prefix: key}) {
+				if seen++; seen > mostOlder {
+					log.Warnf("%s has more than %d versions, of which older ones were not looked at: if the epoch is among them, put it back by hand", key, mostOlder)
+					return
+				}
 				switch {
 				case notTold(err):
 					return // what is there now says what is the matter

@@ -46,7 +46,7 @@ func (m *mounting) newRing(context.Context) error {
 	var epochs keyring.Bucket = bucket{m.store, beneath}
 	var older keyring.Older
 	if m.set.at.given() || m.set.lostEpochs {
-		older = olderEpochs(m.store)
+		older = olderEpochs(m.store, m.log)
 	}
 	if m.dry {
 		epochs = unwritten{epochs}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -40,10 +41,11 @@ file first, and whether it opens.
 with every file below the target, as it was at that time. Both copy inside the
 bucket and make new versions: nothing is deleted, what was not there at that time
 stays, and what somebody writes meanwhile wins. A version that does not open is
-not brought back. Hard links come with their file, and epochs that were removed or
-overwritten are put back as they are needed.
+not brought back; contents are not read, which sigilfs verify --data does. Hard
+links come with their file, and epochs that were removed or overwritten are put
+back as they are needed.
 
-A run that was interrupted goes on where it was; what is done is not done again.
+A run that was interrupted or killed goes on where it was.
 The exit code is 32 if something could not be brought back.`,
 		Args: targetAndPath("sigilfs versions s3://bucket/prefix/file --encryption client --key file:main.key"),
 	}
@@ -83,6 +85,8 @@ func (f *versionsFlags) check(s *settings) error {
 		return usageError("--dry-run goes with --restore or --restore-at: versions writes nothing without")
 	case f.parallel < 1 || f.parallel > 1000:
 		return usageError("--parallel is from 1 to 1000")
+	case s.readOnly && !f.dry && (f.restore != "" || f.at.given()):
+		return usageError("--read-only does not go with --restore and --restore-at, which write; give --dry-run to see what")
 	case s.at.given():
 		return usageError("--at does not go with versions, which shows all times; give --restore-at to bring one back")
 	}
@@ -211,6 +215,9 @@ func (f *versionsFlags) one(ctx context.Context, c *cobra.Command, o *offline) e
 		return o.explain("restore", o.path, err)
 	}
 	did, err := r.BringBack(ctx, m)
+	if errors.Is(err, volume.ErrArchived) {
+		return mountError("restore %s: %w; aws s3api restore-object brings it back with --version-id %s, and sigilfs restore only what is there now", o.name(o.path), err, m.Then.VersionID)
+	}
 	if err != nil {
 		return o.explain("restore", o.path, err)
 	}
@@ -234,7 +241,7 @@ func (f *versionsFlags) find(ctx context.Context, o *offline) (m past.Moment, er
 			m.Then = ver
 		}
 	}
-	own := ""
+	own, here := "", false
 	for ver, err := range o.volume.History(ctx, o.path, "") {
 		if err != nil {
 			return m, o.explain("versions of", o.path, err)
@@ -246,6 +253,7 @@ func (f *versionsFlags) find(ctx context.Context, o *offline) (m past.Moment, er
 			break // a directory's: one version is one file's
 		}
 		take(ver)
+		here = here || ver.Latest && !ver.Deleted
 		if k, err := o.volume.Look(ctx, ver); err == nil && k.Link != "" {
 			names = append(names, k)
 		}
@@ -259,6 +267,8 @@ func (f *versionsFlags) find(ctx context.Context, o *offline) (m past.Moment, er
 		}
 	}
 	switch {
+	case m.Then.Key != "" && m.Key != own && !here:
+		return m, mountError("%s: version %s is of the content of a hard link, and this name of it is not there: bring back a version of the name first", o.name(o.path), f.restore)
 	case m.Then.Key == "":
 		return m, mountError("%s: no version of it has the ID %s; sigilfs versions lists them", o.name(o.path), f.restore)
 	case m.Then.Deleted:

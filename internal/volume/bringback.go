@@ -12,7 +12,6 @@ import (
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/past"
-	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
 )
 
 // BroughtBack is what came of bringing an older version back.
@@ -73,16 +72,14 @@ func (r *Restorer) BringBack(ctx context.Context, m past.Moment) (BroughtBack, e
 	case !m.Was():
 		return Nothing, nil
 	case r.v.isInstruction(m.Key):
-		return r.asItIs(ctx, m)
+		return r.beside(ctx, m)
 	}
 	was, err := r.open(ctx, m.Then.ID)
 	if err != nil {
 		return "", err
 	}
-	if was.instruction() {
-		if err := r.instruction(ctx, m); err != nil {
-			return "", err
-		}
+	if ownPart(m.Key) == partInode {
+		return r.content(ctx, m, was)
 	}
 	did, name, err := r.over(ctx, m, was)
 	if err != nil || !was.isName() {
@@ -107,17 +104,26 @@ func (r *Restorer) open(ctx context.Context, id objstore.ID) (sight, error) {
 // over puts the version was, which is m's, over what is there now, and gives what
 // lies there then.
 func (r *Restorer) over(ctx context.Context, m past.Moment, was sight) (BroughtBack, sight, error) {
-	if m.Now.VersionID == m.Then.VersionID {
+	if m.Now.VersionID == m.Then.VersionID && !was.instruction() {
 		return Same, was, nil
 	}
 	is, err := r.now(ctx, m)
 	if err != nil {
 		return "", was, err
 	}
+	same, err := r.same(ctx, m, was, is)
 	switch {
-	case is.object != nil && is.err == nil && alike(was.object, is.object):
+	case err != nil:
+		return "", was, err
+	case same:
 		return Same, is, nil
-	case r.dry:
+	}
+	if was.instruction() {
+		if was, _, err = r.x.proven(ctx, was); err != nil {
+			return "", was, err
+		}
+	}
+	if r.dry {
 		return Restored, was, nil
 	}
 	n, err := r.put(ctx, m, was, is)
@@ -128,6 +134,27 @@ func (r *Restorer) over(ctx context.Context, m past.Moment, was sight) (BroughtB
 		r.v.dropName(ctx, is.object)
 	}
 	return Restored, sight{object: n}, nil
+}
+
+// same tells whether what is there is that version, or a copy of it. Anybody can
+// put an object's metadata over another body: of two that are alike either the
+// store says that they have the same bytes, or all of them are proven.
+func (r *Restorer) same(ctx context.Context, m past.Moment, was, is sight) (bool, error) {
+	switch {
+	case is.object == nil || is.err != nil:
+		return false, nil
+	case alike(was.object, is.object):
+		if was.id.ETag == is.id.ETag && was.length == is.length {
+			return true, nil
+		}
+	case m.Now.VersionID != m.Then.VersionID: // else its key is wrapped otherwise now
+		return false, nil
+	}
+	fault, _, err := r.x.prove(ctx, is, true)
+	if fault != "" {
+		return false, nil //nolint:nilerr // that is what is to be mended
+	}
+	return err == nil, err
 }
 
 // now looks at what is there. No object: nothing is, or nothing that opens.
@@ -148,15 +175,9 @@ func (r *Restorer) now(ctx context.Context, m past.Moment) (sight, error) {
 // put makes the copy. Whoever writes meanwhile wins, as far as the server honours
 // conditions.
 func (r *Restorer) put(ctx context.Context, m past.Moment, was, is sight) (*object, error) {
-	cond := objstore.Condition{IfNone: true}
-	if m.Is() {
-		cond = objstore.Condition{IfMatch: m.Now.ETag}
-	}
-	if err := r.v.guard(ctx, r.v.opt.Capabilities.CopyConditions && m.Is(), m.Key, cond); err != nil {
+	cond, err := r.unwritten(ctx, m)
+	if err != nil {
 		return nil, err
-	}
-	if !m.Is() {
-		cond = objstore.Condition{} // a copy over nothing has no condition on most servers
 	}
 	rule, err := r.v.writer(ctx, was.object)
 	if err != nil {
@@ -172,6 +193,20 @@ func (r *Restorer) put(ctx context.Context, m past.Moment, was, is sight) (*obje
 		return nil, fmt.Errorf("%s: somebody writes it now: %w", m.Key, err)
 	}
 	return n, err
+}
+
+// unwritten is the condition of a copy over what m is now. Where servers honour
+// none, as of a copy over nothing, it is looked at: in a listing, since who has
+// put something there may have done it under a key of his own (SSE-C).
+func (r *Restorer) unwritten(ctx context.Context, m past.Moment) (objstore.Condition, error) {
+	if m.Is() && r.v.opt.Capabilities.CopyConditions {
+		return objstore.Condition{IfMatch: m.Now.ETag}, nil
+	}
+	now, err := past.Of(ctx, r.v.opt.Store.(objstore.Versioner), m.Key, r.v.opt.Now())
+	if err == nil && (now.Is() != m.Is() || now.Now.VersionID != m.Now.VersionID) {
+		err = fmt.Errorf("%s: somebody writes it now: %w", m.Key, ErrChanged)
+	}
+	return objstore.Condition{}, err
 }
 
 // lockAgain is the lock of a copy: what holds its source.
@@ -197,40 +232,49 @@ func alike(a, b *object) bool {
 	if a.version() != 0 || b.version() != 0 {
 		return a.body == b.body
 	}
+	if f, ok := a.form.(*s3ecForm); ok {
+		g, too := b.form.(*s3ecForm)
+		if !too || !f.env.Same(g.env) {
+			return false
+		}
+	}
 	return a.id.ETag == b.id.ETag && a.length == b.length && a.class == b.class
 }
 
-// asItIs brings back what is not looked into.
-func (r *Restorer) asItIs(ctx context.Context, m past.Moment) (BroughtBack, error) {
+// beside brings back what lies where an instruction file would. One that is one
+// stays as it is now: what it said comes back within its object, and what is
+// there may be that of somebody's newer one.
+func (r *Restorer) beside(ctx context.Context, m past.Moment) (BroughtBack, error) {
 	if m.Now.VersionID == m.Then.VersionID || m.Is() && m.Now.ETag == m.Then.ETag && m.Now.Size == m.Then.Size {
 		return Same, nil
 	}
-	if r.dry {
+	_, file, err := r.v.readInstruction(ctx, objstore.ID{Key: m.Key, VersionID: m.Then.VersionID})
+	switch {
+	case err != nil:
+		return "", err
+	case wraps(file):
+		return Same, nil
+	case r.dry:
 		return Restored, nil
 	}
+	return Restored, r.asItIs(ctx, m)
+}
+
+// asItIs copies what is not looked into.
+func (r *Restorer) asItIs(ctx context.Context, m past.Moment) error {
 	var info objstore.Info
 	err := r.v.unlocked(ctx, m.Key, func(enc *objstore.Encryption) (err error) {
 		info, err = r.v.opt.Store.Head(ctx, objstore.ID{Key: m.Key, VersionID: m.Then.VersionID, Encryption: enc})
 		return err
 	})
 	if err != nil {
-		return "", err
+		return err
 	}
-	return Restored, r.v.copyPlain(ctx, info, m.Key)
-}
-
-// instruction brings back the instruction file of an object: it has to be there
-// before.
-func (r *Restorer) instruction(ctx context.Context, m past.Moment) error {
-	at := m.Then.Modified
-	if r.at.After(at) {
-		at = r.at
+	cond, err := r.unwritten(ctx, m)
+	if err != nil {
+		return err
 	}
-	of, err := past.Of(ctx, r.v.opt.Store.(objstore.Versioner), s3ec.InstructionKey(m.Key), at)
-	if err == nil {
-		_, err = r.asItIs(ctx, of)
-	}
-	return err
+	return r.v.copyPlain(ctx, info, m.Key, objstore.PutOptions{Condition: cond, Lock: lockAgain(info.Lock, r.v.opt.Now())})
 }
 
 // inode sees to it that a name which was brought back has its file: as it was
@@ -303,10 +347,7 @@ func (r *Restorer) body(ctx context.Context, m past.Moment) (BroughtBack, error)
 		if err != nil {
 			return "", err
 		}
-		if is, err := r.now(ctx, m); err == nil && is.object != nil && is.err == nil {
-			was.attr.Nlink = is.attr.Nlink // that of now: it is counted anew
-		}
-		did, _, err := r.over(ctx, m, was)
+		did, _, err := r.overInode(ctx, m, was)
 		return did, err
 	}
 	if is, err := r.now(ctx, m); err != nil {
@@ -315,6 +356,36 @@ func (r *Restorer) body(ctx context.Context, m past.Moment) (BroughtBack, error)
 		return Same, nil
 	}
 	return Restored, r.newest(ctx, m.Key)
+}
+
+// overInode is over, but that an inode keeps the names that it has now.
+func (r *Restorer) overInode(ctx context.Context, m past.Moment, was sight) (BroughtBack, sight, error) {
+	if is, err := r.now(ctx, m); err == nil && is.object != nil && is.err == nil {
+		was.attr.Nlink = is.attr.Nlink
+	}
+	return r.over(ctx, m, was)
+}
+
+// content brings back a version of an inode, for all its names.
+func (r *Restorer) content(ctx context.Context, m past.Moment, was sight) (BroughtBack, error) {
+	defer r.alone(m.Key)()
+	did, in, err := r.overInode(ctx, m, was)
+	if err != nil || did != Restored || r.dry {
+		return did, err
+	}
+	unlock, err := r.v.names.lock(ctx, one(inodePath(m.Key)))
+	if err != nil {
+		return did, err
+	}
+	defer unlock()
+	counted, err := r.v.readRoll(ctx, in.object)
+	if err == nil && int(in.attr.Nlink) != len(counted.names) {
+		_, err = r.v.recount(ctx, in.object, len(counted.names))
+	}
+	if errors.Is(err, ErrNotExist) { // verify says so
+		err = nil
+	}
+	return did, err
 }
 
 // newest puts the newest version of key that is whole over what is there and is

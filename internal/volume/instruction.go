@@ -23,6 +23,10 @@ func (v *Volume) isInstruction(key string) bool {
 	return ok && v.instructed(key)
 }
 
+// instructions gives the instruction file of the object at key. Errors:
+// ErrNotExist, those of the store.
+type instructions func(ctx context.Context, key string) ([]byte, error)
+
 // instruction reads the instruction file of the object at key.
 func (v *Volume) instruction(ctx context.Context, key string) (file []byte, err error) {
 	_, file, err = v.instructionFile(ctx, key)
@@ -35,8 +39,14 @@ func (v *Volume) instructionFile(ctx context.Context, key string) (info objstore
 	if len(at) > objstore.MaxKeyLen {
 		return info, nil, fmt.Errorf("%s: %w", at, ErrNotExist)
 	}
-	err = v.unlocked(ctx, at, func(enc *objstore.Encryption) error {
-		got, _, body, err := v.opt.Store.Get(ctx, objstore.ID{Key: at, Encryption: enc}, objstore.Range{Len: s3ec.MaxInstruction + 1})
+	return v.readInstruction(ctx, objstore.ID{Key: at})
+}
+
+// readInstruction reads one, or a version of one.
+func (v *Volume) readInstruction(ctx context.Context, at objstore.ID) (info objstore.Info, file []byte, err error) {
+	err = v.unlocked(ctx, at.Key, func(enc *objstore.Encryption) error {
+		at.Encryption = enc
+		got, _, body, err := v.opt.Store.Get(ctx, at, objstore.Range{Len: s3ec.MaxInstruction + 1})
 		if err != nil {
 			return err
 		}
@@ -62,7 +72,7 @@ func (v *Volume) carryInstruction(ctx context.Context, o *object, dst string) er
 	if err != nil {
 		return err
 	}
-	return v.copyPlain(ctx, info, to)
+	return v.copyPlain(ctx, info, to, objstore.PutOptions{})
 }
 
 // integrate is restate of an object that takes what its instruction file says
@@ -72,6 +82,15 @@ func (v *Volume) integrate(ctx context.Context, o *object, dst string, cond objs
 	if err != nil {
 		return nil, err
 	}
+	whole, err := integrated(o, file)
+	if err != nil {
+		return nil, err
+	}
+	return v.restate(ctx, whole, dst, cond, change)
+}
+
+// integrated is o with what its instruction file says in its own metadata.
+func integrated(o *object, file []byte) (*object, error) {
 	said, err := s3ec.ParseInstruction(file)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s3ec.InstructionKey(o.id.Key), err)
@@ -85,19 +104,22 @@ func (v *Volume) integrate(ctx context.Context, o *object, dst string, cond objs
 		return nil, fmt.Errorf("%s: %w", o.id.Key, err)
 	}
 	whole.form = &s3ecForm{metadata: metadata, env: env}
-	return v.restate(ctx, &whole, dst, cond, change)
+	return &whole, nil
 }
 
-// copyPlain copies a body that is not looked into.
-func (v *Volume) copyPlain(ctx context.Context, info objstore.Info, dst string) error {
+// copyPlain copies a body that is not looked into, under the condition and with
+// the lock of opt.
+func (v *Volume) copyPlain(ctx context.Context, info objstore.Info, dst string, opt objstore.PutOptions) error {
 	file := newObject(info)
 	want, err := v.askedAgain(file, v.rule(dst))
 	if err != nil {
 		return err
 	}
-	got, err := v.opt.Store.Copy(ctx, file.id, dst, objstore.PutOptions{
-		Metadata: info.Metadata, System: info.System, StorageClass: info.StorageClass, Encryption: want.headers(),
-	})
+	opt.Metadata, opt.System, opt.StorageClass, opt.Encryption = info.Metadata, info.System, info.StorageClass, want.headers()
+	if !v.opt.Capabilities.CopyConditions {
+		opt.Condition = objstore.Condition{}
+	}
+	got, err := v.opt.Store.Copy(ctx, file.id, dst, opt)
 	if err != nil {
 		return err
 	}

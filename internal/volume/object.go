@@ -160,8 +160,13 @@ func (v *Volume) glimpse(info objstore.Info, cause error) *object {
 
 // decode opens the metadata of an object.
 func (v *Volume) decode(ctx context.Context, info objstore.Info, suffix []byte) (*object, error) {
+	return v.decodeBy(ctx, info, suffix, v.instruction)
+}
+
+// decodeBy is decode with another way to instruction files.
+func (v *Volume) decodeBy(ctx context.Context, info objstore.Info, suffix []byte, file instructions) (*object, error) {
 	o := newObject(info)
-	err := v.openInfo(ctx, o, info, suffix)
+	err := v.openInfo(ctx, o, info, suffix, file)
 	if err != nil && unopenable(err) {
 		return v.unopened(info, err), nil
 	}
@@ -217,12 +222,12 @@ func (v *Volume) unopened(info objstore.Info, err error) *object {
 }
 
 // openInfo fills in o by what its metadata says it is.
-func (v *Volume) openInfo(ctx context.Context, o *object, info objstore.Info, suffix []byte) error {
+func (v *Volume) openInfo(ctx context.Context, o *object, info objstore.Info, suffix []byte, file instructions) error {
 	if isSealed(info.Metadata) {
 		if err := v.openSealed(ctx, o, info, suffix); err != nil {
 			return err
 		}
-	} else if found, err := v.openS3EC(ctx, o, info, suffix); err != nil {
+	} else if found, err := v.openS3EC(ctx, o, info, suffix, file); err != nil {
 		return err
 	} else if !found {
 		v.openPlain(o, info)

@@ -82,7 +82,7 @@ func (v *Volume) copyInstruction(ctx context.Context, j *journal, src, dst strin
 	}
 	needed := true
 	if err == nil && v.rule(src) == v.rule(dst) {
-		err = v.copyPlain(ctx, info, dst)
+		err = v.copyPlain(ctx, info, dst, objstore.PutOptions{})
 	} else if err == nil {
 		needed, err = v.instructs(ctx, j, src)
 	}

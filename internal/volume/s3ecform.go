@@ -35,14 +35,14 @@ var (
 
 // openS3EC fills in o by the headers of those formats. found is false where it
 // has none, in its metadata or, if those are in use, an instruction file.
-func (v *Volume) openS3EC(ctx context.Context, o *object, info objstore.Info, suffix []byte) (found bool, err error) {
+func (v *Volume) openS3EC(ctx context.Context, o *object, info objstore.Info, suffix []byte, beside instructions) (found bool, err error) {
 	kind, err := s3ec.Detect(info.Metadata)
 	if err != nil {
 		return true, fmt.Errorf("%s: %w", info.Key, err)
 	}
 	var file []byte
 	if kind == s3ec.KindV3Instruction || kind == s3ec.KindNone && v.instructed(info.Key) {
-		file, err = v.instruction(ctx, info.Key)
+		file, err = beside(ctx, info.Key)
 	}
 	switch {
 	case errors.Is(err, ErrNotExist) && kind == s3ec.KindNone:

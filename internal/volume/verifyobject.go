@@ -36,7 +36,11 @@ func (v *Volume) lookAt(ctx context.Context, id objstore.ID) (sight, error) {
 	if err != nil {
 		return s, err
 	}
-	if s.object, err = v.decode(ctx, s.info, s.suffix); err != nil || id.VersionID != "" {
+	if id.VersionID != "" {
+		s.object, err = v.decodeThen(ctx, s.info, s.suffix)
+		return s, err
+	}
+	if s.object, err = v.decode(ctx, s.info, s.suffix); err != nil {
 		return s, err
 	}
 	s.known.rec, err = v.weigh(s.object, s.known)

@@ -166,9 +166,8 @@ func (x *Verifier) newestGood(ctx context.Context, key, etag string, fault Fault
 				continue
 			}
 		}
-		if fault, _, err := x.prove(ctx, s, true); err == nil {
-			return s, nil
-		} else if fault == "" {
+		s, fault, err := x.proven(ctx, s)
+		if err == nil || fault == "" {
 			return s, err
 		}
 	}

@@ -3,6 +3,7 @@ package s3ec
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"strings"
 )
 
@@ -39,6 +40,13 @@ func (e *Envelope) Authenticated() bool { return e.suite != SuiteCBC }
 
 // InInstructionFile tells whether the wrapped key came from there.
 func (e *Envelope) InInstructionFile() bool { return e.file }
+
+// Same tells whether two say the same, wherever the wrapped key lay.
+func (e *Envelope) Same(other *Envelope) bool {
+	a, b := *e, *other
+	a.file, b.file = false, false
+	return reflect.DeepEqual(a, b)
+}
 
 // Context is a copy of the KMS encryption context, or of the material
 // description under another wrapping, as stored but for the names that the
