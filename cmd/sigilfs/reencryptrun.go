@@ -14,6 +14,7 @@ import (
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/progress"
 	"github.com/sigilfs/sigilfs/internal/bulk"
+	"github.com/sigilfs/sigilfs/internal/config"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/volume"
 	"github.com/spf13/cobra"
@@ -135,24 +136,51 @@ func (r *reencrypting) journal(o *offline) (*bulk.Journal, error) {
 func (r *reencrypting) options(o *offline) string {
 	var b strings.Builder
 	for _, rule := range o.rules {
-		fmt.Fprintf(&b, "%s=%s(", rule.Prefix, rule.Mode)
-		for _, k := range rule.keys {
-			fmt.Fprintf(&b, "%s ", k.Name)
-			if k.master != nil {
-				b.WriteString(k.master.ID())
-			} else {
-				b.WriteString(k.ID + k.customer.ID())
-			}
-		}
-		if rule.sse != nil && rule.sse.key != nil {
-			b.WriteString(" " + rule.sse.key.ID)
-		}
-		b.WriteString(") ")
+		fmt.Fprintf(&b, "%s=%s(%s) ", rule.Prefix, rule.Mode, strings.Join(rule.makes(), " "))
 	}
 	from := slices.Clone(r.from)
 	slices.Sort(from)
 	fmt.Fprintf(&b, "from=%s all=%v", strings.Join(from, ","), r.all)
 	return b.String()
+}
+
+// makes is what decides on how objects are encrypted that are written by r, but
+// for its mode.
+func (r rule) makes() (said []string) {
+	if r.Mode == config.S3EC {
+		said = append(said, fmt.Sprintf("v%d", r.Version))
+	}
+	for _, k := range r.keys {
+		said = append(said, k.Name, k.identity())
+	}
+	said = append(said, serverSays(r.context, r.BucketKey)...)
+	if r.sse == nil {
+		return said
+	}
+	said = append(said, "sse="+string(r.sse.Mode))
+	if r.sse.key != nil {
+		said = append(said, r.sse.key.identity())
+	}
+	return append(said, serverSays(r.sse.context, r.sse.BucketKey)...)
+}
+
+// serverSays is what goes with a key of KMS.
+func serverSays(context map[string]string, bucketKey *bool) (said []string) {
+	if len(context) > 0 {
+		said = append(said, fmt.Sprintf("context=%q", context))
+	}
+	if bucketKey != nil {
+		said = append(said, fmt.Sprintf("bucket-key=%v", *bucketKey))
+	}
+	return said
+}
+
+// identity names k for everybody, as far as that can be told.
+func (k *key) identity() string {
+	if k.master != nil {
+		return k.master.ID()
+	}
+	return k.ID + k.customer.ID()
 }
 
 // key is what the keys to be taken are, or begin with and a slash.

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ func (r *Reencryption) rewrap(ctx context.Context, o *object, f *s3ecForm, rule 
 	case r.opt.Dry:
 		_, err = s3ec.Unwrap(ctx, f.env, r.v.opt.S3ECKeys, rule.Reading)
 	case f.env.InInstructionFile():
-		err = r.rewrapFile(ctx, o.id.Key, f, rule)
+		err = r.rewrapFile(ctx, o, f, rule)
 	default:
 		next, err = r.rewrapped(ctx, f, rule)
 	}
@@ -68,11 +69,11 @@ func (r *Reencryption) rewrapped(ctx context.Context, f *s3ecForm, rule *Rule) (
 	return &s3ecForm{metadata: env.Over(f.metadata), env: env}, nil
 }
 
-// rewrapFile writes the instruction file of the object at key anew, unless it is
-// replaced meanwhile: ErrChanged. The object may be, without harm: what the file
-// held it holds, under another key.
-func (r *Reencryption) rewrapFile(ctx context.Context, key string, f *s3ecForm, rule *Rule) error {
-	at, old, err := r.v.instructionFile(ctx, key)
+// rewrapFile writes the instruction file of o anew, unless it is replaced
+// meanwhile: ErrChanged. The object may be, without harm: what the file held it
+// holds, under another key.
+func (r *Reencryption) rewrapFile(ctx context.Context, o *object, f *s3ecForm, rule *Rule) error {
+	at, old, err := r.v.instructionFile(ctx, o.id.Key)
 	if errors.Is(err, ErrNotExist) {
 		return fmt.Errorf("its instruction file has gone: %w", ErrChanged)
 	}
@@ -86,7 +87,11 @@ func (r *Reencryption) rewrapFile(ctx context.Context, key string, f *s3ecForm, 
 	if !env.Rewrappable() { // another one than was looked at
 		return ErrChanged
 	}
-	if env, err = s3ec.Rewrap(ctx, env, r.v.opt.S3ECKeys, rule.Reading, rule.S3EC.Key); err != nil {
+	env, err = s3ec.Rewrap(ctx, env, r.v.opt.S3ECKeys, rule.Reading, rule.S3EC.Key)
+	if errors.Is(err, ErrCorrupt) { // or the file is of another object by now
+		return cmp.Or(r.v.untouched(ctx, o), err)
+	}
+	if err != nil {
 		return err
 	}
 	file, err := env.OverFile(old)

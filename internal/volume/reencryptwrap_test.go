@@ -221,6 +221,39 @@ func TestReencryptRewrapMeetsWriters(t *testing.T) {
 	}
 }
 
+// TestReencryptRewrapReadsTwoStates: an object that was replaced, with its file,
+// between the looks at them is taken as it is then; a file that is not of its
+// object is a failure.
+func TestReencryptRewrapReadsTwoStates(t *testing.T) {
+	m := awsBucket()
+	plantS3EC(t, m, "f", "some text", s3ec.FormatV3, true)
+	f := mountIdle(t, m, wrapping(s3ec.FormatV3, aesKey(2), aesKey(1)))
+	files := 0
+	f.s.SetScript(func(op faulty.Op) faulty.Fault {
+		if op.Verb == faulty.Get && op.Key == "f.instruction" {
+			if files++; files == 2 {
+				plantS3EC(t, m, "f", "his text", s3ec.FormatV3, true)
+			}
+		}
+		return faulty.Fault{}
+	})
+	did, err := f.Reencrypt(ReencryptOptions{}).Do(f.ctx, "f")
+	if err != nil || did.Did != Rewrapped || files < 3 {
+		t.Errorf("%v, %v; the file was read %d times", did, err, files)
+	}
+	f.s.SetScript(nil)
+	f.has("f", "his text")
+	plantS3EC(t, m, "g", "other", s3ec.FormatV3, true)
+	file, _ := m.Object("g.instruction")
+	m.Plant("f.instruction", file)
+	before := m.Snapshot()
+	_, err = f.Reencrypt(ReencryptOptions{}).Do(f.ctx, "f")
+	wants(t, err, ErrCorrupt)
+	if now, _ := m.Object("f.instruction"); now.Info.ETag != before["f.instruction"].Info.ETag {
+		t.Error("the file was written")
+	}
+}
+
 // TestReencryptInstructionFilesForTheServer: a file that stays is encrypted as
 // its object is, under today's key of SSE-C too.
 func TestReencryptInstructionFilesForTheServer(t *testing.T) {
