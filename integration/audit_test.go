@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -248,6 +249,81 @@ func TestAuditWithoutPolicy(t *testing.T) {
 	left, err := os.ReadDir(dir)
 	must(t, err)
 	if len(left) != 2 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// An audit that was interrupted, or killed, goes on: its rows and its numbers are
+// those of one that was not.
+func TestAuditGoesOn(t *testing.T) {
+	t.Parallel()
+	m := newMount(t, mountOptions{Proxy: true})
+	m.Unmount(t)
+	bucket := newClient(t, m.bucket)
+	for i := range 60 {
+		bucket.put(m.Key(fmt.Sprintf("f/%02d", i)), object{Body: []byte("plain")})
+	}
+	dir := t.TempDir()
+	rows := filepath.Join(dir, "objects.csv")
+	args := append([]string{"audit", m.volume(), "--parallel", "1"}, m.config(t).Args...)
+	// end has the audit end by a signal when it asks for an object.
+	end := func(at string, signal os.Signal) string {
+		c := exec.CommandContext(t.Context(), binary(t), append(args, "--csv", rows)...)
+		c.Env = m.env(t)
+		var said strings.Builder
+		c.Stdout, c.Stderr = &said, &said
+		reached := make(chan struct{}, 100)
+		m.proxy.Set(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.Method == http.MethodHead && strings.HasSuffix(r.URL.Path, at) {
+				reached <- struct{}{}
+				<-r.Context().Done()
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+		defer m.proxy.Set(func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) })
+		must(t, c.Start())
+		ended := make(chan error, 1)
+		go func() { ended <- c.Wait() }()
+		select {
+		case <-reached:
+			must(t, c.Process.Signal(signal))
+		case err := <-ended:
+			t.Fatalf("it ended before %s: %v: %s", at, err, said.String())
+		}
+		if err := <-ended; err == nil {
+			t.Errorf("it ended well: %s", said.String())
+		}
+		return said.String()
+	}
+	if said := end("f/30", os.Interrupt); !strings.Contains(said, "the same command goes on") || !strings.Contains(said, "incomplete: it ended after") {
+		t.Errorf("interrupted it says %s", said)
+	}
+	if _, err := os.Stat(rows); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("half of the rows have the name: %v", err)
+	}
+	out, err := tryBinary(t, m.env(t), append(args, "--csv", filepath.Join(dir, "other.csv"))...)
+	wantExit(t, out, err, 1)
+	end("f/45", os.Kill)
+	out, err = tryBinary(t, m.env(t), append(args, "--csv", rows, "--html", filepath.Join(dir, "page.html"))...)
+	wantExit(t, out, err, 64)
+	if !strings.Contains(out, "going on with what was interrupted") || !strings.Contains(out, "is told of as it was then") || !strings.Contains(out, "plaintext: 60.") {
+		t.Errorf("gone on with it says %s", out)
+	}
+	whole := filepath.Join(dir, "whole.csv")
+	out, err = tryBinary(t, m.env(t), append(args, "--csv", whole)...)
+	wantExit(t, out, err, 64)
+	if strings.Contains(out, "going on") {
+		t.Errorf("a new audit says %s", out)
+	}
+	got, err := os.ReadFile(rows)
+	must(t, err)
+	want, err := os.ReadFile(whole)
+	must(t, err)
+	if string(got) != string(want) || strings.Count(string(got), "\r\n") < 61 {
+		t.Errorf("the rows are\n%s\nwant\n%s", got, want)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*.partial")); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/progress"
 	"github.com/sigilfs/sigilfs/internal/audit"
+	"github.com/sigilfs/sigilfs/internal/bulk"
 	"github.com/sigilfs/sigilfs/internal/doctor"
 	"github.com/sigilfs/sigilfs/internal/volume"
 	"github.com/spf13/cobra"
@@ -33,6 +35,15 @@ type auditing struct {
 	progress   *progress.Progress
 	head       audit.Head
 	unfinished error
+	ended      bool // the report is written
+
+	journal   *bulk.Journal // nil: it cannot be gone on with
+	restart   bool
+	state     auditState // that an interrupted run has left
+	resumedAt string     // the key behind which this one began
+	shadows   volume.Shadows
+	told      int64 // objects
+	last      audit.Object
 }
 
 func newAudit() *cobra.Command {
@@ -55,8 +66,9 @@ mount shows; and of the bucket what doctor would. It writes nothing.
 
 Without --encryption nothing is held against a policy: that something is
 plaintext is a finding all the same. Objects are asked for their metadata, not
-for their content (verify reads that). An audit that was interrupted says after
-which key --after goes on. Progress is told on stderr.
+for their content (verify reads that). The same command goes on with an audit that
+was interrupted, unless rows went to stdout: then it says after which key
+--after goes on. Progress is told on stderr.
 
 Exit codes: 0 nothing was found, 64 there are findings, 32 the audit could not
 be done or not to its end, 1 usage, 2 system.`,
@@ -90,6 +102,7 @@ be done or not to its end, 1 usage, 2 system.`,
 	f.StringVar(&a.after, "after", "", "only objects whose `KEY` in the bucket comes after this: where an interrupted audit goes on")
 	f.BoolVar(&a.current, "current", false, "look at no old versions")
 	f.BoolVar(&a.thorough, "thorough", false, "ask for every object, also where the attribute index knows it")
+	f.BoolVar(&a.restart, "restart", false, "begin anew where an earlier run was interrupted")
 	f.BoolVar(&s.readInstructions, "instruction-files", false, "objects of s3ec may have instruction files: look for them")
 	f.IntVar(&a.parallel, "parallel", 32, "how many `OBJECTS` are asked for at a time")
 	return cmd
@@ -117,18 +130,26 @@ func (a *auditing) check() error {
 
 // begin opens the outputs. below is the prefix of all keys.
 func (a *auditing) begin(head audit.Head, below string) error {
-	a.head, a.tally = head, audit.NewTally(head, below)
-	var err error
+	err := a.newTally(head, below)
+	if err != nil {
+		return err
+	}
+	a.head = head
 	if a.out, err = newAuditOutput(a.cmd.OutOrStdout(), a, head); err != nil {
 		return systemError("%w", err)
 	}
 	a.progress = progress.New(a.cmd.ErrOrStderr(), progress.Options{What: "auditing"})
+	a.progress.Resume(a.told, 0)
 	return nil
 }
+
+// say tells the user something on the side.
+func (a *auditing) say(text string) { say(a.cmd.ErrOrStderr(), text) }
 
 // add takes one object.
 func (a *auditing) add(o audit.Object) error {
 	a.tally.Add(o)
+	a.told, a.last = a.told+1, o
 	a.progress.Add(1, 0) // of no body is a byte read
 	if err := a.out.object(o); err != nil {
 		return systemError("%w", err)
@@ -139,11 +160,23 @@ func (a *auditing) add(o audit.Object) error {
 // end writes what is known, whole or not, and gives the verdict.
 func (a *auditing) end(spec string) error {
 	a.progress.Done()
+	if a.unfinished != nil && a.last.Key != "" && !a.last.More {
+		if err := a.keep(a.last.Key); err != nil {
+			return systemError("%w", err)
+		}
+	}
+	if a.resumedAt != "" {
+		a.notes = append(a.notes, a.goneOn())
+	}
 	r := a.tally.End(time.Now(), a.unfinished == nil, a.bucket, a.notes...)
+	r.GoesOn = !r.Complete && a.journal != nil && a.resumed()
 	if err := a.out.close(r); err != nil {
 		return systemError("%w", err)
 	}
+	a.ended = true
 	switch {
+	case r.GoesOn:
+		return mountError("%w; the same command goes on where this one ended", a.unfinished)
 	case a.unfinished != nil:
 		return a.unfinished
 	case !r.Clean():
@@ -162,6 +195,19 @@ func (a *auditing) fromBucket(ctx context.Context, o *offline) error {
 			head.Policy = append(head.Policy, audit.Rule{Prefix: set.target.Prefix + r.Prefix, Mode: string(r.Mode)})
 		}
 	}
+	if err := a.openJournal(o); err != nil {
+		return err
+	}
+	err := a.look(ctx, o, head, prefix)
+	if left := a.leave(); left != nil && err == nil {
+		err = systemError("%w", left)
+	}
+	return err
+}
+
+// look goes over the objects, and tells what it found.
+func (a *auditing) look(ctx context.Context, o *offline, head audit.Head, prefix string) error {
+	a.resumedAt = a.journal.Cursor()
 	if err := a.begin(head, directoryOf(prefix)); err != nil {
 		return err
 	}
@@ -171,7 +217,7 @@ func (a *auditing) fromBucket(ctx context.Context, o *offline) error {
 	if err := a.survey(ctx, o, prefix); err != nil {
 		return err
 	}
-	return a.end(set.source)
+	return a.end(o.set.source)
 }
 
 func (a *auditing) survey(ctx context.Context, o *offline, prefix string) error {
@@ -179,10 +225,14 @@ func (a *auditing) survey(ctx context.Context, o *offline, prefix string) error 
 		Prefix: prefix, After: a.after, Versions: !a.current, Unstated: o.set.unstated,
 		Index:   !a.thorough && a.mayUseIndex(ctx, o),
 		Workers: a.parallel,
-		Untold:  func(err error) { a.notes = append(a.notes, "old versions were not looked at: "+oneLine(err)) },
+		Untold:  func(err error) { a.note("old versions were not looked at: " + oneLine(err)) },
+		Shadows: &a.shadows,
 	}
 	stop := a.count(ctx, o, opt)
 	defer stop()
+	if a.resumedAt != "" {
+		opt.After = a.resumedAt
+	}
 	for got, err := range o.volume.Survey(ctx, opt) {
 		switch {
 		case ctx.Err() != nil:
@@ -195,8 +245,20 @@ func (a *auditing) survey(ctx context.Context, o *offline, prefix string) error 
 		if err := a.add(surveyed(got)); err != nil {
 			return err
 		}
+		if got.Last && a.journal.Due() {
+			if err := a.keep(got.Key); err != nil {
+				return systemError("%w", err)
+			}
+		}
 	}
 	return nil
+}
+
+// note says something of the whole report, once.
+func (a *auditing) note(text string) {
+	if !slices.Contains(a.notes, text) {
+		a.notes = append(a.notes, text)
+	}
 }
 
 // count lists meanwhile what there is, so that it can be told how long the rest
@@ -218,7 +280,7 @@ func (a *auditing) count(ctx context.Context, o *offline, opt volume.SurveyOptio
 // surveyed gives what the volume found the names of a report.
 func surveyed(s volume.Surveyed) audit.Object {
 	o := audit.Object{
-		Key: s.Key, Version: s.Version, Old: s.Old, Mode: s.Mode, Algorithm: s.Algorithm, KeyID: s.KeyID, Epoch: s.Epoch, EpochState: s.EpochState,
+		Key: s.Key, Version: s.Version, Old: s.Old, More: !s.Last, Mode: s.Mode, Algorithm: s.Algorithm, KeyID: s.KeyID, Epoch: s.Epoch, EpochState: s.EpochState,
 		Commitment: s.Commitment, Server: s.Server, Class: s.Class, Stored: s.Stored, Plain: s.Plain, Modified: s.Modified,
 	}
 	for _, f := range s.Flaws {

@@ -42,13 +42,15 @@ func (a *auditing) fromInventory(ctx context.Context, s *settings, target, path 
 	if !list.Created.IsZero() {
 		a.notes = append(a.notes, "the inventory was begun "+list.Created.Format(time.RFC3339))
 	}
+	a.progress.Total(0, list.Size())
+	list.Read = func(n int64) { a.progress.Add(0, n) }
 	for r, err := range list.Records() {
 		switch {
 		case ctx.Err() != nil:
 			a.unfinished = mountError("%s: interrupted", s.source)
 		case err != nil:
 			a.unfinished = mountError("--inventory: %w", err)
-		case r.Deleted || r.Bucket != list.Bucket || a.current && r.Old || !volume.Within(r.Key, prefix):
+		case r.Deleted || a.current && r.Old || !volume.Within(r.Key, prefix):
 			continue
 		}
 		if a.unfinished != nil {
@@ -86,6 +88,9 @@ func listedObject(policy []audit.Rule, r inventory.Record) audit.Object {
 	}
 	for _, f := range volume.KeyFlaws(r.Key) {
 		o.Findings = append(o.Findings, audit.Finding{Kind: audit.Kind(f.Kind), Text: f.Text})
+	}
+	if mode == audit.Unknown {
+		o.Findings = append(o.Findings, audit.Finding{Kind: audit.Unlooked, Text: "the inventory does not say how it is encrypted"})
 	}
 	if kind, text := listedWeakness(audit.RuleOf(policy, r.Key), state, mode); kind != "" {
 		if r.Old {

@@ -19,6 +19,8 @@ type auditOutput struct {
 	rows    []rowWriter
 	reports []func(*audit.Report) error
 	files   []*outFile
+	csv     *audit.CSV // nil: none, or not in a file that can be gone on with
+	partial *outFile   // its file
 }
 
 // rowWriter is a form that has every object.
@@ -38,11 +40,11 @@ func newAuditOutput(stdout io.Writer, a *auditing, head audit.Head) (o *auditOut
 		o.rows = append(o.rows, audit.NewJSON(stdout, head))
 	}
 	if a.csv != "" {
-		w, err := o.open(a.csv)
+		w, err := o.openRows(a)
 		if err != nil {
 			return o, err
 		}
-		o.rows = append(o.rows, audit.NewCSV(w))
+		o.rows = append(o.rows, w)
 	}
 	if a.html != "" {
 		w, err := o.open(a.html)
@@ -66,6 +68,38 @@ func (o *auditOutput) open(path string) (io.Writer, error) {
 		o.files = append(o.files, f)
 	}
 	return f, err
+}
+
+// openRows begins the file of rows, or goes on with it.
+func (o *auditOutput) openRows(a *auditing) (*audit.CSV, error) {
+	if a.journal == nil {
+		w, err := o.open(a.csv)
+		if err != nil {
+			return nil, err
+		}
+		return audit.NewCSV(w), nil
+	}
+	f, err := partialFile(a.csv, a.state.Rows, a.journal.Resumed() || a.restart)
+	if err != nil {
+		return nil, err
+	}
+	o.files, o.partial = append(o.files, f), f
+	if o.csv = audit.NewCSV(f); a.state.Rows > 0 {
+		o.csv = audit.ResumeCSV(f)
+	}
+	return o.csv, nil
+}
+
+// settle has the rows that were told on the disk, and says how many bytes they are.
+func (o *auditOutput) settle() (size int64, err error) {
+	if o.partial == nil {
+		return 0, nil
+	}
+	if err := errors.Join(o.csv.Flush(), o.partial.Sync()); err != nil {
+		return 0, err
+	}
+	o.partial.stays = true
+	return o.partial.Seek(0, io.SeekCurrent)
 }
 
 func (o *auditOutput) object(obj audit.Object) error {
@@ -93,6 +127,9 @@ func (o *auditOutput) close(r *audit.Report) error {
 		}
 	}
 	for _, f := range o.files {
+		if f.partial && !r.Complete {
+			continue // it comes to its name when it is whole
+		}
 		if err := f.keep(); err != nil {
 			return err
 		}
@@ -115,6 +152,9 @@ type outFile struct {
 	path string
 	temp string // "" in place
 	done bool
+
+	partial bool // of an audit that can be gone on with
+	stays   bool // which goes on with what is in temp
 }
 
 func newOutFile(path string) (*outFile, error) {
@@ -161,7 +201,7 @@ func (f *outFile) abandon() {
 	}
 	f.done = true
 	_ = f.Close()
-	if f.temp != "" {
+	if f.temp != "" && !f.stays {
 		_ = os.Remove(f.temp)
 	}
 }

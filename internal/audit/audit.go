@@ -18,6 +18,7 @@ type Object struct {
 	Key     string
 	Version string // ID of the version; "" where none are kept
 	Old     bool   // a later version hides it
+	More    bool   // of its key more may be told
 
 	// Mode is as the configuration names it: none, sse-s3, sse-kms, dsse-kms,
 	// sse-c, client, s3ec; or Internal or Unknown.

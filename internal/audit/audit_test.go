@@ -246,6 +246,76 @@ func TestTallyIsBounded(t *testing.T) {
 	}
 }
 
+// What is saved anywhere and gone on with comes to the same report, and stays
+// small whatever a bucket's owner thinks of.
+func TestTallyGoesOn(t *testing.T) {
+	all := sample()
+	for at := range all {
+		first := NewTally(head(), "web1/")
+		for _, o := range all[:at] {
+			first.Add(o)
+		}
+		b, err := first.Save()
+		if err != nil {
+			t.Fatal(err)
+		}
+		later := head()
+		later.Began = now.Add(365 * day)
+		second, err := RestoreTally(later, "web1/", b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range all[at:] {
+			second.Add(o)
+		}
+		want := report()
+		if diff := cmp.Diff(want, second.End(want.Ended, true, want.Bucket)); diff != "" {
+			t.Fatalf("gone on with behind %d (-want +got):\n%s", at, diff)
+		}
+	}
+	for _, text := range []string{"", "{}", "[]", `{"began":"2026-01-02T03:04:05Z","groups":{"odd":[{"name":"AA=="}]}}`} {
+		if _, err := RestoreTally(head(), "", []byte(text)); !errors.Is(err, ErrSaved) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestSavedIsBounded(t *testing.T) {
+	tally := NewTally(head(), "")
+	long := strings.Repeat("\x01\xff", 500)
+	var findings []Finding
+	for _, k := range Kinds() {
+		findings = append(findings, Finding{Kind: k.Kind, Text: strings.Repeat(long, 20)})
+	}
+	for i := range 6000 {
+		key := fmt.Sprintf("%04d", i) + long
+		tally.Add(Object{Key: key[:500] + "/" + key[500:1000] + "/x", Mode: "none", KeyID: key, Class: key, Modified: now, Findings: findings})
+	}
+	b, err := tally.Save()
+	if err != nil || len(b) > 15<<20 {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+}
+
+// An audit that ended in the midst of a key's versions goes on before them.
+func TestLastIsWhole(t *testing.T) {
+	tally := NewTally(head(), "")
+	tally.Add(Object{Key: "a"})
+	tally.Add(Object{Key: "b", More: true})
+	r := tally.End(now, false, nil, "a note\x1b[2J")
+	if r.Last != "a" {
+		t.Errorf("it says that it ended after %q", r.Last)
+	}
+	says := func() string { return strings.Join(remarks(r), "\n") }
+	if got := says(); !strings.Contains(got, "ended after a, from where --after goes on") || strings.Contains(got, "\x1b") {
+		t.Errorf("it says %q", got)
+	}
+	r.GoesOn = true
+	if got := says(); !strings.Contains(got, "the same command goes on") || strings.Contains(got, "--after") {
+		t.Errorf("it says %q", got)
+	}
+}
+
 func TestFindingsByPrefix(t *testing.T) {
 	tally := NewTally(head(), "web1/")
 	for _, key := range []string{"web1/a", "web1/a/b", "web1/a/b/c", "web1/a/b/c/d", "web1/a/x/y", "elsewhere/z"} {

@@ -29,10 +29,13 @@ func csvHeader() []string {
 
 // NewCSV begins a file with the row of names.
 func NewCSV(w io.Writer) *CSV {
-	c := &CSV{w: bufio.NewWriterSize(w, 64<<10)}
+	c := ResumeCSV(w)
 	c.row(csvHeader())
 	return c
 }
+
+// ResumeCSV goes on with a file that has it already.
+func ResumeCSV(w io.Writer) *CSV { return &CSV{w: bufio.NewWriterSize(w, 64<<10)} }
 
 // Object writes one.
 func (c *CSV) Object(o Object) error {
@@ -60,7 +63,10 @@ func (c *CSV) Object(o Object) error {
 }
 
 // Close writes what is left. The Report has no place in rows.
-func (c *CSV) Close(*Report) error {
+func (c *CSV) Close(*Report) error { return c.Flush() }
+
+// Flush writes what was told.
+func (c *CSV) Flush() error {
 	if c.err == nil {
 		c.err = c.w.Flush()
 	}

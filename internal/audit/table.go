@@ -65,11 +65,20 @@ func remarks(r *Report) []string {
 	if !r.Complete {
 		text := "incomplete"
 		if r.Last != "" {
-			text += ": it ended after " + shown(r.Last) + ", from where --after goes on"
+			text += ": it ended after " + shown(r.Last)
+		}
+		switch {
+		case r.GoesOn:
+			text += "; the same command goes on"
+		case r.Last != "" && r.Source == FromBucket:
+			text += ", from where --after goes on"
 		}
 		all = append(all, text)
 	}
-	return append(all, r.Notes...)
+	for _, note := range r.Notes {
+		all = append(all, shownInside(note))
+	}
+	return all
 }
 
 // group writes one grouping.

@@ -13,7 +13,8 @@ const (
 	maxGroups   = 1000 // names of a grouping; what is beyond them is counted together
 	maxPrefixes = 5000 // that findings are counted by
 	maxKept     = 200  // findings of a kind that are kept
-	maxLabel    = 300  // bytes of a group's name
+	maxLabel    = 300  // bytes of a group's name, or of a prefix
+	maxText     = 1000 // bytes of what is said of a finding
 )
 
 // others is the group of what has none of its own.
@@ -68,7 +69,8 @@ type Report struct {
 	Head
 	Ended    time.Time
 	Complete bool   // nothing was left out
-	Last     string // the key of the last object looked at
+	Last     string // the last key of which all was looked at
+	GoesOn   bool   // the same command goes on where this one ended
 	Notes    []string
 
 	Current, Old                  Count // objects, and versions that are not current
@@ -123,7 +125,9 @@ func NewTally(head Head, below string) *Tally {
 
 // Add counts one object.
 func (t *Tally) Add(o Object) {
-	t.last = o.Key
+	if !o.More {
+		t.last = o.Key
+	}
 	if o.Old {
 		t.old.add(o.Stored)
 	} else {
@@ -147,7 +151,7 @@ func (t *Tally) count(o Object) {
 
 func (t *Tally) group(by, name string, bytes int64) {
 	groups := t.groups[by]
-	name = cut(name)
+	name = cut(name, maxLabel)
 	c := groups[name]
 	if c == nil && len(groups) >= maxGroups {
 		name = others
@@ -161,9 +165,9 @@ func (t *Tally) group(by, name string, bytes int64) {
 }
 
 // cut bounds what is kept of a name.
-func cut(name string) string {
-	if len(name) > maxLabel {
-		return strings.ToValidUTF8(name[:maxLabel], "") + "…"
+func cut(name string, most int) string {
+	if len(name) > most {
+		return strings.ToValidUTF8(name[:most], "") + "…"
 	}
 	return name
 }
@@ -176,7 +180,7 @@ func (t *Tally) find(o Object, f Finding) {
 		return
 	}
 	t.kept[f.Kind] = append(t.kept[f.Kind], Kept{
-		Kind: f.Kind, Key: key, Version: o.Version, Old: o.Old, Mode: o.Mode, KeyID: cut(o.KeyID), Stored: o.Stored, Text: f.Text,
+		Kind: f.Kind, Key: key, Version: o.Version, Old: o.Old, Mode: o.Mode, KeyID: cut(o.KeyID, maxLabel), Stored: o.Stored, Text: cut(f.Text, maxText),
 	})
 }
 
@@ -195,6 +199,7 @@ func (t *Tally) underPrefix(key string) {
 		places = append([]string{t.below + first + second + "/"}, places...)
 	}
 	for i, p := range places {
+		p = cut(p, maxLabel)
 		if _, known := t.prefix[p]; known || len(t.prefix) < maxPrefixes>>i || p == others {
 			t.prefix[strings.Clone(p)]++
 			return

@@ -298,3 +298,33 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A walk of another kind keeps what it needs with its cursor.
+func TestKeep(t *testing.T) {
+	id := Identity{Operation: "audit", Target: "s3://b"}
+	dir := t.TempDir()
+	j, err := Open(dir, id, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j.Due() || j.State() != nil {
+		t.Errorf("a new journal is due %v, and has %s", j.Due(), j.State())
+	}
+	if err := j.Keep("a\xff", []byte(`{"n":7}`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Keep("b", make([]byte, maxState+1)); err == nil {
+		t.Error("more is kept than is read again")
+	}
+	_ = j.Close()
+	if j, err = Open(dir, id, false); err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	if !j.Resumed() || j.Cursor() != "a\xff" || string(j.State()) != `{"n":7}` {
+		t.Errorf("at %q it has %s", j.Cursor(), j.State())
+	}
+	if (*Journal)(nil).Keep("a", nil) != nil || (*Journal)(nil).Due() || (*Journal)(nil).State() != nil {
+		t.Error("none keeps something")
+	}
+}

@@ -26,6 +26,9 @@ var (
 // way: what lies between is done again after a crash.
 const keepEvery = time.Second
 
+// maxState bounds what a walk of another kind keeps with its cursor.
+const maxState = maxJournal - 1<<20
+
 // maxJournal bounds the bytes of a journal that is read.
 const maxJournal = 16 << 20
 
@@ -65,6 +68,7 @@ type record struct {
 	Failed   int64            `json:"failed,omitempty"`
 	Failures []failure        `json:"failures,omitempty"`
 	Earlier  map[string]Count `json:"earlier,omitempty"` // of earlier passes
+	State    json.RawMessage  `json:"state,omitempty"`   // see Journal.Keep
 }
 
 type failure struct {
@@ -213,6 +217,30 @@ func (j *Journal) advance(cursor string, t Totals) error {
 func (j *Journal) keep(cursor string, t Totals) error {
 	j.state.Cursor, j.state.Totals = cursor, t.clone()
 	return j.save()
+}
+
+// Due tells whether it is time to Keep again.
+func (j *Journal) Due() bool { return j != nil && j.now().Sub(j.kept) >= keepEvery }
+
+// Keep puts down where a walk is that Run does not do, with what it needs to go on
+// behind that key: one JSON document of at most 15 MiB.
+func (j *Journal) Keep(cursor string, state []byte) error {
+	if j == nil {
+		return nil
+	}
+	if len(state) > maxState {
+		return fmt.Errorf("keep the journal: %d bytes are too many", len(state))
+	}
+	j.state.Cursor, j.state.State = cursor, state
+	return j.save()
+}
+
+// State is what was kept with the cursor; nil where nothing was.
+func (j *Journal) State() []byte {
+	if j == nil {
+		return nil
+	}
+	return j.state.State
 }
 
 // Resumed tells whether an earlier run left this journal.

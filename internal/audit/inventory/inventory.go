@@ -39,8 +39,9 @@ const manifestName = "manifest.json"
 
 // Inventory is one, as its manifest says.
 type Inventory struct {
-	Bucket  string    // that the lists are of
-	Created time.Time // when they were begun; zero where nobody says
+	Bucket  string        // that the lists are of
+	Created time.Time     // when they were begun; zero where nobody says
+	Read    func(n int64) // told of bytes of the lists as they are read; nil: nobody is
 	schema  schema
 	dir     string // of the manifest
 	files   []file
@@ -48,8 +49,9 @@ type Inventory struct {
 
 // file is a list, as the manifest names it.
 type file struct {
-	Key string `json:"key"`
-	MD5 string `json:"MD5checksum"`
+	Key  string `json:"key"`
+	Size int64  `json:"size"`
+	MD5  string `json:"MD5checksum"`
 }
 
 type manifest struct {
@@ -122,13 +124,23 @@ func milliseconds(text string) time.Time {
 	return time.UnixMilli(n).UTC()
 }
 
+// Size is how many bytes the manifest says all lists have; 0 where it says nothing.
+func (i *Inventory) Size() (n int64) {
+	for _, f := range i.files {
+		if f.Size > 0 && f.Size < 1<<50 {
+			n += f.Size
+		}
+	}
+	return n
+}
+
 // Records gives what the lists tell, one after the other. An error ends it.
 func (i *Inventory) Records() iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for _, f := range i.files {
 			on, err := i.read(f, yield)
 			if err != nil {
-				yield(Record{}, fmt.Errorf("%s: %w", path.Base(f.Key), err))
+				yield(Record{}, fmt.Errorf("%q: %w", path.Base(f.Key), err))
 				return
 			}
 			if !on {

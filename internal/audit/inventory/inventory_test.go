@@ -26,7 +26,7 @@ func lay(t *testing.T, format, schema string, lists map[string][]byte) string {
 	m := manifest{SourceBucket: "acme", Created: "1777636800000", Format: format, Schema: schema}
 	for name, body := range lists {
 		sum := md5.Sum(body)
-		m.Files = append(m.Files, file{"inv/acme/daily/data/" + name, hex.EncodeToString(sum[:])})
+		m.Files = append(m.Files, file{Key: "inv/acme/daily/data/" + name, MD5: hex.EncodeToString(sum[:])})
 		write(t, filepath.Join(root, "data", name), body)
 	}
 	text, err := json.Marshal(m)

@@ -63,7 +63,7 @@ func (i *Inventory) read(f file, yield func(Record, error) bool) (bool, error) {
 	}
 	defer from.Close()
 	sum := md5.New() //nolint:gosec // as above
-	raw := io.TeeReader(from, sum)
+	raw := io.TeeReader(from, io.MultiWriter(sum, counter(i.Read)))
 	text := raw
 	if strings.HasSuffix(f.Key, ".gz") {
 		z, err := gzip.NewReader(raw)
@@ -86,6 +86,16 @@ func (i *Inventory) read(f file, yield func(Record, error) bool) (bool, error) {
 	return true, nil
 }
 
+// counter tells how much is written to it.
+type counter func(n int64)
+
+func (c counter) Write(b []byte) (int, error) {
+	if c != nil {
+		c(int64(len(b)))
+	}
+	return len(b), nil
+}
+
 // rows reads a list. Keys are URL-encoded, so that no row has a line break.
 func (i *Inventory) rows(text io.Reader, yield func(Record, error) bool) (bool, error) {
 	lines := bufio.NewScanner(text)
@@ -97,6 +107,9 @@ func (i *Inventory) rows(text io.Reader, yield func(Record, error) bool) (bool, 
 		r, err := i.schema.row(lines.Text())
 		if err != nil {
 			return false, fmt.Errorf("line %d: %w", n, err)
+		}
+		if r.Bucket != i.Bucket {
+			return false, fmt.Errorf("line %d: is of the bucket %q: %w", n, short(r.Bucket), ErrInvalid)
 		}
 		if !yield(r, nil) {
 			return false, nil
