@@ -118,18 +118,7 @@ func (r *reencrypting) journal(o *offline) (*bulk.Journal, error) {
 		return nil, nil
 	}
 	id := bulk.Identity{Operation: "reencrypt", Target: o.bucketName() + " " + o.key(), Options: r.options(o)}
-	j, err := bulk.Open(o.state.Journals(), id, r.restart)
-	switch {
-	case errors.Is(err, bulk.ErrOther):
-		return nil, usageError("%w: finish it with those, or begin anew with --restart", err)
-	case errors.Is(err, bulk.ErrBusy):
-		return nil, mountError("%w: wait for it", err)
-	case errors.Is(err, bulk.ErrCorrupt):
-		return nil, systemError("%w: begin anew with --restart", err)
-	case err != nil:
-		return nil, systemError("%w", err)
-	}
-	return j, nil
+	return o.journal(id, r.restart)
 }
 
 // options is what decides on what is done: modes, keys and what is taken.

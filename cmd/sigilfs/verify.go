@@ -224,9 +224,11 @@ func (o *offline) journal(id bulk.Identity, restart bool) (*bulk.Journal, error)
 	j, err := bulk.Open(dir.Journals(), id, restart)
 	switch {
 	case errors.Is(err, bulk.ErrOther):
-		return nil, usageError("%w: give those to go on with it, or --restart", err)
+		return nil, usageError("%w: finish it with those, or begin anew with --restart", err)
+	case errors.Is(err, bulk.ErrBusy):
+		return nil, mountError("%w: wait for it", err)
 	case errors.Is(err, bulk.ErrCorrupt):
-		return nil, systemError("%w: give --restart", err)
+		return nil, systemError("%w: begin anew with --restart", err)
 	case err != nil:
 		return nil, systemError("%w", err)
 	}

@@ -36,8 +36,9 @@ func (v *Volume) replacedKey(d draft) *customer {
 
 // sendKeyed is send after the server has refused it with cause for want of a key.
 func (v *Volume) sendKeyed(ctx context.Context, d draft, w *stored, cause error) (*object, error) {
+	v.suspect(v.pathOf(d.key)) // something is there, or it would not want one
 	if d.cond.IfNone {
-		return nil, fmt.Errorf("%w: %w", ErrExist, cause) // or it would not want one
+		return nil, fmt.Errorf("%w: %w", ErrExist, cause)
 	}
 	c := v.replacedKey(d)
 	if c == nil { // another object, or one that this host cannot look at
