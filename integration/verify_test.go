@@ -175,6 +175,8 @@ func TestVerifyEpochs(t *testing.T) {
 	second := c.get(epoch)
 	m.verify(t, 0, "--data")
 
+	c.put(".sigil/epochs/"+strings.Repeat("b", 25)+"a", object{Body: []byte("of another volume, which lies above")})
+
 	check := func(code int, fault, key, reason string) {
 		t.Helper()
 		all, sum := m.verify(t, code)

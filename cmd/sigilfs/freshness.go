@@ -52,7 +52,7 @@ func (f *verifyFlags) acceptRestore(ctx context.Context, c *cobra.Command, o *of
 			})
 			return
 		}
-		fmt.Fprintf(out, "%q: %s, version %d, known was %d\n", r.Path, r.Kind, r.Shown, r.Known)
+		fmt.Fprintf(out, "%s: %s, version %d, known was %d\n", shownName(r.Path), r.Kind, r.Shown, r.Known)
 	})
 	if err != nil {
 		return explainStore(target, err)

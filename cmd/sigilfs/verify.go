@@ -40,7 +40,8 @@ nothing unless --repair is given.
 Each finding is a line: what is wrong, the path or else the key, why, and which
 bytes of the content are lost. What is older than this host has known of it is
 found, and so are epochs that do not open. Of a whole volume the names of hard
-links are counted too, and what hosts left that have been silent for long is told.
+links are counted too, and what hosts left that have been silent for long is
+told.
 
 --repair takes, of a bucket that keeps versions, the newest version that is
 whole (all of it is read first) and puts it over a damaged object, unless
@@ -119,7 +120,7 @@ func (f *verifyFlags) run(ctx context.Context, c *cobra.Command, o *offline, tar
 	defer out.bar.Done()
 	epochs, err := newEpochCheck(o)
 	if err != nil {
-		return mountError("%w", err)
+		return systemError("%w", err)
 	}
 	opt := volume.VerifyOptions{
 		Path: o.path, Data: f.data, Repair: f.repair, Dry: f.dry, Settled: f.settled, After: journal.Cursor(), Parallel: 4,
@@ -134,6 +135,7 @@ func (f *verifyFlags) run(ctx context.Context, c *cobra.Command, o *offline, tar
 	}
 	defer x.Close()
 	if journal.Resumed() {
+		out.sum.resumed = true
 		out.say(fmt.Sprintf("going on with what was interrupted, begun %s", journal.Began().Format(time.RFC3339)))
 		if err := f.again(ctx, x); err != nil {
 			return explainStore(target, err)
@@ -147,7 +149,7 @@ func (f *verifyFlags) run(ctx context.Context, c *cobra.Command, o *offline, tar
 		out.sum.count(string(one.Fault), 1)
 	}
 	if err == nil && epochs != nil && x.Whole() {
-		err = epochs.missing(ctx, o.set.volumeRoot, found)
+		err = epochs.missing(ctx, found)
 	}
 	if err == nil {
 		out.sum.Verified, err = x.Finish(ctx, found)
@@ -166,8 +168,12 @@ func (f *verifyFlags) run(ctx context.Context, c *cobra.Command, o *offline, tar
 	return out.sum.exit()
 }
 
-// sound is what bulk calls an object that is as it should be.
-const sound = "sound"
+// sound is what bulk calls an object that is as it should be, untold one that may
+// be an older state.
+const (
+	sound  = "sound"
+	untold = "untold"
+)
 
 // walk looks at each object.
 func (f *verifyFlags) walk(ctx context.Context, x *volume.Verifier, j *bulk.Journal, out *verifyPrinter) (bulk.Totals, error) {
@@ -179,6 +185,10 @@ func (f *verifyFlags) walk(ctx context.Context, x *volume.Verifier, j *bulk.Jour
 			if one := (*volume.Finding)(nil); errors.As(err, &one) {
 				out.finding(one)
 				return bulk.Outcome{Kind: string(one.Fault), Bytes: e.Size}, nil
+			}
+			if errors.Is(err, volume.ErrUntold) {
+				out.untold(err)
+				return bulk.Outcome{Kind: untold, Bytes: e.Size}, nil
 			}
 			return bulk.Outcome{Kind: sound, Bytes: e.Size}, err
 		},
@@ -193,7 +203,7 @@ func (f *verifyFlags) again(ctx context.Context, x *volume.Verifier) error {
 		List: x.Earlier, Key: func(e objstore.Entry) string { return e.Key },
 		Do: func(ctx context.Context, e objstore.Entry) (bulk.Outcome, error) {
 			err := x.Check(ctx, e)
-			if one := (*volume.Finding)(nil); errors.As(err, &one) {
+			if one := (*volume.Finding)(nil); errors.As(err, &one) || errors.Is(err, volume.ErrUntold) {
 				err = nil
 			}
 			return bulk.Outcome{Kind: sound}, err
@@ -258,7 +268,8 @@ func splitTarget(args []string) (target, path string, err error) {
 // verifyPrinter says what is found: lines for persons, JSON for machines.
 type verifyPrinter struct {
 	*printer
-	sum verifySum
+	sum  verifySum
+	once sync.Once // what is said of the first object of which nobody can tell
 }
 
 // count lists all objects once more, so that it can be told how many there are.

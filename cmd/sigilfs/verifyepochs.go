@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/sigilfs/sigilfs/internal/keyring"
@@ -16,6 +17,8 @@ import (
 // this host alone can open any more, no object says anything.
 type epochCheck struct {
 	admin *keyring.Admin
+	root  string                   // of the volume
+	known map[keyring.EpochID]bool // that this host remembers
 
 	mu  sync.Mutex // guards met
 	met map[keyring.EpochID]bool
@@ -30,13 +33,19 @@ func newEpochCheck(o *offline) (*epochCheck, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &epochCheck{admin: admin, met: map[keyring.EpochID]bool{}}, nil
+	c := &epochCheck{admin: admin, root: o.set.volumeRoot, known: map[keyring.EpochID]bool{}, met: map[keyring.EpochID]bool{}}
+	ids, err := admin.Remembered()
+	for _, id := range ids {
+		c.known[id] = true
+	}
+	return c, err
 }
 
-// look is volume.VerifyOptions.Epoch.
+// look is volume.VerifyOptions.Epoch. What lies above the volume may be another
+// volume's, and is looked at where this host has seen it.
 func (c *epochCheck) look(ctx context.Context, key string) error {
 	h, ok, err := c.admin.Look(ctx, key)
-	if err != nil || !ok {
+	if err != nil || !ok || !strings.HasPrefix(key, c.root) && !c.known[h.ID] {
 		return err
 	}
 	c.mu.Lock()
@@ -64,12 +73,8 @@ func epochFault(h keyring.Held, why error) volume.Fault {
 // missing tells of epochs that this host has seen and that the bucket does not
 // have any more, once all that it has were met: this host opens what lies under
 // them by its own copy, and nobody else does.
-func (c *epochCheck) missing(ctx context.Context, root string, found func(*volume.Finding)) error {
-	known, err := c.admin.Remembered()
-	if err != nil {
-		return err
-	}
-	for _, id := range known {
+func (c *epochCheck) missing(ctx context.Context, found func(*volume.Finding)) error {
+	for id := range c.known {
 		if c.met[id] {
 			continue
 		}
@@ -79,7 +84,7 @@ func (c *epochCheck) missing(ctx context.Context, root string, found func(*volum
 		}
 		if gone {
 			found(&volume.Finding{
-				Fault: volume.FaultEpoch, Key: root + ".sigil/epochs/" + id.String(),
+				Fault: volume.FaultEpoch, Key: c.root + ".sigil/epochs/" + id.String(),
 				Err: fmt.Errorf("epoch %s is missing from the bucket: this host remembers it, and others cannot open what lies under it", id),
 			})
 		}

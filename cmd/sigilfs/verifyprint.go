@@ -42,6 +42,14 @@ func (p *verifyPrinter) finding(f *volume.Finding) {
 	p.sum.mend(f)
 }
 
+// untold says why it cannot be told of an object whether it is an older state:
+// that is mostly the same of all.
+func (p *verifyPrinter) untold(err error) {
+	p.once.Do(func() {
+		p.line(fmt.Sprintf("untold: %v", err), event{"event": "untold", "reason": err.Error()})
+	})
+}
+
 func orKey(f *volume.Finding) string {
 	if f.Path != "" {
 		return f.Path
@@ -53,6 +61,8 @@ func orKey(f *volume.Finding) string {
 type verifySum struct {
 	volume.Verified
 	sound, unseen int64
+	untold        int64 // that may be older states
+	resumed       bool  // what Verified counts is of this run alone
 	bytes         int64
 	found         map[string]int64 // by fault, but for what was not seen
 
@@ -74,6 +84,8 @@ func (s *verifySum) count(kind string, n int64) {
 		s.sound += n
 	case string(volume.Unseen):
 		s.unseen += n
+	case untold:
+		s.untold += n
 	default:
 		s.found[kind] += n
 	}
@@ -99,17 +111,21 @@ func (s *verifySum) findings() (n int64) {
 func (p *verifyPrinter) end() error {
 	s := &p.sum
 	text := []string{fmt.Sprintf("%d objects are as they should be", s.sound)}
+	since := ""
+	if s.resumed {
+		since = " since it was gone on with"
+	}
 	if s.Bodies > 0 {
-		text[0] += fmt.Sprintf(", and the content of %d was read: %d MiB", s.Bodies, mebibytes(s.Bytes))
+		text[0] += fmt.Sprintf(", and the content of %d was read%s: %d MiB", s.Bodies, since, mebibytes(s.Bytes))
 	}
 	if s.Unprovable > 0 {
 		text = append(text, fmt.Sprintf("%d of these could be read, and nothing proves that they are what was written", s.Unprovable))
 	}
 	if s.Remembered > 0 {
-		text = append(text, fmt.Sprintf("%d of the objects were held against the version that this host has known", s.Remembered))
+		text = append(text, fmt.Sprintf("%d of the objects were held against the version that this host has known%s", s.Remembered, since))
 	}
-	if s.Unjudged > 0 {
-		text = append(text, fmt.Sprintf("of %d objects nobody can tell whether they are an older state: %v", s.Unjudged, s.UnjudgedWhy))
+	if s.untold > 0 {
+		text = append(text, fmt.Sprintf("%d objects are whole, and nobody can tell whether they are an older state", s.untold))
 	}
 	switch {
 	case s.LinksUncounted != "":
@@ -139,7 +155,7 @@ func (p *verifyPrinter) end() error {
 	p.line(strings.Join(text, "\n"), event{
 		"event": "verified", "sound": s.sound, "findings": s.found, "unseen": s.unseen, "repaired": s.mended, "unrepaired": s.unmended,
 		"bodies": s.Bodies, "bytes": s.Bytes, "unprovable": s.Unprovable, "epochs": s.Epochs, "files": s.Files,
-		"remembered": s.Remembered, "unjudged": s.Unjudged,
+		"remembered": s.Remembered, "untold": s.untold,
 		"links": event{"names": s.Names, "inodes": s.Inodes, "unsettled": s.Unsettled, "uncounted": s.LinksUncounted},
 	})
 	if p.bad != nil {
@@ -159,8 +175,8 @@ func (s *verifySum) exit() error {
 		return &exitError{exitWarned, fmt.Errorf("%d findings", n)}
 	case s.unseen > 0:
 		return mountError("%d objects could not be looked at", s.unseen)
-	case s.Unjudged > 0:
-		return mountError("of %d objects nobody can tell whether they are an older state", s.Unjudged)
+	case s.untold > 0:
+		return mountError("of %d objects nobody can tell whether they are an older state", s.untold)
 	}
 	return nil
 }

@@ -112,25 +112,32 @@ func (o *object) stateOf() (version uint64, seal freshness.Seal, ok bool) {
 // asked, remembers it where it is newer, and tells of it where it is older. Under
 // RollbackDeny an error says that nobody can know.
 func (v *Volume) judge(o *object, known before) error {
-	rec, err := v.weigh(o, known)
-	if err == nil && (o.verdict.Bad() || o.verdict == freshness.Ahead) {
+	if known.err != nil && v.opt.Rollback == RollbackDeny && v.judged(o) {
+		return errUntold(o.id.Key, known.err)
+	}
+	rec := v.weigh(o, known)
+	if o.verdict.Bad() || o.verdict == freshness.Ahead {
 		v.meet(o, rec)
 	}
-	return err
+	return nil
+}
+
+// judged tells what is held against what is known: what does not open says so by
+// itself.
+func (v *Volume) judged(o *object) bool {
+	_, _, sealed := o.stateOf()
+	return sealed && o.err == nil && v.watched(o.id.Key)
 }
 
 // weigh is judge without a word of what is older, but in o. It gives what o was
 // held against.
-func (v *Volume) weigh(o *object, known before) (freshness.Record, error) {
-	version, seal, sealed := o.stateOf()
-	key, rec := o.id.Key, known.rec
-	if !sealed || o.err != nil || !v.watched(key) {
-		return rec, nil //nolint:nilerr // what does not open says so by itself
+func (v *Volume) weigh(o *object, known before) freshness.Record {
+	rec := known.rec
+	if !v.judged(o) {
+		return rec
 	}
-	if known.err != nil && v.opt.Rollback == RollbackDeny {
-		return rec, errUntold(key, known.err)
-	}
-	now := v.opt.Now()
+	version, seal, _ := o.stateOf()
+	key, now := o.id.Key, v.opt.Now()
 	o.verdict = freshness.Judge(rec, version, seal, now)
 	if o.verdict.Bad() { // unless it was accepted since
 		if later, err := v.opt.Seals.Get(key); err == nil && !freshness.Judge(later, version, seal, now).Bad() {
@@ -148,13 +155,13 @@ func (v *Volume) weigh(o *object, known before) (freshness.Record, error) {
 	default:
 		o.compare(rec)
 	}
-	return rec, nil
+	return rec
 }
 
-// errUntold: the memory of versions could not be asked of key.
-func errUntold(key string, cause error) error {
-	return fmt.Errorf("%s: whether it is an older state cannot be told: %w", key, cause)
-}
+// ErrUntold: the memory of versions could not be asked.
+var ErrUntold = errors.New("whether it is an older state cannot be told")
+
+func errUntold(key string, cause error) error { return fmt.Errorf("%s: %w: %w", key, ErrUntold, cause) }
 
 // compare has o say what it was held against.
 func (o *object) compare(rec freshness.Record) {

@@ -127,10 +127,8 @@ type Verified struct {
 	LinksUncounted string
 
 	// Remembered counts the objects of which this host knew a version to hold
-	// them against. Unjudged are those of which it may have known one and could
-	// not ask its memory; UnjudgedWhy is why not, of one of them.
-	Remembered, Unjudged int64
-	UnjudgedWhy          error
+	// them against.
+	Remembered int64
 
 	Epochs map[string]int64 // objects by the epoch that opens them
 
@@ -154,10 +152,9 @@ type Verifier struct {
 
 	objects, bodies, bytes, unprovable atomic.Int64
 	unread                             atomic.Int64 // objects that may be names, and do not open
-	remembered, unjudged               atomic.Int64
+	remembered                         atomic.Int64 // objects that were held against what is known
 
 	mu     sync.Mutex // guards what follows
-	why    error      // of one that was not judged
 	epochs map[sigil.EpochID]int64
 	now    time.Time // the latest that the store has said
 	links  *linkLedger
@@ -287,9 +284,10 @@ func unlistable(prefix string, err error) bool {
 // maxChanged bounds how often an object is looked at anew that changes all the time.
 const maxChanged = 5
 
-// Check verifies what is at e.Key now. A *Finding tells what is wrong with it;
-// any other error is of the moment, and of nothing that was verified. An object
-// that has gone meanwhile is as it should be.
+// Check verifies what is at e.Key now. A *Finding tells what is wrong with it.
+// ErrUntold: nothing is, but that it may be an older state. Any other error is of
+// the moment, and of nothing that was verified. An object that has gone meanwhile
+// is as it should be.
 func (x *Verifier) Check(ctx context.Context, e objstore.Entry) error {
 	switch part := ownPart(e.Key); {
 	case part == "", e.Key <= x.opt.After && !x.again(e):
@@ -481,27 +479,13 @@ func (x *Verifier) opened(id sigil.EpochID) {
 	}
 }
 
-// held counts an object that opens by whether it could be told from older states.
-func (x *Verifier) held(s sight) {
-	switch _, _, sealed := s.stateOf(); {
-	case !sealed:
-	case s.known.err != nil:
-		x.unjudged.Add(1)
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		x.why = s.known.err
-	case s.known.rec.Known():
-		x.remembered.Add(1)
-	}
-}
-
 // Counted is what was verified so far.
 func (x *Verifier) Counted() Verified {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	sum := Verified{
 		Objects: x.objects.Load(), Bodies: x.bodies.Load(), Bytes: x.bytes.Load(), Unprovable: x.unprovable.Load(), Epochs: map[string]int64{}, Files: x.files,
-		Remembered: x.remembered.Load(), Unjudged: x.unjudged.Load(), UnjudgedWhy: x.why,
+		Remembered: x.remembered.Load(),
 	}
 	for id, n := range x.epochs {
 		sum.Epochs[id.String()] = n

@@ -43,11 +43,11 @@ func (v *Volume) lookAt(ctx context.Context, id objstore.ID) (sight, error) {
 	if s.object, err = v.decode(ctx, s.info, s.suffix); err != nil {
 		return s, err
 	}
-	s.known.rec, err = v.weigh(s.object, s.known)
+	s.known.rec = v.weigh(s.object, s.known)
 	if s.verdict == freshness.Ahead {
 		v.meet(s.object, s.known.rec)
 	}
-	return s, err
+	return s, nil
 }
 
 // checkOnce looks at one object. ErrChanged: it has to be looked at anew.
@@ -75,10 +75,15 @@ func (x *Verifier) checkOnce(ctx context.Context, e objstore.Entry) (*suspicion,
 		bad.Damage, bad.More = damage.ranges, damage.more
 		return bad, nil
 	}
-	x.held(s)
 	bad, err := x.related(ctx, s, e, part)
-	if bad == nil && err == nil && s.verdict.Bad() {
+	switch {
+	case bad != nil || err != nil || !x.v.judged(s.object):
+	case s.verdict.Bad():
 		bad = x.suspect(s, e, FaultRollback, fmt.Errorf("%s: %s: %w", e.Key, s.older, ErrRollback))
+	case s.known.err != nil:
+		err = errUntold(e.Key, s.known.err)
+	case s.known.rec.Known():
+		x.remembered.Add(1)
 	}
 	return bad, err
 }
