@@ -26,7 +26,7 @@ func (m *mounting) openSeals() (*freshness.Memory, error) {
 		}
 	}
 	return freshness.Open(freshness.Options{
-		Path: dir.Versions(), ReadOnly: m.set.readOnly, Bytes: m.set.rollbackSize, Log: m.log,
+		Path: dir.Versions(), ReadOnly: m.set.readOnly || m.idle, Bytes: m.set.rollbackSize, Log: m.log,
 	}), nil
 }
 

@@ -19,7 +19,9 @@ type changesDocument struct {
 	Changed   []changeJSON  `json:"changed"` // of a dry run: what would be
 	Unchanged int           `json:"unchanged"`
 	Failed    []failureJSON `json:"failed"`
-	Unopened  []failureJSON `json:"unopened"` // left as they are: they do not open here, or are not believed
+	Unopened  []failureJSON `json:"unopened"`          // left as they are: they do not open here, or are not believed
+	Kept      []keptJSON    `json:"kept,omitempty"`    // retired ones that were not closed
+	Refused   string        `json:"refused,omitempty"` // why none was
 	Old       *oldDocument  `json:"old_versions,omitempty"`
 }
 
@@ -53,7 +55,11 @@ type alteration struct {
 }
 
 func (k *keeping) newAlteration(doing string) *alteration {
-	c := &alteration{keeping: k, noted: map[string]int{}, bar: progress.New(k.stderr, progress.Options{What: doing})}
+	return k.alterationUnder(progress.New(k.stderr, progress.Options{What: doing}))
+}
+
+func (k *keeping) alterationUnder(bar *progress.Progress) *alteration {
+	c := &alteration{keeping: k, noted: map[string]int{}, bar: bar}
 	c.doc = changesDocument{Target: k.set.target.Spec, DryRun: k.set.readOnly, Changed: []changeJSON{}, Failed: []failureJSON{}, Unopened: []failureJSON{}}
 	return c
 }
@@ -153,16 +159,26 @@ func anyEpoch(keyring.Held) bool { return true }
 // end prints the document, and gives the error of the command. left says what is
 // so where something failed.
 func (c *alteration) end(left string) error {
+	if err := c.print(); err != nil {
+		return err
+	}
+	return c.doc.failed(left)
+}
+
+func (c *alteration) print() error {
 	c.bar.Done()
 	out := c.c.OutOrStdout()
 	if c.asJSON {
-		if err := printJSON(out, c.doc); err != nil {
-			return err
-		}
-	} else {
-		say(out, c.text())
+		return printJSON(out, c.doc)
 	}
-	switch d := c.doc; {
+	say(out, c.text())
+	return nil
+}
+
+// failed is the error of what the document tells. left says what is so where
+// something failed.
+func (d changesDocument) failed(left string) error {
+	switch {
 	case len(d.Failed) > 0:
 		return mountError("%s: %d epochs could not be changed; %s", d.Target, len(d.Failed), left)
 	case d.Old != nil && len(d.Old.Failed) > 0:
@@ -189,6 +205,9 @@ func (c *alteration) text() string {
 	if c.doc.DryRun {
 		said = "would be changed"
 	}
+	for _, k := range c.doc.Kept {
+		lines = append(lines, k.line())
+	}
 	lines = append(lines, fmt.Sprintf("%d epochs %s, %d are %s", len(c.doc.Changed), said, c.doc.Unchanged, now))
 	if c.doc.Old != nil {
 		lines = append(lines, c.doc.Old.lines()...)
@@ -204,7 +223,10 @@ func (c *alteration) changeText(j changeJSON) string {
 	if len(j.Removed) > 0 {
 		parts = append(parts, "no more for "+c.labels(j.Removed))
 	}
-	if j.State != j.Was {
+	switch {
+	case j.State != j.Was && c.doc.DryRun:
+		parts = append(parts, j.State+", and is "+j.Was)
+	case j.State != j.Was:
 		parts = append(parts, "was "+j.Was+" and is "+j.State)
 	}
 	text := strings.Join(parts, "; ")

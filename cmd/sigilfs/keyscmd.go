@@ -19,7 +19,7 @@ import (
 
 func newKeys() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "keys list|check|add|remove|rotate|rewrap|export|import TARGET",
+		Use:   "keys list|check|add|remove|rotate|rewrap|close|export|import TARGET",
 		Short: "Look at, change and save the keys of a volume",
 		Long: `keys is for the keys of mode client: master keys, which are configured, and the
 epochs in the bucket that are wrapped for them. Whatever is changed, no object of
@@ -31,6 +31,7 @@ yours is touched: it takes seconds.
     sigilfs keys remove s3://bucket/prefix … aes:0123… [--purge-versions]
     sigilfs keys rotate s3://bucket/prefix …
     sigilfs keys rewrap CONFIG.yaml
+    sigilfs keys close  CONFIG.yaml                   retired epochs that nothing needs
     sigilfs keys export CONFIG.yaml volume.recovery   for the safe
     sigilfs keys import CONFIG.yaml volume.recovery
 
@@ -38,11 +39,11 @@ TARGET and the flags are those of the mount. All of it may run beside mounts, on
 any host, and again after it was interrupted. With --dry-run it says what it
 would do.`,
 		Args: func(*cobra.Command, []string) error {
-			return usageError("say list, check, add, remove, rotate, rewrap, export or import: sigilfs keys list s3://bucket/prefix --encryption client --key file:main.key")
+			return usageError("say list, check, add, remove, rotate, rewrap, close, export or import: sigilfs keys list s3://bucket/prefix --encryption client --key file:main.key")
 		},
 		RunE: func(*cobra.Command, []string) error { return nil },
 	}
-	cmd.AddCommand(newKeysList(), newKeysCheck(), newKeysAdd(), newKeysRemove(), newKeysRotate(), newKeysRewrap(), newKeysExport(), newKeysImport())
+	cmd.AddCommand(newKeysList(), newKeysCheck(), newKeysAdd(), newKeysRemove(), newKeysRotate(), newKeysRewrap(), newKeysClose(), newKeysExport(), newKeysImport())
 	return cmd
 }
 
@@ -56,12 +57,15 @@ type keeping struct {
 	places keyring.Places
 }
 
+// anyNumber is of arguments.
+const anyNumber = -1
+
 // keysCommand is one of keys': TARGET, and more arguments as use says.
 func keysCommand(use, short, long string, args int, how access, run func(ctx context.Context, k *keeping, args []string) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, Long: long,
 		Args: func(_ *cobra.Command, have []string) error {
-			if len(have) != 1+args {
+			if len(have) == 0 || args != anyNumber && len(have) != 1+args {
 				return usageError("sigilfs keys %s", use)
 			}
 			return nil
@@ -95,7 +99,7 @@ func (k *keeping) open(ctx context.Context, how access) error {
 	} else {
 		steps = append(steps, k.shareMemory, k.probe)
 	}
-	for _, step := range append(steps, k.newRing, k.openAdmin) {
+	for _, step := range append(steps, k.newRing, k.sealing, k.openAdmin) {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -122,10 +126,15 @@ const (
 	placeTime     = 15 * time.Second
 )
 
-func (k *keeping) openAdmin(ctx context.Context) error {
+// sealing refuses a policy under which nothing has an epoch.
+func (k *keeping) sealing(context.Context) error {
 	if !slices.ContainsFunc(k.rules, func(r rule) bool { return r.Mode == config.Client }) {
 		return usageError("%s: no rule is of mode client, and only that has epochs; give --encryption client and its keys", k.set.target.Spec)
 	}
+	return nil
+}
+
+func (k *keeping) openAdmin(ctx context.Context) error {
 	var err error
 	k.admin, err = k.ring.Admin(keyring.AdminOptions{Conditional: k.caps.PutConditions, Dry: k.set.readOnly})
 	if err != nil {

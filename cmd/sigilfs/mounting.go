@@ -53,6 +53,7 @@ type mounting struct {
 	caps     objstore.Capabilities
 	ring     *keyring.Ring
 	dry      bool            // no epoch is written
+	idle     bool            // the volume is asked what is there, and writes nothing
 	own      *keyring.Set    // what the volume's own objects are sealed under; nil: nothing
 	policy   []volume.Rule   // rules, as the volume takes them
 	contexts s3ec.Keyring    // keys of KMS under contexts that rules of s3ec have
@@ -249,7 +250,7 @@ func (m *mounting) newVolume() error {
 	s := m.set
 	opt := volume.Options{
 		Store: m.objects, Bucket: m.bucketName(), Keys: keys{m.ring}, Rules: m.policy, S3ECKeys: m.s3ecKeys(), Spool: m.spool, Left: m.left, LeftSealed: m.shut, Log: m.log,
-		Prefix: s.target.Prefix, Root: s.volumeRoot, Host: m.host(), Boot: bootID(), ReadOnly: s.readOnly,
+		Prefix: s.target.Prefix, Root: s.volumeRoot, Host: m.host(), Boot: bootID(), ReadOnly: s.readOnly || m.idle,
 		UID: s.uid, GID: s.gid, DirMode: s.dirMode, FileMode: s.fileMode, StorageClass: s.storageClass,
 		AttrTimeout: believed(s.attrTimeout), AheadBytes: s.cacheBytes() / 2, Index: !m.passing && !s.at.given(), OnConflict: conflictPolicy(s.onConflict),
 		StrictExcl: s.strictExcl, RenameDirLimit: s.renameDirLimit, Capabilities: m.caps, Passing: m.passing,
@@ -268,7 +269,7 @@ func (m *mounting) newVolume() error {
 		return err
 	}
 	opt.Seals, opt.Rollback = m.seals, m.rollbackPolicy()
-	if m.state != nil && !m.set.readOnly && !m.passing {
+	if m.state != nil && !m.set.readOnly && !m.passing && !m.idle {
 		moves, err := m.state.Moves()
 		if err != nil {
 			return systemError("%w", err)

@@ -18,6 +18,8 @@ type reencrypting struct {
 	purge, yes    bool
 	restart, json bool
 	parallel      int
+	closing       bool // of epochs
+	close         closeFlags
 }
 
 // toPolicy is the --to of who has the modes in a file.
@@ -58,6 +60,10 @@ there now, or under old keys; --purge-versions removes them for good: none that
 is locked, none of an object that was deleted, and none of one whose current
 version is not as it should be and whole to its last byte, for which it is read.
 
+With --close-epochs, and the root of a volume as TARGET, it closes at its end those
+retired epochs that nothing needs any more, as sigilfs keys close does, and says
+which ones something needs yet.
+
 A journal in the state directory has an interrupted run go on where it was, given
 the same command. Names of hidden attribute indexes, inodes and rolls of hard links
 are taken along; what other commands and mounts have under way is left to them.`,
@@ -84,6 +90,8 @@ are taken along; what other commands and mounts have under way is left to them.`
 	f.BoolVar(&r.dry, "dry-run", false, "only tell what would be done")
 	f.BoolVar(&r.purge, "purge-versions", false, "remove old versions that are weaker or under old keys, for good, once nothing has failed")
 	f.BoolVar(&r.yes, "yes", false, "do not ask before that")
+	f.BoolVar(&r.closing, "close-epochs", false, "once nothing has failed, close for good the retired epochs that nothing needs any more, old versions included")
+	r.close.add(cmd)
 	f.BoolVar(&r.restart, "restart", false, "begin anew where an interrupted run would be gone on with")
 	f.IntVar(&r.parallel, "parallel", 8, "`NUMBER` of objects at a time")
 	f.BoolVar(&s.readInstructions, "instruction-files", false, "objects of s3ec may have instruction files: look for them")

@@ -40,6 +40,8 @@ type reencrypted struct {
 	Failures []failedObject        `json:"failures,omitempty"` // the first ones
 	Requests int64                 `json:"requests,omitempty"` // that a dry run expects, about
 	Old      *oldVersions          `json:"old-versions,omitempty"`
+	Epochs   *changesDocument      `json:"epochs,omitempty"` // that were closed
+	closed   []string              // the same for people
 }
 
 type failedObject struct {
@@ -51,6 +53,9 @@ type failedObject struct {
 func (r *reencrypting) run(ctx context.Context, c *cobra.Command, o *offline) error {
 	if o.set.readOnly && !r.dry {
 		return usageError("--read-only: nothing can be re-encrypted; --dry-run tells what would be")
+	}
+	if r.closing && o.key() != o.set.volumeRoot {
+		return usageError("--close-epochs has to look at all of the volume: its root is s3://%s/%s", o.set.target.Bucket, o.set.volumeRoot)
 	}
 	journal, err := r.journal(o)
 	if err != nil {
@@ -70,6 +75,9 @@ func (r *reencrypting) run(ctx context.Context, c *cobra.Command, o *offline) er
 	if err == nil {
 		err = r.past(ctx, o, re.Again(), told, &res)
 	}
+	if err == nil && r.closing {
+		err = r.closeEpochs(ctx, c, o, told, &res)
+	}
 	told.Done()
 	if err != nil {
 		return errors.Join(r.interrupted(ctx, o, err), journal.Close())
@@ -85,6 +93,8 @@ func (r *reencrypting) run(ctx context.Context, c *cobra.Command, o *offline) er
 		return mountError("not all old versions could be looked at or removed; the same command goes on")
 	case !res.Settled && !r.dry:
 		return mountError("after %d passes objects still change faster than they are re-encrypted: run it again when less is written", res.Passes)
+	case res.Epochs != nil:
+		return res.Epochs.closed(false)
 	}
 	return nil
 }
@@ -377,6 +387,9 @@ func (r *reencrypting) tell(out io.Writer, res reencrypted) {
 	}
 	if res.Old != nil {
 		res.Old.tell(out, r.dry)
+	}
+	for _, line := range res.closed {
+		fmt.Fprintln(out, line)
 	}
 	if r.dry {
 		fmt.Fprintf(out, "about %d requests\n", res.Requests)

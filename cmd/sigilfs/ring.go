@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sigilfs/sigilfs/internal/config"
 	"github.com/sigilfs/sigilfs/internal/keyring"
@@ -54,13 +55,22 @@ func (m *mounting) newRing(context.Context) error {
 	ring, err := keyring.New(keyring.Options{
 		Masters: m.masters(), Bucket: epochs, Older: older, VolumeRoot: m.set.volumeRoot,
 		ReadOnly: m.set.readOnly, Signers: m.set.signers, Sign: m.sign, Dir: memory, Host: m.host(),
-		Report: newReporter(m.log).report, Revoked: m.revoke,
+		Report: newReporter(m.log).report, Revoked: m.revoke, Lease: leaseOf(m.set.keyRecheck),
 	})
 	if err != nil {
 		return mountError("%w", err)
 	}
 	m.ring = ring
 	return nil
+}
+
+// leaseOf is for how long an own epoch is sealed under without a look at it, where
+// looks come so often: only who missed one looks by himself.
+func leaseOf(recheck time.Duration) time.Duration {
+	if recheck <= 0 {
+		return 0
+	}
+	return recheck + time.Minute
 }
 
 // revoke has the volume read nothing more under an epoch.

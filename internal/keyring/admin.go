@@ -78,6 +78,13 @@ type Held struct {
 	found found
 }
 
+// Newest tells whether the bucket shows everybody what is known of it here. Where
+// it was rolled back, other hosts may follow what they see.
+func (h Held) Newest() bool {
+	f := h.found
+	return f.entry != nil && !f.older && !f.unsigned && !f.lost && f.shown >= f.epoch.Revision && f.epoch.State == f.state
+}
+
 // Path is the key of the object.
 func (h Held) Path() string { return epochPath(h.At, h.ID) }
 
@@ -135,6 +142,11 @@ func (a *Admin) names(ctx context.Context, at string, each func(EpochID)) error 
 // look is read for who wants to know: what does not open is no error.
 func (a *Admin) look(ctx context.Context, at string, id EpochID) (Held, error) {
 	h := Held{ID: id, At: at}
+	leave, err := a.ring.enter(ctx, id.String())
+	if err != nil {
+		return h, err
+	}
+	defer leave()
 	f, data, err := a.read(ctx, at, id)
 	switch {
 	case err != nil && (final(err) || errors.Is(err, ErrNotExist)):

@@ -235,7 +235,7 @@ func TestAdminRollback(t *testing.T) {
 			b.set(h.Path(), old)
 			// Another process of this host, so that only the disk remembers.
 			a = administer(t, mustRing(t, conf{WriteSet: []Master{one, two}, Bucket: b, Dir: dir}).Ring)
-			if h = all(t, a)[id]; h.Shown != 1 || h.Epoch.Revision != 2 || h.State != Retired {
+			if h = all(t, a)[id]; h.Shown != 1 || h.Epoch.Revision != 2 || h.State != Retired || h.Newest() {
 				t.Fatalf("held %+v", h)
 			}
 			wantErr(t, h.Amiss(), ErrRolledBack)
@@ -243,7 +243,7 @@ func TestAdminRollback(t *testing.T) {
 				t.Fatal(err)
 			}
 			e, err := ParseEpoch(id, b.object(h.Path()))
-			if err != nil || e.State != Retired || e.Revision != h.Epoch.Revision || e.Revision < 2 {
+			if err != nil || e.State != Retired || e.Revision != h.Epoch.Revision || e.Revision < 2 || !all(t, a)[id].Newest() {
 				t.Errorf("%+v, %v", e, err)
 			}
 		})

@@ -32,7 +32,25 @@ func (a *Admin) read(ctx context.Context, at string, id EpochID) (f found, data 
 	case rec == nil && others:
 		return found{}, data, fmt.Errorf("epoch %s has another key in the bucket than this host remembers: one of them was planted: %w", id, ErrCorrupt)
 	}
-	return found{r.join(e, r.remembered(e, rec)), rec, etag, shown}, data, nil
+	f = found{r.join(e, r.remembered(e, rec)), rec, etag, shown}
+	r.learn(f)
+	return f, data, nil
+}
+
+// learn has what is remembered of an epoch go on to what an Admin saw of it:
+// nobody goes back from a state that he has seen. What was not remembered is not
+// by this: no object is here to show that it is the right one.
+func (r *Ring) learn(f found) {
+	if f.rec == nil || f.unsigned {
+		return
+	}
+	now := *f.entry
+	r.mu.Lock()
+	if have := r.lookup(now.epoch.ID, now.sum()); have != nil {
+		now.at, now.lost, now.older = have.at, have.lost, have.older // where it was found is where it is looked for
+	}
+	r.mu.Unlock()
+	r.keep(&now, f.rec)
 }
 
 // recognise opens an epoch object. One whose key is known shows that by its MAC,

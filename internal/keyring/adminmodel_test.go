@@ -23,7 +23,8 @@ type adminModel struct {
 	epochs map[EpochID][KeySize]byte
 	state  map[EpochID]Phase
 	rev    map[EpochID]uint64
-	busy   []int // hosts whose changes race with each other
+	busy   []int              // hosts whose changes race with each other
+	closed []map[EpochID]bool // what each host has closed, or seen closed
 }
 
 var errLost = errors.New("the answer was lost")
@@ -118,6 +119,9 @@ func (m *adminModel) pursue() {
 		}
 		_, err = host.Apply(m.Context(), &h, aim)
 		m.b.replacing = nil
+		if err == nil && h.State == Closed {
+			m.closed[i][id] = true
+		}
 		switch {
 		case err == nil && alone && !raced && !aim.Change(m.see(id)).None():
 			m.Fatalf("the aim was not reached: %+v", aim.Change(m.see(id)))
@@ -142,7 +146,9 @@ func (m *adminModel) see(id EpochID) Held {
 }
 
 // check: every epoch opens by every wrap it has, to the key that it was made
-// with, its MAC holds (or it would not open), and it goes back from nothing.
+// with, its MAC holds (or it would not open), and it goes back from nothing. What
+// lies under it opens for who knows nothing until it is closed, and never again
+// for a host that saw it closed.
 func (m *adminModel) check(t *rapid.T) {
 	for id, key := range m.epochs {
 		h := m.see(id)
@@ -159,7 +165,32 @@ func (m *adminModel) check(t *rapid.T) {
 			t.Fatalf("went back: %v of revision %d after %v of revision %d", h.Epoch.State, h.Epoch.Revision, m.state[id], m.rev[id])
 		}
 		m.state[id], m.rev[id] = h.Epoch.State, h.Epoch.Revision
+		if err := m.read(mustNew(t, Options{Masters: m.masters(), Bucket: m.b}), id); (err == nil) == (h.State == Closed) {
+			t.Fatalf("an epoch that is %v: %v", h.State, err)
+		}
+		for i, host := range m.hosts {
+			if err := m.read(host.ring, id); m.closed[i][id] && !errors.Is(err, ErrWrongKey) {
+				t.Fatalf("a host opens what it saw closed: %v", err)
+			}
+		}
 	}
+}
+
+func mustNew(t fataler, opt Options) *Ring {
+	r, err := New(opt)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	return r
+}
+
+// read opens what is sealed under an epoch.
+func (m *adminModel) read(r *Ring, id EpochID) error {
+	key, err := r.Open(m.Context(), "object", id, is(m.epochs[id]))
+	if err == nil && key != m.epochs[id] {
+		m.Fatal("another key")
+	}
+	return err
 }
 
 // rollBack shows every host but the first, who knows better, an older revision;
@@ -202,7 +233,7 @@ func TestAdminModel(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer os.RemoveAll(path)
-				m.hosts, m.dirs = append(m.hosts, nil), append(m.dirs, d)
+				m.hosts, m.dirs, m.closed = append(m.hosts, nil), append(m.dirs, d), append(m.closed, map[EpochID]bool{})
 				m.restart(i)
 			}
 			m.create()

@@ -32,7 +32,7 @@ func (s *Set) create(ctx context.Context) (*entry, error) {
 	if err := r.store(ctx, epoch); err != nil {
 		return nil, fmt.Errorf("make epoch: %w", err)
 	}
-	e := &entry{key: key, epoch: epoch, own: true, at: r.root}
+	e := &entry{key: key, epoch: epoch, own: true, at: r.root, seen: r.wall()}
 	r.keep(e, nil)
 	if err := r.dir.setPin(s.name, pin{epoch.ID, e.sum()}); err != nil {
 		r.report(epoch.ID, "the own epoch is not remembered: "+err.Error())

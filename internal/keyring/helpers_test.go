@@ -231,6 +231,7 @@ type conf struct {
 	Revoked           func(EpochID, error)
 	Signers           []Signer
 	Sign              *SigningKey
+	Lease             time.Duration
 }
 
 // mounted is a ring and its one key set.
@@ -244,7 +245,7 @@ func mustRing(t *testing.T, c conf) mounted {
 	r, err := New(Options{
 		Masters: slices.Concat(c.WriteSet, c.Masters), Bucket: c.Bucket, Older: c.Older, VolumeRoot: c.VolumeRoot, ReadOnly: c.ReadOnly,
 		Dir: c.Dir, Host: c.Host, Now: c.Now, Report: c.Report, Revoked: c.Revoked,
-		Signers: c.Signers, Sign: c.Sign,
+		Signers: c.Signers, Sign: c.Sign, Lease: c.Lease,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -53,14 +53,43 @@ func (r *Ring) recheck(ctx context.Context, id EpochID, sum keySum, silent map[s
 		r.drop(before, refused)
 		return nil
 	}
+	return errors.Join(r.again(ctx, before), troubled)
+}
+
+// again looks at a known epoch, and keeps what became of it. The caller has
+// entered.
+func (r *Ring) again(ctx context.Context, before *entry) error {
 	f, err := r.look(ctx, before)
 	if err != nil {
-		return errors.Join(err, troubled)
+		return err
 	}
 	now, rec := r.repair(ctx, f), before.record()
 	r.keep(now, &rec)
 	r.tell(before, now)
-	return troubled
+	return nil
+}
+
+// renewLease looks at an own epoch that has not been looked at for too long.
+func (r *Ring) renewLease(ctx context.Context, e *entry) error {
+	leave, err := r.enter(ctx, e.epoch.ID.String())
+	if err != nil {
+		return err
+	}
+	defer leave()
+	r.mu.Lock()
+	now := r.lookup(e.epoch.ID, e.sum())
+	r.mu.Unlock()
+	if now == nil || !r.overdue(now) { // somebody was first
+		return nil
+	}
+	return r.again(ctx, now)
+}
+
+// overdue tells whether an epoch was looked at too long ago to seal under it. A
+// clock that was set back says nothing of how long that is.
+func (r *Ring) overdue(e *entry) bool {
+	age := r.wall().Sub(e.seen)
+	return r.lease > 0 && (age < 0 || age > r.lease)
 }
 
 // ask opens an epoch with a wrap of KMS again, which takes KMS unless another
@@ -134,14 +163,16 @@ func (r *Ring) tell(before, now *entry) {
 // wrap is opened: this host may hold recipients only.
 func (r *Ring) look(ctx context.Context, e *entry) (found, error) {
 	epoch, etag, err := r.meet(ctx, e, epochPath(e.at, e.epoch.ID))
+	kept := *e
+	kept.seen = r.wall()
 	switch {
 	case errors.Is(err, ErrNotExist):
-		return found{entry: e}, nil
+		return found{entry: &kept}, nil
 	case err != nil && !final(err):
 		return found{}, err
 	case err != nil:
 		r.report(e.epoch.ID, "something else lies in the place of this epoch; what was seen before is used: "+err.Error())
-		return found{entry: e}, nil //nolint:nilerr // the object is wrong, not the request
+		return found{entry: &kept}, nil //nolint:nilerr // the object is wrong, not the request
 	}
 	shown := r.seen(e.key, epoch)
 	shown.at = e.at

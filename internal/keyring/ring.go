@@ -57,6 +57,11 @@ type Options struct {
 	Now    func() time.Time              // nil: time.Now
 	Report func(id EpochID, text string) // what an operator should know, one sentence; nil: dropped
 
+	// Lease is for how long an own epoch is sealed under after it was looked at in
+	// the bucket: a host that slept, or was cut off, looks again before it seals,
+	// lest the epoch has been closed meanwhile. 0: until the next Recheck.
+	Lease time.Duration
+
 	// Revoked is told of an epoch under which nothing may be read any more:
 	// KMS opens it no longer, or it was closed. Nil: nobody is.
 	Revoked func(id EpochID, cause error)
@@ -85,6 +90,7 @@ type Ring struct {
 	now      func() time.Time
 	report   func(EpochID, string)
 	revoked  func(EpochID, error)
+	lease    time.Duration
 
 	mu      sync.Mutex // guards what follows; never held across bucket, KMS or disk
 	sets    map[string]*Set
@@ -102,6 +108,7 @@ type entry struct {
 	state Phase          // the furthest seen, perhaps beyond epoch.State
 	own   bool           // made by this host
 	at    string         // the prefix under which it lies
+	seen  time.Time      // when it was looked for there, by a clock that sleeps not
 	lost  bool           // the bucket does not have it: only this host could read what it seals
 	older bool           // the bucket shows an older revision, or another content of the same
 
@@ -135,7 +142,7 @@ func New(opt Options) (*Ring, error) {
 	r := &Ring{
 		bucket: opt.Bucket, older: opt.Older, dir: opt.Dir, root: opt.VolumeRoot, host: opt.Host, readOnly: opt.ReadOnly,
 		signers: slices.Clone(opt.Signers), sign: opt.Sign,
-		now: opt.Now, report: opt.Report, revoked: opt.Revoked,
+		now: opt.Now, report: opt.Report, revoked: opt.Revoked, lease: opt.Lease,
 		masters: map[string]Master{}, sets: map[string]*Set{}, epochs: map[EpochID][]*entry{},
 		misses: map[miss]trouble{}, weighed: map[weighing]weighed{}, opened: map[[sha256.Size]byte]unwrapped{},
 		busy: map[string]chan struct{}{},
@@ -159,13 +166,14 @@ func New(opt Options) (*Ring, error) {
 
 // Derive gives HKDF-SHA256(epoch key, salt, info), 32 bytes: for keys of this
 // host that lie on its disk. id is that of an own epoch, of this mount or an
-// earlier one. Errors as of Open.
+// earlier one, and may be closed: what is under these keys nobody sees who closes
+// it, and no bucket can forge. Errors as of Open.
 func (r *Ring) Derive(ctx context.Context, id EpochID, salt []byte, info string) ([KeySize]byte, error) {
 	mine, err := r.ownSums(id)
 	if err != nil {
 		r.report(id, err.Error())
 	}
-	e, err := r.open(ctx, id, []string{r.root}, func(key *[KeySize]byte) bool {
+	e, err := r.entry(ctx, id, []string{r.root}, func(key *[KeySize]byte) bool {
 		return len(mine) == 0 || slices.Contains(mine, sumOf(key))
 	})
 	if err != nil {

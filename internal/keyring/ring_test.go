@@ -58,6 +58,15 @@ func TestDerive(t *testing.T) {
 	}
 	_, err := r.Derive(t.Context(), NewEpochID(), salt, "sigil/v1/spool")
 	wantErr(t, err, ErrNoKey)
+
+	// Who closes the epoch sees nothing of what this host keeps on its disk.
+	b.set(epochPath("", id), change(t, id, key, b.object(epochPath("", id)), func(e *Epoch) { e.State = Closed }))
+	after := mustRing(t, opt)
+	if got, err := after.Derive(t.Context(), id, salt, "sigil/v1/spool"); err != nil || got != want {
+		t.Errorf("after it was closed: another key (%v)", err)
+	}
+	_, err = after.Open(t.Context(), "object", id, is(key))
+	wantErr(t, err, ErrWrongKey)
 }
 
 func TestNewRefuses(t *testing.T) {

@@ -97,6 +97,16 @@ func errUnfit(id EpochID) error {
 
 // open gives the entry of id, which passed check and is not closed.
 func (r *Ring) open(ctx context.Context, id EpochID, prefixes []string, check func(*[KeySize]byte) bool) (*entry, error) {
+	e, err := r.entry(ctx, id, prefixes, check)
+	if err != nil {
+		return nil, err
+	}
+	_, err = keyOf(e)
+	return e, err
+}
+
+// entry gives the entry of id, which passed check, closed or not.
+func (r *Ring) entry(ctx context.Context, id EpochID, prefixes []string, check func(*[KeySize]byte) bool) (*entry, error) {
 	leave, err := r.enter(ctx, id.String())
 	if err != nil {
 		return nil, err
@@ -111,8 +121,7 @@ func (r *Ring) open(ctx context.Context, id EpochID, prefixes []string, check fu
 		e = r.repair(ctx, f)
 		r.keep(e, f.rec)
 	}
-	_, err = keyOf(e)
-	return e, err
+	return e, nil
 }
 
 // find searches the epoch under the prefixes in their order, then what lay there
@@ -242,12 +251,15 @@ func (r *Ring) examine(ctx context.Context, id EpochID, data []byte, check func(
 
 // seen is an epoch as the bucket shows it.
 func (r *Ring) seen(key *[KeySize]byte, epoch *Epoch) *entry {
-	e := &entry{key: key, epoch: epoch, state: epoch.State}
+	e := &entry{key: key, epoch: epoch, state: epoch.State, seen: r.wall()}
 	if !r.trusted(epoch) {
 		e.state, e.unsigned = Live, true
 	}
 	return e
 }
+
+// wall is the time without the part that stands still while a machine sleeps.
+func (r *Ring) wall() time.Time { return r.now().Round(0) }
 
 func (r *Ring) missedLately(name miss) error {
 	r.mu.Lock()

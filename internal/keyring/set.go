@@ -75,10 +75,17 @@ func (s *Set) Format(f fmt.State, _ rune) {
 
 // Current gives the epoch to seal under: this host's own, for this key set. The
 // first call finds or makes it, and so does one after it aged, was retired or
-// lost its exact wraps; the others take no request. Errors: ErrReadOnly, a
+// lost its exact wraps, and one after Options.Lease looks whether it may be sealed
+// under yet; the others take no request. Errors: ErrReadOnly, a
 // Master's or the bucket's.
 func (s *Set) Current(ctx context.Context) (EpochID, [KeySize]byte, error) {
 	e := s.current()
+	if e != nil && s.ring.overdue(e) {
+		if err := s.ring.renewLease(ctx, e); err != nil {
+			return EpochID{}, [KeySize]byte{}, fmt.Errorf("look at the own epoch: %w", err)
+		}
+		e = s.current()
+	}
 	if e == nil {
 		var err error
 		if e, err = s.renew(ctx); err != nil {

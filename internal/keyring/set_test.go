@@ -3,6 +3,7 @@ package keyring
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -254,5 +255,51 @@ func TestWriteOnlyCredentials(t *testing.T) {
 	}
 	if said.count() != 0 {
 		t.Errorf("reported %q", said.texts)
+	}
+}
+
+// TestLease: a host that did not look at its own epoch for too long looks before
+// it seals under it again, and leaves one that was closed meanwhile; a bucket that
+// does not answer lets it not seal. Without a lease it goes on.
+func TestLease(t *testing.T) {
+	for name, tc := range map[string]struct {
+		lease, asleep time.Duration
+		fail          error
+		looks         bool
+	}{
+		"fresh":      {time.Hour, time.Minute, nil, false},
+		"asleep":     {time.Hour, 2 * time.Hour, nil, true},
+		"set back":   {time.Hour, -time.Minute, nil, true},
+		"cut off":    {time.Hour, 2 * time.Hour, errors.New("no answer"), true},
+		"none asked": {0, 48 * time.Hour, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, c := newBucket(), newClock()
+			r := mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b, Now: c.now, Lease: tc.lease})
+			id, key := mustCurrent(t, r)
+			before := b.requests()
+			if again, _ := mustCurrent(t, r); again != id || b.requests() != before {
+				t.Error("looked at once")
+			}
+			b.set(epochPath("", id), change(t, id, key, b.object(epochPath("", id)), func(e *Epoch) { e.State = Closed }))
+			c.advance(tc.asleep)
+			b.fail = tc.fail
+			now, _, err := r.Current(t.Context())
+			switch {
+			case !errors.Is(err, tc.fail):
+				t.Fatalf("error %v, want %v", err, tc.fail)
+			case err == nil && (now == id) == tc.looks:
+				t.Errorf("seals under the closed epoch: %v", now == id)
+			case tc.fail != nil:
+				b.fail = nil
+				if now, _ := mustCurrent(t, r); now == id {
+					t.Error("seals under the closed epoch when the bucket answers")
+				}
+			}
+			before = b.requests()
+			if mustCurrent(t, r); b.requests() != before {
+				t.Error("looks again at once")
+			}
+		})
 	}
 }

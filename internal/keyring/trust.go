@@ -122,7 +122,7 @@ func (r *Ring) errUnsigned(e *Epoch) error {
 // something else.
 func (r *Ring) passOver(theirs, mine *entry) *entry {
 	kept := *mine
-	kept.at = theirs.at
+	kept.at, kept.seen = theirs.at, theirs.seen
 	kept.lost = theirs.epoch.Revision >= mine.epoch.Revision
 	r.report(mine.epoch.ID, fmt.Sprintf("the bucket shows revision %d of this epoch, which none of the signers signed; it is passed over, and revision %d used as it was seen before",
 		theirs.epoch.Revision, mine.epoch.Revision))

@@ -111,8 +111,10 @@ type phases interface {
 	EpochState(id sigil.EpochID) string
 }
 
-func (s *survey) epochState(id sigil.EpochID) string {
-	if p, ok := s.v.opt.Keys.(phases); ok {
+func (s *survey) epochState(id sigil.EpochID) string { return s.v.epochState(id) }
+
+func (v *Volume) epochState(id sigil.EpochID) string {
+	if p, ok := v.opt.Keys.(phases); ok {
 		return p.EpochState(id)
 	}
 	return ""

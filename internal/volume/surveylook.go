@@ -53,14 +53,8 @@ func ends(err error) bool {
 }
 
 // head asks for the metadata, with whatever key that takes.
-func (s *survey) head(ctx context.Context, r *surveyRow) (info objstore.Info, err error) {
-	id := r.id()
-	err = s.v.unlocked(ctx, id.Key, func(enc *objstore.Encryption) (err error) {
-		id.Encryption = enc
-		info, err = s.v.opt.Store.Head(ctx, id)
-		return err
-	})
-	return info, err
+func (s *survey) head(ctx context.Context, r *surveyRow) (objstore.Info, error) {
+	return s.v.headOf(ctx, r.id())
 }
 
 // id names the object, or the version, that was listed.
