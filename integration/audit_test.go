@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -305,6 +306,20 @@ func TestAuditGoesOn(t *testing.T) {
 	out, err := tryBinary(t, m.env(t), append(args, "--csv", filepath.Join(dir, "other.csv"))...)
 	wantExit(t, out, err, 1)
 	end("f/45", os.Kill)
+	held, err := filepath.Glob(filepath.Join(m.state, "*", "journals", "audit-*.lock"))
+	must(t, err)
+	if len(held) != 1 {
+		t.Fatalf("journals: %q", held)
+	}
+	lock, err := os.Open(held[0])
+	must(t, err)
+	must(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
+	out, err = tryBinary(t, m.env(t), args...)
+	wantExit(t, out, err, 64)
+	if !strings.Contains(out, "another process of this host") || !strings.Contains(out, "plaintext: 60.") {
+		t.Errorf("beside another one it says %s", out)
+	}
+	must(t, lock.Close())
 	out, err = tryBinary(t, m.env(t), append(args, "--csv", rows, "--html", filepath.Join(dir, "page.html"))...)
 	wantExit(t, out, err, 64)
 	if !strings.Contains(out, "going on with what was interrupted") || !strings.Contains(out, "is told of as it was then") || !strings.Contains(out, "plaintext: 60.") {

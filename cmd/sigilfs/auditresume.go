@@ -33,6 +33,10 @@ func (a *auditing) openJournal(o *offline) error {
 		return nil
 	}
 	j, err := o.journal(a.identity(o), a.restart)
+	if errors.Is(err, bulk.ErrBusy) {
+		a.say("the same is being audited by another process of this host: this run cannot be gone on with if it is interrupted")
+		return nil
+	}
 	if err != nil || j == nil {
 		return err
 	}

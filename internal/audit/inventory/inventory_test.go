@@ -109,6 +109,7 @@ func TestRefusals(t *testing.T) {
 		"time":           lay(t, "CSV", columns, map[string][]byte{"a.csv": []byte(strings.Replace(row, "2026-", "26-", 1))}),
 		"escape":         lay(t, "CSV", columns, map[string][]byte{"a.csv": []byte(strings.Replace(row, `"k"`, `"%zz"`, 1))}),
 		"long line":      lay(t, "CSV", columns, map[string][]byte{"a.csv": []byte(strings.Replace(row, `"k"`, `"`+strings.Repeat("k", maxLine)+`"`, 1))}),
+		"other bucket":   lay(t, "CSV", columns, map[string][]byte{"a.csv": []byte(strings.Replace(row, "acme", "other", 1))}),
 		"not gzip":       lay(t, "CSV", columns, map[string][]byte{"a.csv.gz": []byte(row)}),
 		"cut gzip":       lay(t, "CSV", columns, map[string][]byte{"a.csv.gz": zipped(strings.Repeat(row, 100))[:40]}),
 	} {
