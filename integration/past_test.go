@@ -199,6 +199,7 @@ func TestMorningAfterRansomware(t *testing.T) {
 			id = v.Version
 		}
 	}
+	fresh.refused(t, 32, nil, []string{"versions", m.target(), "--restore", id}, "no version of it has the ID") // it is one of a file in it
 	run(m.target()+"/report", "--restore", id)
 	m.Start(t)
 	wantFile(t, m.Path("report"), []byte("first draft"))

@@ -222,12 +222,19 @@ func (l *localTree) symlink(_ context.Context, p string, n node) error {
 	return l.settle(temp, p, n)
 }
 
-func (l *localTree) link(_ context.Context, from, to string) error {
+func (l *localTree) link(ctx context.Context, from, to string) error {
+	n, err := l.stat(ctx, from, false)
+	if err == nil {
+		err = l.replaceable(to, n)
+	}
+	if err != nil {
+		return err
+	}
 	temp := path.Join(path.Dir(to), tempName())
 	if err := l.root.Link(from, temp); err != nil {
 		return err
 	}
-	err := l.root.Rename(temp, to)
+	err = l.root.Rename(temp, to)
 	_ = l.root.Remove(temp) // of two names of one file rename(2) leaves both
 	return err
 }

@@ -82,3 +82,46 @@ func TestFilesOfTwoDevices(t *testing.T) {
 		t.Error("a file is two")
 	}
 }
+
+// Nor does a further name of a file take a device's or fifo's place.
+func TestLinksSpareDevices(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := openLocal(dir, true, 0o022)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.root.Close()
+	if err := l.link(t.Context(), "file", "fifo"); err == nil {
+		t.Error("a file stands in the place of a fifo")
+	}
+	if info, err := os.Lstat(filepath.Join(dir, "fifo")); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+		t.Errorf("it is %v, %v", info, err)
+	}
+	if err := l.link(t.Context(), "file", "other"); err != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".sigilfs-*")); len(left) != 0 {
+		t.Errorf("%q are left", left)
+	}
+}
+
+func TestParseTime(t *testing.T) {
+	for text, want := range map[string]int64{
+		"@0": 0, "@1.5": 1_500_000_000, "@-1": -1_000_000_000, "1970-01-01T00:00:01Z": 1_000_000_000, "1970-01-01T01:00:00.5+01:00": 500_000_000,
+	} {
+		if got, err := parseTime(text); err != nil || got.UnixNano() != want {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "@", "@x", "@5m3", "@1h", "@9999999999999", "yesterday", "2400-01-01T00:00:00Z", "0001-01-01T00:00:00Z"} {
+		if got, err := parseTime(text); err == nil {
+			t.Errorf("%q is %v", text, got)
+		}
+	}
+}

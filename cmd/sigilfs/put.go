@@ -219,7 +219,7 @@ func (p *putting) change(src *os.File) (c volume.Change, err error) {
 func parseTime(s string) (time.Time, error) {
 	if seconds, ok := strings.CutPrefix(s, "@"); ok {
 		d, err := time.ParseDuration(seconds + "s")
-		if err != nil {
+		if err != nil || strings.ContainsAny(seconds, "hmnuµμs") {
 			return time.Time{}, fmt.Errorf("%q is not a number of seconds", s)
 		}
 		return time.Unix(0, int64(d)), nil
@@ -227,6 +227,9 @@ func parseTime(s string) (time.Time, error) {
 	at, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("%q is not a time as 2006-01-02T15:04:05Z", s)
+	}
+	if !time.Unix(0, at.UnixNano()).Equal(at) { // 1677 to 2262
+		return time.Time{}, fmt.Errorf("%q is a time that no file can have", s)
 	}
 	return at, nil
 }

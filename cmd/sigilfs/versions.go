@@ -242,6 +242,7 @@ func (f *versionsFlags) find(ctx context.Context, o *offline) (m past.Moment, er
 		}
 	}
 	own, here := "", false
+	file := o.set.target.Prefix + o.path
 	for ver, err := range o.volume.History(ctx, o.path, "") {
 		if err != nil {
 			return m, o.explain("versions of", o.path, err)
@@ -249,8 +250,8 @@ func (f *versionsFlags) find(ctx context.Context, o *offline) (m past.Moment, er
 		if own == "" {
 			own = ver.Key
 		}
-		if ver.Key != own {
-			break // a directory's: one version is one file's
+		if ver.Key != own || ver.Key != file && ver.Key != file+"/" {
+			break // of what is in a directory: one version is one file's
 		}
 		take(ver)
 		here = here || ver.Latest && !ver.Deleted
