@@ -170,7 +170,7 @@ func (a *Admin) Look(ctx context.Context, key string) (h Held, ok bool, err erro
 	at, name, ok := cutPath(key)
 	id, err := ParseEpochID(name)
 	if !ok || err != nil {
-		return h, false, nil
+		return h, false, nil //nolint:nilerr // what has no id for its name is no epoch
 	}
 	h, err = a.look(ctx, at, id)
 	return h, err == nil && !errors.Is(h.Err, ErrNotExist), err
