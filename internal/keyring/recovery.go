@@ -220,7 +220,7 @@ func (via RecoveryWays) identities(ctx context.Context, file []byte) ([]age.Iden
 func parseRecovery(r io.Reader) (info RecoveryInfo, all []Recovered, err error) {
 	lines := bufio.NewReader(io.LimitReader(r, maxRecovery))
 	first, err := recoveryBytes(lines)
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) && !errors.Is(err, ErrCorrupt) { // else it ends within its first line
 		return info, nil, fmt.Errorf("read recovery file: it is empty: %w", ErrCorrupt)
 	}
 	if err != nil {
