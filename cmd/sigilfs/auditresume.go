@@ -64,7 +64,7 @@ func isRegular(path string) bool {
 func (a *auditing) identity(o *offline) bulk.Identity {
 	var policy strings.Builder
 	for _, r := range o.rules {
-		fmt.Fprintf(&policy, "%s=%s ", r.Prefix, r.Mode)
+		fmt.Fprintf(&policy, "%s=%s(%s) ", r.Prefix, r.Mode, strings.Join(r.makes(), " "))
 	}
 	rows := a.csv
 	if path, err := filepath.Abs(rows); err == nil && rows != "" {
