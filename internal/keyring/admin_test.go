@@ -3,6 +3,7 @@ package keyring
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -345,5 +346,45 @@ func TestAdminPlaces(t *testing.T) {
 	}
 	if got, err = a.Places(t.Context(), 3, time.Minute); err != nil || got.Whole {
 		t.Errorf("with 3 requests: %+v, %v", got, err)
+	}
+}
+
+// TestAdminSameKeyTwice: a key set may name one key twice, by a copy of its file
+// or by an alias. An epoch is wrapped for it once: with two wraps for one key it
+// would open for nobody.
+func TestAdminSameKeyTwice(t *testing.T) {
+	b, from, to := newBucket(), aesKey(1), aesKey(2)
+	id, key := mustCurrent(t, mustRing(t, conf{WriteSet: []Master{from}, Bucket: b}))
+	a := administer(t, mustRing(t, conf{WriteSet: []Master{to}, Masters: []Master{from}, Bucket: b}).Ring)
+	h := all(t, a)[id]
+	c, err := a.Apply(t.Context(), &h, Aim{Add: []Master{to, aesKey(2)}, Drop: only(from.ID())})
+	if err != nil || !cmp.Equal(c.Added, []string{to.ID()}) {
+		t.Errorf("%+v, %v", c, err)
+	}
+	cold := mustRing(t, conf{WriteSet: []Master{to}, Bucket: b})
+	if got, err := cold.Open(t.Context(), "file", id, is(key)); err != nil || got != key {
+		t.Error(err)
+	}
+}
+
+// TestWriteReadsAgain: what would not be read again never lies in the bucket.
+func TestWriteReadsAgain(t *testing.T) {
+	b, m := newBucket(), aesKey(1)
+	id, key := mustCurrent(t, mustRing(t, conf{WriteSet: []Master{m}, Bucket: b}))
+	a := administer(t, mustRing(t, conf{WriteSet: []Master{m}, Bucket: b}).Ring)
+	_, _, err := a.change(t.Context(), "", id, false, func(_ context.Context, e *entry) (*Epoch, error) {
+		return &Epoch{Wraps: slices.Repeat(e.epoch.Wraps, 2)}, nil
+	})
+	wantErr(t, err, ErrCorrupt)
+	many := make([]Wrap, 0, 20000)
+	for i := range cap(many) {
+		many = append(many, Wrap{Key: fmt.Sprintf("aes:%032x", i), Type: KindAES, Blob: []byte{1}})
+	}
+	_, _, err = a.change(t.Context(), "", id, false, func(context.Context, *entry) (*Epoch, error) { return &Epoch{Wraps: many}, nil })
+	if err == nil || !strings.Contains(err.Error(), "wrap it for fewer keys") {
+		t.Error(err)
+	}
+	if got, err := mustRing(t, conf{WriteSet: []Master{m}, Bucket: b}).Open(t.Context(), "file", id, is(key)); err != nil || got != key {
+		t.Error(err)
 	}
 }

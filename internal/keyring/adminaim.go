@@ -16,7 +16,8 @@ var ErrOnlyWay = errors.New("no other configured key is known to open this epoch
 // Aim is what epochs are to become. All that an Admin does is one; an epoch
 // that is so already is left as it is, so every aim may be pursued again.
 type Aim struct {
-	// Add are keys that it is to be wrapped for.
+	// Add are keys that it is to be wrapped for. Of those with one id, such as a
+	// key and its alias, the first counts.
 	Add []Master
 
 	// Drop tells of a wrap that it is to go. Nil: none.
@@ -48,16 +49,17 @@ func (a Aim) Change(h Held) Change {
 // of gives the change, the wraps that stay, and the keys that are to be added.
 func (a Aim) of(e *Epoch, state Phase) (c Change, stay []Wrap, add []Master) {
 	c = Change{From: state, To: max(state, a.State)}
+	wanted := eachOnce(a.Add)
 	var dropped []Wrap
 	for _, w := range e.Wraps {
 		switch {
-		case a.Drop != nil && a.Drop(w), slices.ContainsFunc(a.Add, func(m Master) bool { return m.ID() == w.Key && !Opens(m, w) }):
+		case a.Drop != nil && a.Drop(w), slices.ContainsFunc(wanted, func(m Master) bool { return m.ID() == w.Key && !Opens(m, w) }):
 			dropped = append(dropped, w)
 		default:
 			stay = append(stay, w)
 		}
 	}
-	for _, m := range a.Add {
+	for _, m := range wanted {
 		if !slices.ContainsFunc(stay, func(w Wrap) bool { return Opens(m, w) }) {
 			add, c.Added = append(add, m), append(c.Added, m.ID())
 		}
@@ -70,6 +72,17 @@ func (a Aim) of(e *Epoch, state Phase) (c Change, stay []Wrap, add []Master) {
 		}
 	}
 	return c, stay, add
+}
+
+// eachOnce gives keys without those whose id one before has.
+func eachOnce(keys []Master) []Master {
+	var all []Master
+	for _, m := range keys {
+		if !slices.ContainsFunc(all, func(have Master) bool { return have.ID() == m.ID() }) {
+			all = append(all, m)
+		}
+	}
+	return all
 }
 
 // SameKey tells whether two ids are of one master key: they are equal, or of

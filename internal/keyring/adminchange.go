@@ -183,9 +183,6 @@ func (r *Ring) revise(e *entry, next *Epoch, shown uint64) error {
 	if err := r.write(next, e.key, e.epoch); err != nil {
 		return err
 	}
-	if len(next.stored) > MaxEpochSize {
-		return fmt.Errorf("epoch %s would have %d bytes, and may have %d: wrap it for fewer keys", e.epoch.ID, len(next.stored), MaxEpochSize)
-	}
 	e.epoch, e.state, e.unsigned, e.lost = next, next.State, false, false
 	return nil
 }

@@ -14,7 +14,8 @@ import (
 
 // write marshals an epoch that this host makes, or changes: then before is what
 // it was. All that is stored of epochs and was not stored before goes through
-// here. It is signed where there is a key to sign with. Errors: those of mayChange.
+// here. It is signed where there is a key to sign with. What nobody could read
+// again is refused. Errors: those of mayChange.
 func (r *Ring) write(e *Epoch, key *[KeySize]byte, before *Epoch) error {
 	if before != nil {
 		if err := r.mayChange(before); err != nil {
@@ -26,6 +27,12 @@ func (r *Ring) write(e *Epoch, key *[KeySize]byte, before *Epoch) error {
 	}
 	if r.sign != nil {
 		e.sign(r.sign)
+	}
+	if len(e.stored) > MaxEpochSize {
+		return fmt.Errorf("epoch %s would have %d bytes, and may have %d: wrap it for fewer keys", e.ID, len(e.stored), MaxEpochSize)
+	}
+	if _, err := ParseEpoch(e.ID, e.stored); err != nil {
+		return fmt.Errorf("epoch %s would not be read again, and is not written: %w", e.ID, err)
 	}
 	return nil
 }
