@@ -231,7 +231,10 @@ func (r *reencrypting) passes(ctx context.Context, o *offline, re *volume.Reencr
 		if err != nil {
 			return err
 		}
-		if res.Settled = !changed(totals); res.Settled || r.dry || pass >= mostPasses {
+		res.Settled = !changed(totals)
+		// Another pass would take what got no fresh data key for as it should be.
+		lost := r.all && pass == 1 && totals.Failed > 0
+		if res.Settled || r.dry || lost || pass >= mostPasses {
 			for kind, c := range journal.Earlier() {
 				if isChange(kind) {
 					res.add(kind, c)
