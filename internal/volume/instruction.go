@@ -129,8 +129,17 @@ func (v *Volume) copyPlain(ctx context.Context, info objstore.Info, dst string, 
 // dropInstruction removes the instruction file of an object that has gone. It
 // holds a wrapped key and nothing else, so that it stays is no harm.
 func (v *Volume) dropInstruction(ctx context.Context, key string) {
-	at := s3ec.InstructionKey(key)
-	if err := v.delete(ctx, at, ""); err != nil && !errors.Is(err, ErrNotExist) {
+	v.dropInstructionOf(ctx, objstore.ID{Key: s3ec.InstructionKey(key)})
+}
+
+// dropInstructionOf removes an instruction file, if it has that ETag still; "" is any.
+func (v *Volume) dropInstructionOf(ctx context.Context, file objstore.ID) {
+	at := file.Key
+	err := v.guard(ctx, v.opt.Capabilities.DeleteConditions, at, objstore.Condition{IfMatch: file.ETag})
+	if err == nil {
+		err = v.delete(ctx, at, file.ETag)
+	}
+	if err != nil && !errors.Is(err, ErrNotExist) && !errors.Is(err, ErrChanged) {
 		v.opt.Log.WithField("key", at).WithError(err).Warn("instruction file of an object that has gone could not be removed")
 	}
 }

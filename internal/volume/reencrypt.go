@@ -188,11 +188,12 @@ func (r *Reencryption) instruction(ctx context.Context, key string) (Reencrypted
 	if o.instruction() {
 		return r.file(ctx, o, info, file)
 	}
-	if !wraps(file) { // it only has the name of one
+	// It only has the name of one, or is of what a client is about to write.
+	if !wraps(file) || info.Modified.After(o.seen) {
 		return Reencrypted{Did: Left}, nil
 	}
 	if !r.opt.Dry {
-		v.dropInstruction(ctx, o.id.Key)
+		v.dropInstructionOf(ctx, info.ID)
 	}
 	return Reencrypted{Did: Removed, Bytes: int64(len(file))}, nil
 }

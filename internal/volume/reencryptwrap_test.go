@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
@@ -252,6 +253,33 @@ func TestReencryptRewrapReadsTwoStates(t *testing.T) {
 	if now, _ := m.Object("f.instruction"); now.Info.ETag != before["f.instruction"].Info.ETag {
 		t.Error("the file was written")
 	}
+}
+
+// TestReencryptLeavesFilesToCome: a client puts an instruction file there before
+// its object. It stays where the object before was re-encrypted meanwhile, or else
+// nobody could read what comes.
+func TestReencryptLeavesFilesToCome(t *testing.T) {
+	m, his := awsBucket(), awsBucket()
+	plantS3EC(t, m, "f", "some text", s3ec.FormatV2, true)
+	plantS3EC(t, his, "f", "his text", s3ec.FormatV2, true)
+	object, _ := his.Object("f")
+	file, _ := his.Object("f.instruction")
+	file.Info.Modified = time.Now().Add(time.Minute)
+	f := mountIdle(t, m, wrapping(s3ec.FormatV3, aesKey(2), aesKey(1)))
+	f.s.SetScript(func(op faulty.Op) faulty.Fault {
+		if op.Verb == faulty.Put && op.Key == "f" {
+			m.Plant("f.instruction", file)
+		}
+		return faulty.Fault{}
+	})
+	for _, c := range [][2]string{{"f", Rewritten}, {"f.instruction", Left}} {
+		if did, err := f.Reencrypt(ReencryptOptions{}).Do(f.ctx, c[0]); err != nil || did.Did != c[1] {
+			t.Errorf("%s: %v, %v, want %s", c[0], did, err, c[1])
+		}
+	}
+	f.end()
+	m.Plant("f", object)
+	mountIdle(t, m, wrapping(s3ec.FormatV3, aesKey(2), aesKey(1))).has("f", "his text")
 }
 
 // TestReencryptInstructionFilesForTheServer: a file that stays is encrypted as
