@@ -50,3 +50,32 @@ func TestDecryptWithoutABucket(t *testing.T) {
 		}
 	}
 }
+
+// A hard link says where its content is: under a key of the volume's own, and
+// that opens as a file does.
+func TestDecryptOfALink(t *testing.T) {
+	m := newMount(t, mountOptions{})
+	r := newRescuer(t, m)
+	text := content(3, 100_000)
+	writeFile(t, m.Path("a"), text)
+	must(t, os.Link(m.Path("a"), m.Path("b")))
+	decrypt := func(key string) (string, error) {
+		r.fetch(key)
+		c := exec.CommandContext(t.Context(), binary(t), "decrypt", "body", "head.json", "-o", "out", "--object", key, "--epoch", "epoch", "--key", "file:"+m.key)
+		c.Dir = r.dir
+		out, err := c.CombinedOutput()
+		return string(out), err
+	}
+	out, err := decrypt(m.Key("b"))
+	_, inode, ok := strings.Cut(out, m.Key("b")+": inode ")
+	if err == nil || !ok {
+		t.Fatalf("a name: %v %s", err, out)
+	}
+	inode, _, _ = strings.Cut(inode, " ")
+	if out, err := decrypt(m.Key(".sigil/inodes/" + inode)); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	if got := readFile(t, filepath.Join(r.dir, "out")); !bytes.Equal(got, text) {
+		t.Errorf("%d bytes, or others", len(got))
+	}
+}

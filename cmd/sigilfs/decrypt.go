@@ -106,13 +106,17 @@ func (d *decrypting) run(ctx context.Context, c *cobra.Command, body, metadata s
 		}
 		objects[".sigil/epochs/"+id.String()] = files.Object{Path: name}
 	}
+	// Below its directory it has a name, wherever that is: the body of a hard link
+	// lies in .sigil/.
+	dir := strings.LastIndexByte(key, '/') + 1
+	d.set.target.Prefix = key[:dir]
 	if err := d.openFiles(ctx, files.New(objects)); err != nil {
 		return err
 	}
 	if d.into == "-" {
-		return d.explained(d.cat(ctx, c.OutOrStdout(), key, 0, -1))
+		return d.explained(d.cat(ctx, c.OutOrStdout(), key[dir:], 0, -1))
 	}
-	return d.explained(d.write(ctx, key, body))
+	return d.explained(d.write(ctx, key[dir:], body))
 }
 
 // explained says what nobody else would of a decryption.
@@ -214,7 +218,7 @@ func (d *decrypting) openFiles(ctx context.Context, store *files.Bucket) error {
 		return err
 	}
 	opt := volume.Options{
-		Store: store, Bucket: "files", Keys: keys{ring}, S3ECKeys: d.s3ecKeys(), Log: d.log, Host: d.host(), ReadOnly: true,
+		Store: store, Bucket: "files", Prefix: d.set.target.Prefix, Keys: keys{ring}, S3ECKeys: d.s3ecKeys(), Log: d.log, Host: d.host(), ReadOnly: true,
 		Rules: []volume.Rule{{Mode: "s3ec", S3EC: &volume.S3EC{}, Instructions: d.instruction != ""}}, // takes what is sealed too, and no plaintext
 	}
 	return d.makeVolume(opt)
@@ -245,7 +249,7 @@ func (d *decrypting) recover(ctx context.Context) error {
 }
 
 // write decrypts to a file under another name, and then gives it its own.
-func (d *decrypting) write(ctx context.Context, key, body string) error {
+func (d *decrypting) write(ctx context.Context, name, body string) error {
 	if isSameFile(d.into, body) {
 		return usageError("-o names the body itself")
 	}
@@ -257,11 +261,11 @@ func (d *decrypting) write(ctx context.Context, key, body string) error {
 	if local.name == "" {
 		return usageError("-o %s is a directory", d.into)
 	}
-	f, err := d.openFile(ctx, key)
+	f, err := d.openFile(ctx, name)
 	if err != nil {
-		return d.explain("decrypt", key, err)
+		return d.explain("decrypt", name, err)
 	}
-	src := volumeContent{d.offline, f, key}
+	src := volumeContent{d.offline, f, name}
 	defer src.close()
 	n := node{mode: unix.S_IFREG | 0o666}
 	if err := local.file(ctx, local.name, n, src, func(int64) {}); err != nil {

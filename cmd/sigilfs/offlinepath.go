@@ -51,7 +51,7 @@ func (o *offline) targets(more []string) ([]string, error) {
 // name is how people know what is at p.
 func (o *offline) name(p string) string {
 	if o.set.target.Bucket == "" { // there is none
-		return quoted(p)
+		return quoted(o.set.target.Prefix + p)
 	}
 	return quoted("s3://" + o.set.target.Bucket + "/" + o.set.target.Prefix + p)
 }
