@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
 
@@ -228,7 +227,10 @@ func (a *auditing) survey(ctx context.Context, o *offline, prefix string) error 
 		Untold:  func(err error) { a.note("old versions were not looked at: " + oneLine(err)) },
 		Shadows: &a.shadows,
 	}
-	stop := a.count(ctx, o, opt)
+	stop := counting(ctx, a.progress, func(ctx context.Context) (objects, bytes int64, err error) {
+		objects, err = o.volume.SurveySize(ctx, opt)
+		return objects, 0, err
+	})
 	defer stop()
 	if a.resumedAt != "" {
 		opt.After = a.resumedAt
@@ -258,22 +260,6 @@ func (a *auditing) survey(ctx context.Context, o *offline, prefix string) error 
 func (a *auditing) note(text string) {
 	if !slices.Contains(a.notes, text) {
 		a.notes = append(a.notes, text)
-	}
-}
-
-// count lists meanwhile what there is, so that it can be told how long the rest
-// will take; stop ends that.
-func (a *auditing) count(ctx context.Context, o *offline, opt volume.SurveyOptions) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	var idle sync.WaitGroup
-	idle.Go(func() {
-		if n, err := o.volume.SurveySize(ctx, opt); err == nil {
-			a.progress.Total(n, 0)
-		}
-	})
-	return func() {
-		cancel()
-		idle.Wait()
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -67,6 +68,23 @@ type event map[string]any
 // failed is told of what could not be looked at.
 func (p *printer) failed(key string, err error) {
 	p.line(fmt.Sprintf("unseen %s: %v", shownName(key), err), event{"event": "unseen", "key": key, "reason": err.Error()})
+}
+
+// counting has size find out meanwhile how much there is to do, so that it can be
+// told how long the rest will take; stop ends that. What cannot be counted is not
+// told.
+func counting(ctx context.Context, told *progress.Progress, size func(context.Context) (objects, bytes int64, err error)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var idle sync.WaitGroup
+	idle.Go(func() {
+		if objects, bytes, err := size(ctx); err == nil {
+			told.Total(objects, bytes)
+		}
+	})
+	return func() {
+		cancel()
+		idle.Wait()
+	}
 }
 
 // shownName is a path or a key as a line can show it: as it is, or quoted.

@@ -128,13 +128,17 @@ func (f *restoreFlags) run(ctx context.Context, c *cobra.Command, o *offline, pa
 	var all []*volume.Thawer
 	for _, p := range paths {
 		x, err := o.volume.NewThawer(volume.ThawOptions{Path: p, Days: f.days, Tier: f.tier, Dry: f.dry})
-		if err == nil {
-			err = r.order(ctx, x, p)
-		}
 		if err != nil {
 			return o.explain("restore", p, err)
 		}
 		all = append(all, x)
+	}
+	stop := counting(ctx, r.out.bar, func(ctx context.Context) (int64, int64, error) { return inAll(ctx, all) })
+	defer stop()
+	for i, x := range all {
+		if err := r.order(ctx, x, paths[i]); err != nil {
+			return o.explain("restore", paths[i], err)
+		}
 	}
 	for i, x := range all {
 		if !f.wait || r.counts[volume.ThawOrdered]+r.counts[volume.ThawOngoing] == 0 {
@@ -150,6 +154,19 @@ func (f *restoreFlags) run(ctx context.Context, c *cobra.Command, o *offline, pa
 	}
 	r.out.bar.Done()
 	return r.sum()
+}
+
+// inAll tells how many objects there are to look at. Of no body is a byte read.
+func inAll(ctx context.Context, all []*volume.Thawer) (objects, bytes int64, err error) {
+	for _, x := range all {
+		for _, err := range x.List(ctx, "") {
+			if err != nil {
+				return 0, 0, err
+			}
+			objects++
+		}
+	}
+	return objects, 0, ctx.Err()
 }
 
 // order goes over one target.

@@ -343,6 +343,17 @@ func (f *versionsFlags) tree(ctx context.Context, c *cobra.Command, o *offline) 
 }
 
 func (f *versionsFlags) walk(ctx context.Context, o *offline, r *volume.Restorer, j *bulk.Journal, at time.Time, out *printer) (bulk.Totals, error) {
+	out.bar.Resume(sums(j.Done()))
+	stop := counting(ctx, out.bar, func(ctx context.Context) (objects, bytes int64, err error) {
+		for m, err := range past.Moments(o.volume.History(ctx, o.path, ""), at) {
+			if err != nil {
+				return 0, 0, err
+			}
+			objects, bytes = objects+1, bytes+m.Then.Size
+		}
+		return objects, bytes, ctx.Err()
+	})
+	defer stop()
 	return bulk.Run(ctx, bulk.Walk[past.Moment]{
 		List: func(ctx context.Context, after string) iter.Seq2[past.Moment, error] {
 			return past.Moments(o.volume.History(ctx, o.path, after), at)
