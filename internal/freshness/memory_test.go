@@ -494,13 +494,13 @@ func TestFullDisk(t *testing.T) {
 		b.knows(m, fmt.Sprint("old-", i), r)
 	}
 	b.knows(m, "newest-9", r)
-	if s := m.Stats(); !errors.Is(s.Err, unix.ENOSPC) || s.Forgotten != 10 {
+	if s := m.Stats(); !errors.Is(s.Err, unix.ENOSPC) || s.Forgotten > 10 {
 		t.Errorf("%+v", s)
 	}
 	b.must(os.Remove(filler))
 	b.must(unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=64m"))
 	b.must(m.Flush())
-	if s := m.Stats(); s.Err != nil || s.Records != 2001+most {
+	if s := m.Stats(); s.Err != nil || s.Records+int(s.Forgotten) != 2001+most+10 { // some are spared if a try is under way
 		t.Errorf("%+v", s)
 	}
 	b.must(m.Close())

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -82,7 +83,7 @@ func TestEpochsOf(t *testing.T) {
 	if len(failed) > 0 {
 		t.Error(failed)
 	}
-	for key := range need { // whose names are random
+	for _, key := range slices.Collect(maps.Keys(need)) { // whose names are random
 		for _, dir := range []string{inodeDir + rollDir, inodeDir} {
 			if strings.HasPrefix(key, dir) {
 				need[dir] = append(need[dir], need[key]...)

@@ -585,6 +585,7 @@ func freshnessModel(t *testing.T, seed uint64) {
 			var file *File
 			if file, err = f.Create(f.ctx, p, Attr{Mode: 0o644}, false); err == nil {
 				err = f.tryWriteOn(file, text, 0)
+				flown(file) // else a commit may come before anything has gone up
 				err = errors.Join(err, file.Commit(f.ctx))
 				file.Release()
 			}
