@@ -121,7 +121,7 @@ test: setup unit fuzz
 # rounds.
 test-full: bin/sigilfs
 	go test -timeout 30m ./internal/volume
-	cd integration && SIGILFS_FULL=1 SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -count=1 -timeout 30m -v -run 'TestStreamInBoundedMemory|TestTwoHostsAtOnce' .
+	cd integration && SIGILFS_FULL=1 SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -count=1 -timeout 30m -v -run 'TestStreamInBoundedMemory|TestTwoHostsAtOnce|TestCopyMovesNoData' .
 
 # Debian packages that the tests drive: restic, borg, fio and their like.
 setup:

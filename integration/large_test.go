@@ -10,7 +10,7 @@ import (
 // A file several times the size of the spool goes in and comes out, and the
 // daemon never holds 300 MiB. SIGILFS_FULL=1 makes it 4 GiB.
 func TestStreamInBoundedMemory(t *testing.T) {
-	size := int64(3 << 29)
+	size := int64(3 << 28)
 	if os.Getenv("SIGILFS_FULL") != "" {
 		size = 4 << 30
 	}
