@@ -212,6 +212,9 @@ func (a *auditing) look(ctx context.Context, o *offline, head audit.Head, prefix
 	}
 	defer a.out.abandon()
 	defer a.progress.Done()
+	if at := o.set.at; at.given() {
+		a.note("of the objects as they were at " + at.at.Format(time.RFC3339))
+	}
 	a.askBucket(ctx, o)
 	if err := a.survey(ctx, o, prefix); err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/sigilfs/sigilfs/internal/audit"
@@ -62,17 +61,13 @@ func isRegular(path string) bool {
 
 // identity is what an interrupted run must have been, to be gone on with.
 func (a *auditing) identity(o *offline) bulk.Identity {
-	var policy strings.Builder
-	for _, r := range o.rules {
-		fmt.Fprintf(&policy, "%s=%s(%s) ", r.Prefix, r.Mode, strings.Join(r.makes(), " "))
-	}
 	rows := a.csv
 	if path, err := filepath.Abs(rows); err == nil && rows != "" {
 		rows = path
 	}
 	return bulk.Identity{
 		Operation: "audit", Target: fmt.Sprintf("s3://%s/%s%s", o.set.target.Bucket, o.set.target.Prefix, o.path),
-		Options: fmt.Sprintf("%safter=%q current=%v thorough=%v instruction-files=%v csv=%q", policy.String(), a.after, a.current, a.thorough, o.set.readInstructions, rows),
+		Options: fmt.Sprintf("%s after=%q current=%v thorough=%v instruction-files=%v csv=%q", o.heldAgainst(), a.after, a.current, a.thorough, o.set.readInstructions, rows),
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -105,7 +107,7 @@ func (f *verifyFlags) check() error {
 func (f *verifyFlags) identity(o *offline) bulk.Identity {
 	return bulk.Identity{
 		Operation: "verify", Target: fmt.Sprintf("s3://%s/%s%s", o.set.target.Bucket, o.set.target.Prefix, o.path),
-		Options: fmt.Sprintf("data=%v repair=%v dry-run=%v", f.data, f.repair, f.dry),
+		Options: fmt.Sprintf("%s data=%v repair=%v dry-run=%v", o.heldAgainst(), f.data, f.repair, f.dry),
 	}
 }
 
@@ -221,6 +223,27 @@ func hopeless(err error) bool {
 		}
 	}
 	return false
+}
+
+// heldAgainst is what decides on what a look at everything finds: the rules, the
+// keys, and the time of which the bucket is shown.
+func (o *offline) heldAgainst() string {
+	var said, ids []string
+	for _, r := range o.rules {
+		said = append(said, fmt.Sprintf("%s=%s(%s)", r.Prefix, r.Mode, strings.Join(r.makes(), " ")))
+	}
+	if o.set.unstated {
+		said = []string{"no policy"}
+	}
+	for _, k := range o.opened {
+		ids = append(ids, k.identity())
+	}
+	slices.Sort(ids)
+	said = append(said, "keys="+strings.Join(slices.Compact(ids), ","))
+	if o.set.at.given() {
+		said = append(said, fmt.Sprintf("at=%q", o.set.at.text))
+	}
+	return strings.Join(said, " ")
 }
 
 // journal is where a long command remembers how far it was, in the state of this
