@@ -336,6 +336,9 @@ func TestRecoveryFile(t *testing.T) {
 	// The epochs and the key are lost; a new key reads it all again.
 	c := newClient(t, m.bucket)
 	c.remove(m.Key(".sigil/epochs/"))
+	if out, err := tryBinary(t, k.env, append([]string{"keys", "export", m.volume(), filepath.Join(dir, "late.recovery"), "--recipient", recipient}, m.config(t).Args...)...); err == nil || !strings.Contains(out, "is not among them: it is missing from the bucket") {
+		t.Errorf("a file without what this host remembers: %v\n%s", err, out)
+	}
 	m.state, m.key = t.TempDir(), filepath.Join(dir, "next.key")
 	m.sigilfs(t, "keygen", "-o", m.key)
 	k = newKeysOf(t, m, nil, "--key", "file:"+m.key)

@@ -2,11 +2,14 @@ package integration
 
 import (
 	"errors"
+	"net/http"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sigilfs/sigilfs/integration/faultproxy"
 	"golang.org/x/sys/unix"
 )
 
@@ -87,5 +90,100 @@ func TestCloseEpochs(t *testing.T) {
 	}
 	if out := k.run("check"); !strings.Contains(out, "1 are closed") {
 		t.Error(out)
+	}
+}
+
+// TestCloseEpochsVersioned: in a bucket that keeps versions an epoch stays for as
+// long as one of them needs it, also of a file that was deleted; a look that is
+// killed closes nothing, and the next one does; and --force closes what is needed.
+func TestCloseEpochsVersioned(t *testing.T) {
+	onMount(t)
+	m := versionedMount(t, mountOptions{Proxy: true, Args: []string{"--key-recheck", "300ms"}})
+	want := content(1, 100_000)
+	writeFile(t, m.Path("kept"), want)
+	writeFile(t, m.Path("deleted"), want)
+	then := time.Now()
+	must(t, os.Remove(m.Path("deleted")))
+	k := newKeysOf(t, m, nil, "--key", "file:"+m.key)
+	epoch := k.list()[0].ID
+	k.run("rotate")
+	m.Unmount(t)
+	command := func(args ...string) (string, error) {
+		return tryBinary(t, k.env, append(args, k.flags...)...)
+	}
+	reencrypt := func(args ...string) string { // as soon as the epoch has been retired for a second
+		for {
+			out, _ := tryBinary(t, k.env, append(append([]string{"reencrypt", m.volume(), "--to", "client", "--close-epochs", "--retired-for", "1s"}, k.flags[2:]...), args...)...)
+			if !strings.Contains(out, "for another") {
+				return out
+			}
+		}
+	}
+	past := func() {
+		t.Helper()
+		if out, err := command("cat", m.volume()+"/deleted", "--at", then.UTC().Format(time.RFC3339Nano)); err != nil || out != string(want) {
+			t.Errorf("what was deleted: %d bytes, %v", len(out), err)
+		}
+	}
+	if out := reencrypt(); !strings.Contains(out, "objects or old versions need it") {
+		t.Error(out)
+	}
+	past()
+	if out := reencrypt("--purge-versions", "--yes"); !strings.Contains(out, "1 objects or old versions need it, such as \""+m.Key("deleted")) {
+		t.Error(out)
+	}
+	past()
+	if out, err := command("versions", m.volume()+"/deleted", "--restore-at", then.UTC().Format(time.RFC3339Nano)); err != nil {
+		t.Fatal(err, out)
+	}
+	state := func() string {
+		for _, e := range k.list() {
+			if e.ID == epoch {
+				return e.State
+			}
+		}
+		return "lost"
+	}
+
+	// What nothing needs any more is closed, but not by a look that has not ended.
+	out, err := tryBinary(t, k.env, append([]string{"reencrypt", m.volume(), "--to", "client", "--purge-versions", "--yes"}, k.flags[2:]...)...)
+	if err != nil {
+		t.Fatal(err, out)
+	}
+	gate := faultproxy.NewGate(func(r *http.Request) bool {
+		return r.Method == http.MethodHead && strings.HasSuffix(r.URL.Path, "/kept")
+	}, 0, faultproxy.After)
+	m.proxy.Set(gate.Fault)
+	cmd := exec.CommandContext(t.Context(), binary(t), k.args("close", "--retired-for", "1s")...)
+	cmd.Env = k.env
+	must(t, cmd.Start())
+	<-gate.Arrived()
+	must(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	gate.Drop()
+	m.proxy.Set(faultproxy.Pass)
+	if got := state(); got != "retired" {
+		t.Errorf("the epoch is %s after a look that was killed", got)
+	}
+	k.run("close", "--retired-for", "1s")
+	if got := state(); got != "closed" {
+		t.Errorf("the epoch is %s, and nothing needs it", got)
+	}
+	m.Start(t)
+	wantFile(t, m.Path("kept"), want)
+	wantFile(t, m.Path("deleted"), want)
+	m.Unmount(t)
+
+	k.run("rotate")
+	var ids []string
+	for _, e := range k.list() {
+		ids = append(ids, e.ID)
+	}
+	if out, err := k.try("close", append(ids, "--force")...); err == nil || !strings.Contains(out, "say --yes") {
+		t.Errorf("unasked: %v\n%s", err, out)
+	}
+	k.run("close", append(ids, "--force", "--yes")...)
+	if out, err := command("cat", m.volume()+"/kept"); err == nil || !strings.Contains(out, "is closed") {
+		t.Errorf("what was closed by force: %v, %d bytes", err, len(out))
 	}
 }

@@ -410,7 +410,7 @@ func (c *closing) journal(ids string) (*bulk.Journal, error) {
 	if c.doc.DryRun {
 		return nil, nil
 	}
-	id := bulk.Identity{Operation: "close-epochs", Target: c.bucketName() + " " + c.set.volumeRoot, Options: ids}
+	id := bulk.Identity{Operation: "close-epochs", Target: c.bucketName() + " " + c.set.volumeRoot, Options: c.options(ids)}
 	j, err := bulk.Open(c.state.Journals(), id, false)
 	if errors.Is(err, bulk.ErrOther) || errors.Is(err, bulk.ErrCorrupt) {
 		j, err = bulk.Open(c.state.Journals(), id, true)
@@ -422,6 +422,12 @@ func (c *closing) journal(ids string) (*bulk.Journal, error) {
 		return nil, systemError("%w", err)
 	}
 	return j, nil
+}
+
+// options tell runs apart: what one has looked at says nothing to who gives hosts
+// more time to notice, as they may have sealed there since.
+func (c *closing) options(ids string) string {
+	return fmt.Sprintf("%s retired-for=%s", ids, c.retiredFor)
 }
 
 // count tells meanwhile how much there is to be looked at; stop ends that.

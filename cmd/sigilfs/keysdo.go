@@ -103,7 +103,7 @@ func (k *keeping) remove(ctx context.Context, text string, purge purgeFlags) err
 		return err
 	}
 	if err := c.oldVersions(ctx, gone, purge); err != nil {
-		return err
+		return errors.Join(c.print(), err) // what was changed is told all the same
 	}
 	return c.end("they are as they were, the others have lost the key; the same command goes on")
 }
@@ -223,7 +223,7 @@ func (k *keeping) rewrap(ctx context.Context, from, to string, purge purgeFlags)
 			return slices.ContainsFunc(set, func(m keyring.Master) bool { return keyring.SameKey(m.ID(), key) })
 		}
 		if err := c.oldVersions(ctx, func(key string) bool { return !kept(key) }, purge); err != nil {
-			return err
+			return errors.Join(c.print(), err)
 		}
 	}
 	if err := c.end(c.left); err != nil {

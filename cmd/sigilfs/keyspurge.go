@@ -27,7 +27,8 @@ func (p *purgeFlags) add(cmd *cobra.Command) {
 type oldDocument struct {
 	Versions []oldJSON     `json:"versions"`
 	Failed   []failureJSON `json:"failed"`
-	Purged   bool          `json:"purged"` // they were removed; else they are there
+	Purged   bool          `json:"purged"`  // they were to be removed; else they are there
+	Removed  int           `json:"removed"` // so many were
 	DryRun   bool          `json:"dry_run"`
 	ToCome   int           `json:"to_come"` // of a dry run: present objects that would become such versions
 }
@@ -69,7 +70,9 @@ func (c *alteration) oldVersions(ctx context.Context, gone func(key string) bool
 		}
 		if err := c.store.Delete(ctx, objstore.ID{Key: v.Key, VersionID: v.Version}, objstore.Condition{}); err != nil {
 			doc.fail(v, err)
+			continue
 		}
+		doc.Removed++
 	}
 	return nil
 }
@@ -179,7 +182,7 @@ func (d *oldDocument) lines() []string {
 	case d.DryRun && n+d.ToCome > 0:
 		lines = append(lines, fmt.Sprintf("--purge-versions would remove %d old versions, and %d that are now the present ones and would be replaced, where the bucket keeps versions", n, d.ToCome))
 	case n > 0 && d.Purged:
-		lines = append(lines, fmt.Sprintf("%d of %d old versions were removed", n-len(d.Failed), n))
+		lines = append(lines, fmt.Sprintf("%d of %d old versions were removed", d.Removed, n))
 	case n > 0:
 		lines = append(lines, fmt.Sprintf("%d old versions still carry what was taken away; --purge-versions removes them for good", n))
 	}

@@ -59,6 +59,13 @@ func (k *keeping) export(ctx context.Context, path string, recipients []string, 
 		}
 		open = append(open, h)
 	}
+	gone, err := k.missing(held)
+	if err != nil {
+		return err
+	}
+	for _, id := range gone {
+		doc.Missing = append(doc.Missing, failureJSON{id, k.set.volumeRoot, "it is missing from the bucket, and this host remembers it: a mount that meets it puts it back"})
+	}
 	doc.Epochs = len(open)
 	if !dry {
 		if err := k.writeRecovery(path, open, lock); err != nil {
@@ -74,7 +81,7 @@ type exportDocument struct {
 	File    string        `json:"file"`
 	DryRun  bool          `json:"dry_run"`
 	Epochs  int           `json:"epochs"`
-	Missing []failureJSON `json:"missing"` // that do not open here, and are not in it
+	Missing []failureJSON `json:"missing"` // that are not in it: they do not open here, or are missing from the bucket
 }
 
 func (d exportDocument) end(k *keeping) error {
@@ -94,7 +101,7 @@ func (d exportDocument) end(k *keeping) error {
 		say(k.c.OutOrStdout(), text)
 	}
 	if len(d.Missing) > 0 {
-		return &exitError{exitWarned, fmt.Errorf("%s: %d epochs do not open here and are not in %s", d.Target, len(d.Missing), d.File)}
+		return &exitError{exitWarned, fmt.Errorf("%s: %d epochs are not in %s; each is listed with its reason", d.Target, len(d.Missing), d.File)}
 	}
 	return nil
 }
