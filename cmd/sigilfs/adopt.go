@@ -147,7 +147,7 @@ func (p *adopting) told(done volume.Adoption, err error) error {
 		p.line(fmt.Sprintf("%s %s (was %s)", what, shownName(done.Key), shownName(done.From)), event{"event": "adopted", "key": done.Key, "from": done.From, "dry-run": p.dry})
 	case errors.Is(err, volume.ErrNotAdopted), done.Moved && errors.Is(err, volume.ErrCorrupt):
 		p.left.Add(1)
-		p.line(fmt.Sprintf("left %s: %v", shownName(done.Key), err), event{"event": "left", "key": done.Key, "from": done.From, "reason": err.Error()})
+		p.line(inOneLine(fmt.Sprintf("left %s: %v", shownName(done.Key), err)), event{"event": "left", "key": done.Key, "from": done.From, "reason": err.Error()})
 	case errors.Is(err, context.Canceled):
 	default:
 		p.unseen.Add(1)

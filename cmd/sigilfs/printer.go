@@ -35,7 +35,8 @@ func newPrinter(stdout, stderr io.Writer, what string, asJSON bool) *printer {
 	return p
 }
 
-// line prints a line for persons, or the document for machines.
+// line prints a line for persons, who see what a terminal would obey, or the
+// document for machines.
 func (p *printer) line(text string, document any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -47,7 +48,7 @@ func (p *printer) line(text string, document any) {
 		}
 	} else {
 		p.bar.Clear()
-		_, err = io.WriteString(p.out, text+"\n")
+		_, err = io.WriteString(p.out, visible(text)+"\n")
 	}
 	if p.bad == nil {
 		p.bad = err
@@ -67,7 +68,7 @@ type event map[string]any
 
 // failed is told of what could not be looked at.
 func (p *printer) failed(key string, err error) {
-	p.line(fmt.Sprintf("unseen %s: %v", shownName(key), err), event{"event": "unseen", "key": key, "reason": err.Error()})
+	p.line(inOneLine(fmt.Sprintf("unseen %s: %v", shownName(key), err)), event{"event": "unseen", "key": key, "reason": err.Error()})
 }
 
 // counting has size find out meanwhile how much there is to do, so that it can be

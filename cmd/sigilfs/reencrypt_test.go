@@ -17,9 +17,11 @@ func TestReencryptResumesTheSameOnly(t *testing.T) {
 	beneath := func(b config.Beneath) rule {
 		return rule{Rule: config.Rule{Mode: config.Client}, keys: []*key{local}, sse: &serverRule{Beneath: b}}
 	}
+	instructed := s3ec(3)
+	instructed.InstructionFiles = true
 	seen := map[string]int{}
 	for i, r := range []rule{
-		s3ec(2), s3ec(3),
+		s3ec(2), s3ec(3), instructed,
 		{Rule: config.Rule{Mode: config.Client}, keys: []*key{local}},
 		beneath(config.Beneath{Mode: config.SSES3}), beneath(config.Beneath{Mode: config.SSEKMS}), beneath(config.Beneath{Mode: config.SSEKMS, BucketKey: &no}),
 		{Rule: config.Rule{Mode: config.SSEKMS}},
@@ -27,10 +29,12 @@ func TestReencryptResumesTheSameOnly(t *testing.T) {
 		{Rule: config.Rule{Mode: config.SSEKMS}, context: map[string]string{"team": "backup"}},
 		{Rule: config.Rule{Mode: config.SSEKMS, Prefix: "a/"}},
 	} {
-		text := (&reencrypting{}).options(&offline{mounting: &mounting{rules: []rule{r}}})
-		if old, ok := seen[text]; ok {
-			t.Errorf("rules %d and %d are both %q", old, i, text)
+		for n, set := range []*settings{{}, {readInstructions: true}, {readOldWraps: true}, {readCBC: true}} {
+			text := (&reencrypting{}).options(&offline{mounting: &mounting{set: set, rules: []rule{r}}})
+			if old, ok := seen[text]; ok {
+				t.Errorf("rules %d and %d are both %q", old, 10*i+n, text)
+			}
+			seen[text] = 10*i + n
 		}
-		seen[text] = i
 	}
 }

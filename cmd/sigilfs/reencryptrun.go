@@ -131,7 +131,8 @@ func (r *reencrypting) journal(o *offline) (*bulk.Journal, error) {
 	return o.journal(id, r.restart)
 }
 
-// options is what decides on what is done: modes, keys and what is taken.
+// options is what decides on what is done: modes, keys, what is taken and for what
+// it is taken.
 func (r *reencrypting) options(o *offline) string {
 	var b strings.Builder
 	for _, rule := range o.rules {
@@ -140,6 +141,7 @@ func (r *reencrypting) options(o *offline) string {
 	from := slices.Clone(r.from)
 	slices.Sort(from)
 	fmt.Fprintf(&b, "from=%s all=%v", strings.Join(from, ","), r.all)
+	fmt.Fprintf(&b, " instruction-files=%v s3ec-legacy-wrapping=%v s3ec-legacy-cbc=%v", o.set.readInstructions, o.set.readOldWraps, o.set.readCBC)
 	return b.String()
 }
 
@@ -151,6 +153,9 @@ func (r rule) makes() (said []string) {
 	}
 	for _, k := range r.keys {
 		said = append(said, k.Name, k.identity())
+	}
+	if r.InstructionFiles {
+		said = append(said, "instruction-files")
 	}
 	said = append(said, serverSays(r.context, r.BucketKey)...)
 	if r.sse == nil {

@@ -232,7 +232,7 @@ func (r *restoring) await(ctx context.Context, x *volume.Thawer) error {
 			r.left++
 			text, doc := "left in the archive "+shownName(e.Key), event{"event": "left in the archive", "key": e.Key}
 			if err != nil {
-				text, doc["reason"] = fmt.Sprintf("%s: %v", text, err), err.Error()
+				text, doc["reason"] = inOneLine(fmt.Sprintf("%s: %v", text, err)), err.Error()
 			}
 			r.out.line(text, doc)
 		},

@@ -38,7 +38,7 @@ func (p *verifyPrinter) finding(f *volume.Finding) {
 		e["unmended"] = f.Unmended.Error()
 		text += "; not mended: " + f.Unmended.Error()
 	}
-	p.line(text, e)
+	p.line(inOneLine(text), e)
 	p.sum.mend(f)
 }
 
@@ -46,7 +46,7 @@ func (p *verifyPrinter) finding(f *volume.Finding) {
 // that is mostly the same of all.
 func (p *verifyPrinter) untold(err error) {
 	p.once.Do(func() {
-		p.line(fmt.Sprintf("untold: %v", err), event{"event": "untold", "reason": err.Error()})
+		p.line(inOneLine(fmt.Sprintf("untold: %v", err)), event{"event": "untold", "reason": err.Error()})
 	})
 }
 
