@@ -160,6 +160,31 @@ func TestOverwriteUnderCustomerKeysCut(t *testing.T) {
 	f.end()
 }
 
+// TestReencryptFromCustomerKeysCut: where only the first step of two was done, the
+// next run takes the object for one under SSE-C yet, and does the other.
+func TestReencryptFromCustomerKeysCut(t *testing.T) {
+	to, from := setupOf("client"), ReencryptOptions{From: []string{"sse-c"}}
+	for n, cut := 1, true; cut; n++ {
+		m := keyedBucket()
+		underA(t, m, "f", "text")
+		f := mountIdle(t, m, likeMinIO(to))
+		f.s.CrashAt(n, true)
+		_, err := f.Reencrypt(from).Do(f.ctx, "f")
+		if cut = f.s.Crashed(); !cut {
+			f.must(err)
+		}
+		f.end()
+		f = mountIdle(t, m, likeMinIO(to))
+		if did, err := f.Reencrypt(from).Do(f.ctx, "f"); err != nil || keyOf(t, m, "f") != "" {
+			t.Fatalf("request %d: %v, %v; under key %q", n, did, err, keyOf(t, m, "f"))
+		}
+		f.end()
+		f = mount(t, m, to.on, inParts)
+		f.has("f", "text")
+		f.end()
+	}
+}
+
 // TestNewFileOverCustomerKeys: a name that another host took first is a conflict
 // there, too.
 func TestNewFileOverCustomerKeys(t *testing.T) {

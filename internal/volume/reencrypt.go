@@ -9,6 +9,7 @@ import (
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
+	"github.com/sigilfs/sigilfs/objcrypt/sse"
 )
 
 // Reencryption brings objects, one by one and in place, to what the rules of
@@ -130,7 +131,7 @@ func (r *Reencryption) once(ctx context.Context, key string) (Reencrypted, error
 // bring has o be what rule says.
 func (r *Reencryption) bring(ctx context.Context, o *object, rule *Rule) (Reencrypted, error) {
 	did := Reencrypted{Did: Unchanged, Bytes: o.length}
-	if len(r.opt.From) > 0 && !slices.Contains(r.opt.From, o.form.mode(o)) {
+	if !r.takes(o) {
 		did.Did = Left
 		return did, nil
 	}
@@ -146,6 +147,15 @@ func (r *Reencryption) bring(ctx context.Context, o *object, rule *Rule) (Reencr
 	}
 	did.Did, err = r.write(ctx, o, o.form, rule)
 	return did, err
+}
+
+// takes tells whether o is of the modes to take. What is under SSE-C is of that mode
+// too, whatever is in it: so may an object be left that was written over such a one
+// (see keyed.go), and it is not done.
+func (r *Reencryption) takes(o *object) bool {
+	from := r.opt.From
+	return len(from) == 0 || slices.Contains(from, o.form.mode(o)) ||
+		o.state.Algorithm == sse.SSEC && slices.Contains(from, o.state.String())
 }
 
 // provable refuses to have seal what nothing authenticates, unless From names
@@ -204,7 +214,7 @@ func (r *Reencryption) file(ctx context.Context, o *object, info objstore.Info, 
 	rule := r.v.rule(o.id.Key)
 	did := Reencrypted{Did: Unchanged, Bytes: info.Size}
 	switch {
-	case len(r.opt.From) > 0 && !slices.Contains(r.opt.From, o.form.mode(o)):
+	case !r.takes(o):
 		did.Did = Left
 		return did, nil
 	case rule.S3EC == nil || r.served(newObject(info).state, rule):

@@ -272,7 +272,7 @@ func (r *Reencryption) proves(ctx context.Context, key string, rule *Rule) (sigh
 	if err != nil {
 		return s, false, err
 	}
-	if ok, err := r.fits(ctx, s.object, rule); err != nil || !ok {
+	if ok, err := r.fits(ctx, s.object, rule); err != nil || !ok || s.verdict.Bad() { // an older state was put there
 		return s, false, err
 	}
 	x := &Verifier{v: r.v, opt: VerifyOptions{Data: true}, extra: semaphore.NewWeighted(1), epochs: map[sigil.EpochID]int64{}}
