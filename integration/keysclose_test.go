@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -168,6 +169,16 @@ func TestCloseEpochsVersioned(t *testing.T) {
 	k.run("close", "--retired-for", "1s")
 	if got := state(); got != "closed" {
 		t.Errorf("the epoch is %s, and nothing needs it", got)
+	}
+
+	// It goes over to other keys with the rest, and the old ones are not missed.
+	old := m.key
+	m.key = filepath.Join(t.TempDir(), "next.key")
+	m.sigilfs(t, "keygen", "-o", m.key)
+	newKeysOf(t, m, nil, "--key", "file:"+m.key, "--key", "old=file:"+old).run("rewrap")
+	k = newKeysOf(t, m, nil, "--key", "file:"+m.key)
+	if out := k.run("check"); !strings.Contains(out, "1 are closed") {
+		t.Error(out)
 	}
 	m.Start(t)
 	wantFile(t, m.Path("kept"), want)

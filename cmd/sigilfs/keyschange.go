@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -19,7 +20,7 @@ type changesDocument struct {
 	Changed   []changeJSON  `json:"changed"` // of a dry run: what would be
 	Unchanged int           `json:"unchanged"`
 	Failed    []failureJSON `json:"failed"`
-	Unopened  []failureJSON `json:"unopened"`          // left as they are: they do not open here, or are not believed
+	Unopened  []failureJSON `json:"unopened"`          // left as they are: they do not open here, are not believed, or only the key that is to go opens them and they are closed
 	Kept      []keptJSON    `json:"kept,omitempty"`    // retired ones that were not closed
 	Refused   string        `json:"refused,omitempty"` // why none was
 	Old       *oldDocument  `json:"old_versions,omitempty"`
@@ -68,12 +69,22 @@ func (k *keeping) alterationUnder(bar *progress.Progress) *alteration {
 const changeAtOnce = 16
 
 // tryAll looks whether the aim can be reached with all of the epochs, before
-// anything is changed.
-func (c *alteration) tryAll(ctx context.Context, held []keyring.Held, aim keyring.Aim) error {
-	return c.each(ctx, held, func(ctx context.Context, h *keyring.Held) error {
+// anything is changed, and gives them. A closed one to which there is no other way
+// is left: nothing that is in use hangs on it.
+func (c *alteration) tryAll(ctx context.Context, held []keyring.Held, aim keyring.Aim) ([]keyring.Held, error) {
+	left := map[string]bool{}
+	err := c.each(ctx, held, func(ctx context.Context, h *keyring.Held) error {
 		_, err := c.admin.Try(ctx, *h, aim)
-		return err
+		if h.State != keyring.Closed || !errors.Is(err, keyring.ErrOnlyWay) {
+			return err
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		left[h.Path()] = true
+		c.doc.Unopened = append(c.doc.Unopened, failureJSON{h.ID.String(), h.At, "it is closed, and " + oneLine(err)})
+		return nil
 	})
+	return slices.DeleteFunc(held, func(h keyring.Held) bool { return left[h.Path()] }), err
 }
 
 // applyAll pursues the aim with all of the epochs, whatever one of them gives,

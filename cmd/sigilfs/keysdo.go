@@ -13,9 +13,9 @@ import (
 )
 
 func newKeysAdd() *cobra.Command {
-	return keysCommand("add TARGET NAME|SOURCE", "Wrap every epoch for one more key", `add wraps every open and retired epoch for a key too: a configured one by its
-NAME, or any by its SOURCE, such as age:age1… or kms:ARN. Who has it can then
-read all that there is. Nobody loses anything.
+	return keysCommand("add TARGET NAME|SOURCE", "Wrap every epoch for one more key", `add wraps every epoch for a key too: a configured one by its NAME, or any by its
+SOURCE, such as age:age1… or kms:ARN. Who has it can then read all that there is.
+Nobody loses anything.
 
 Hosts go on sealing under epochs of their own key sets: list the key in their
 configuration as well. An epoch whose wraps are no more exactly its host's key
@@ -66,9 +66,9 @@ func (k *keeping) master(ctx context.Context, text string) (keyring.Master, erro
 
 func newKeysRemove() *cobra.Command {
 	var purge purgeFlags
-	cmd := keysCommand("remove TARGET ID|NAME", "Take a key away from every epoch", `remove takes the wraps for a key out of every open and retired epoch, and retires
-those: hosts make new epochs within their --key-recheck. It is refused, and
-nothing changed, while the key is the only way to any of them.
+	cmd := keysCommand("remove TARGET ID|NAME", "Take a key away from every epoch", `remove takes the wraps for a key out of every epoch, and retires those that are
+open: hosts make new epochs within their --key-recheck. It is refused, and nothing
+changed, while the key is the only way to any of them that is not closed.
 
 It takes from the holder of the key neither what he could read so far nor the
 power to forge under the epochs that he knew: sigilfs reencrypt ends that. A
@@ -94,7 +94,7 @@ func (k *keeping) remove(ctx context.Context, text string, purge purgeFlags) err
 	aim := keyring.Aim{Drop: func(w keyring.Wrap) bool { return gone(w.Key) }}
 	c := k.newAlteration("removing a key")
 	open := c.opened(held, func(h keyring.Held) bool { return slices.ContainsFunc(h.KeyIDs(), gone) })
-	if err := c.tryAll(ctx, open, aim); err != nil {
+	if open, err = c.tryAll(ctx, open, aim); err != nil {
 		c.bar.Done()
 		return k.explainRefusal(ctx, id, c.errs)
 	}

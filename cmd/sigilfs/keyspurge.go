@@ -98,7 +98,7 @@ func (c *alteration) findOld(ctx context.Context, gone func(key string) bool) (*
 	now := map[string]keyring.Held{}
 	for _, h := range held {
 		carries := slices.ContainsFunc(h.KeyIDs(), gone)
-		if carries && c.doc.DryRun && h.Err == nil && h.State != keyring.Closed {
+		if carries && c.doc.DryRun && h.Err == nil {
 			doc.ToCome++
 		}
 		if h.Err == nil && (!carries || c.doc.DryRun) {

@@ -388,3 +388,25 @@ func TestWriteReadsAgain(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAdminClosedFollows: a closed epoch goes over to other keys as well, so that
+// who has these alone knows that it is closed; and stays so.
+func TestAdminClosedFollows(t *testing.T) {
+	b, from, to := newBucket(), aesKey(1), aesKey(2)
+	id, key := mustCurrent(t, mustRing(t, conf{WriteSet: []Master{from}, Bucket: b}))
+	a := administer(t, mustRing(t, conf{WriteSet: []Master{to}, Masters: []Master{from}, Bucket: b}).Ring)
+	h := all(t, a)[id]
+	for _, aim := range []Aim{{State: Closed}, {Add: []Master{to}}, {Drop: only(from.ID())}} {
+		if _, err := a.Apply(t.Context(), &h, aim); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := mustRing(t, conf{WriteSet: []Master{to}, Bucket: b})
+	if h = all(t, administer(t, r.Ring))[id]; h.Err != nil || h.State != Closed || !cmp.Equal(h.KeyIDs(), []string{to.ID()}) {
+		t.Errorf("held %+v for %v", h, h.KeyIDs())
+	}
+	_, err := r.Open(t.Context(), "file", id, is(key))
+	wantErr(t, err, ErrWrongKey)
+	_, err = a.Apply(t.Context(), &h, Aim{Drop: only(to.ID())})
+	wantErr(t, err, ErrOnlyWay)
+}

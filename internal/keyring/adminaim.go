@@ -36,10 +36,11 @@ type Change struct {
 // None tells that the epoch is as it is to be.
 func (c Change) None() bool { return len(c.Added)+len(c.Dropped) == 0 && c.From == c.To }
 
-// Change tells what aim means for an epoch. It takes no request. Nothing under a
-// closed epoch opens, so it stays as it is.
+// Change tells what aim means for an epoch. It takes no request. A closed one is
+// wrapped for other keys like any, and stays closed: else the keys of before would
+// have to be kept to know that it is.
 func (a Aim) Change(h Held) Change {
-	if h.Epoch == nil || h.State == Closed {
+	if h.Epoch == nil {
 		return Change{From: h.State, To: h.State}
 	}
 	change, _, _ := a.of(h.Epoch, h.State)
@@ -117,11 +118,7 @@ func (a *Admin) apply(ctx context.Context, h *Held, aim Aim, dry bool) (Change, 
 	f, _, err := a.change(ctx, h.At, h.ID, dry, func(ctx context.Context, e *entry) (*Epoch, error) {
 		var stay []Wrap
 		var add []Master
-		if e.state == Closed {
-			done, stay = Change{From: Closed, To: Closed}, e.epoch.Wraps
-		} else {
-			done, stay, add = aim.of(e.epoch, e.state)
-		}
+		done, stay, add = aim.of(e.epoch, e.state)
 		if done.None() && e.epoch.State == e.state { // else its newest revision went back from a state
 			return nil, nil
 		}
