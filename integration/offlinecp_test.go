@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -86,6 +87,51 @@ func TestCopyWithoutAMount(t *testing.T) {
 	m.refused(t, 32, nil, []string{"cp", m.remote("there"), base}, "-r copies it")
 	m.refused(t, 32, nil, []string{"cp", "-r", m.remote("there"), m.remote("there/in")}, "into itself")
 	m.refused(t, 1, nil, []string{"cp", src, base}, "for cp(1)")
+}
+
+// A dry run tells what would be copied, refuses what would be refused, and writes
+// nothing, on either side.
+func TestCopyDryRun(t *testing.T) {
+	m := newMount(t, mountOptions{Proxy: true, Args: []string{"--attr-timeout", "0"}})
+	base := t.TempDir()
+	src := filepath.Join(base, "src")
+	must(t, os.MkdirAll(filepath.Join(src, "sub"), 0o755))
+	writeFile(t, filepath.Join(src, "a"), []byte("text"))
+	writeFile(t, filepath.Join(src, "sub/b\nc"), content(1, 5000))
+	writeFile(t, m.Path("there"), []byte("old"))
+	must(t, os.Mkdir(m.Path("dir"), 0o755))
+	var written atomic.Int64
+	m.proxy.Set(faultproxy.Count(faultproxy.Mutating, &written))
+	says := func(want string, args ...string) {
+		t.Helper()
+		if out := m.obey(t, nil, args...); out != want {
+			t.Errorf("sigilfs %q says %q, want %q", args, out, want)
+		}
+	}
+	a, b := filepath.Join(src, "a"), filepath.Join(src, "sub/b\nc")
+	out := m.obey(t, nil, "cp", "-r", "--dry-run", src, m.remote("new"))
+	for _, line := range []string{"would copy " + a + " to " + m.remote("new/a"), "would copy " + strconv.Quote(b) + " to " + strconv.Quote(m.remote("new/sub/b\nc"))} {
+		if !strings.Contains(out, line+"\n") {
+			t.Errorf("%q lacks %q", out, line)
+		}
+	}
+	out = m.obey(t, nil, "cp", "--json", "--dry-run", a, m.remote("there"))
+	if line := `{"bytes":4,"event":"would-copy","from":"` + a + `","to":"` + m.remote("there") + `"}` + "\n"; !strings.HasPrefix(out, line) {
+		t.Errorf("%q, want %q", out, line)
+	}
+	says("would copy "+m.remote("there")+" to "+filepath.Join(base, "back")+"\n", "cp", "--dry-run", m.remote("there"), filepath.Join(base, "back"))
+	says("would copy "+m.remote("there")+" to "+m.remote("again")+"\n", "cp", "--dry-run", m.remote("there"), m.remote("again"))
+	says("would replace "+m.remote("there")+"\n", "put", "--dry-run", a, m.remote("there"))
+	says("would write "+m.remote("another")+"\n", "put", "--dry-run", a, m.remote("another"))
+	m.refused(t, 32, nil, []string{"put", "--dry-run", "--if-absent", a, m.remote("there")}, "exists")
+	m.refused(t, 32, nil, []string{"cp", "-r", "--dry-run", src, m.remote("there")}, "there")
+	m.refused(t, 32, nil, []string{"cp", "--dry-run", m.remote("absent"), base}, "absent")
+	if n := written.Load(); n != 0 {
+		t.Errorf("%d requests could have changed something", n)
+	}
+	if all, err := os.ReadDir(base); err != nil || len(all) != 1 {
+		t.Errorf("here is %v, %v", all, err)
+	}
 }
 
 // A hostile bucket, or directory, leads nothing out of the destination; what

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -18,14 +19,16 @@ import (
 
 // copying is a cp.
 type copying struct {
-	recursive, archive, update, quiet, json bool
+	recursive, archive, update, dry, quiet, json bool
 
 	config   string
 	parallel int
 
 	from, to tree
+	within   *volumeTree // both sides, where both are in the bucket
 	bar      *progress.Progress
 	say      func(text string)
+	out      io.Writer // of --dry-run
 	work     errgroup.Group
 
 	mu     sync.Mutex // guards what follows
@@ -60,6 +63,7 @@ Within the bucket large bodies are copied by the server. A file is there as a
 whole or not at all; here too, where it gets its name when it is on the disk. No
 symbolic link of DST leads a copy elsewhere. With --update what is there already,
 as long and not older, is passed over, so that a copy that was interrupted goes on.
+With --dry-run nothing is written: what would be copied is listed.
 
 What cannot be copied is told of and passed over, and the exit code is 32.`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -83,6 +87,7 @@ What cannot be copied is told of and passed over, and the exit code is 32.`,
 	f.BoolVarP(&cp.update, "update", "u", false, "pass over files that are there already, as long and not older")
 	f.StringVar(&cp.config, "config", "", "`FILE` that configures the volume, in place of the flags for it")
 	f.IntVarP(&cp.parallel, "parallel", "j", 8, "`N` files at a time")
+	f.BoolVar(&cp.dry, "dry-run", false, "list what would be copied, and write nothing")
 	f.BoolVarP(&cp.quiet, "quiet", "q", false, "do not tell how far it is")
 	f.BoolVar(&cp.json, "json", false, "tell how far it is as JSON on stdout, an object a line")
 	return cmd
@@ -102,10 +107,14 @@ func (cp *copying) target(args []string) (target string, how access, err error) 
 	if isRemote(to) {
 		target, how = to, writes|aFile
 	}
+	inBucket := isRemote(to)
+	if cp.dry {
+		how &^= writes
+	}
 	switch {
 	case cp.parallel < 1 || cp.parallel > 64:
 		return "", 0, usageError("--parallel is from 1 to 64")
-	case remote == 0 && how&writes == 0:
+	case remote == 0 && !inBucket:
 		return "", 0, usageError("neither SRC nor DST begins with s3://: that is for cp(1)")
 	case remote > 0 && remote < len(sources):
 		return "", 0, usageError("SRC are here or in the bucket: give both a command of their own")
@@ -124,6 +133,7 @@ func (cp *copying) run(ctx context.Context, c *cobra.Command, o *offline, args [
 		cp.bar.Clear()
 		say(c.ErrOrStderr(), text)
 	}
+	cp.out = c.OutOrStdout()
 	cp.links, cp.done = map[fileID]string{}, map[string]bool{}
 	cp.work.SetLimit(cp.parallel)
 	sources, dst := args[:len(args)-1], args[len(args)-1]
@@ -132,6 +142,8 @@ func (cp *copying) run(ctx context.Context, c *cobra.Command, o *offline, args [
 		return err
 	}
 	defer closing()
+	stop := cp.count(ctx, o, sources)
+	defer stop()
 	into, err := cp.isDir(ctx, dst, strings.HasSuffix(args[len(args)-1], "/") || len(sources) > 1)
 	if err != nil {
 		return err
@@ -159,14 +171,39 @@ func (cp *copying) ends(ctx context.Context, o *offline, sources []string, dst *
 	}
 	if isRemote(*dst) {
 		*dst, err = o.locate(*dst)
-		return closing, err
+	} else {
+		local, err := openLocal(*dst, cp.archive, o.mask)
+		if err != nil {
+			return nil, systemError("%w", err)
+		}
+		cp.to, *dst, closing = local, local.name, func() { _ = local.root.Close() }
 	}
-	local, err := openLocal(*dst, cp.archive, o.mask)
-	if err != nil {
-		return nil, systemError("%w", err)
+	if cp.from == cp.to {
+		cp.within = bucket
 	}
-	cp.to, *dst = local, local.name
-	return func() { _ = local.root.Close() }, nil
+	if cp.dry {
+		cp.to = dryTree{cp.to}
+	}
+	return closing, err
+}
+
+// count has it found out meanwhile how much there is to copy; stop ends that.
+func (cp *copying) count(ctx context.Context, o *offline, sources []string) (stop func()) {
+	return counting(ctx, cp.bar, func(ctx context.Context) (objects, bytes int64, err error) {
+		for _, src := range sources {
+			if isRemote(src) {
+				if src, err = o.locate(src); err != nil {
+					return 0, 0, err
+				}
+			}
+			n, b, err := cp.from.size(ctx, src)
+			if err != nil {
+				return 0, 0, err
+			}
+			objects, bytes = objects+n, bytes+b
+		}
+		return objects, bytes, nil
+	})
 }
 
 // isDir tells whether copies go into dst, under their own names. must: if not,
@@ -223,7 +260,7 @@ func (cp *copying) source(ctx context.Context, o *offline, src, dst string, into
 
 // sameSide tells a copy within the bucket that would meet itself.
 func (cp *copying) sameSide(p, dst string) bool {
-	return cp.from == cp.to && (p == dst || p == "" || strings.HasPrefix(dst+"/", p+"/"))
+	return cp.within != nil && (p == dst || p == "" || strings.HasPrefix(dst+"/", p+"/"))
 }
 
 // walk copies what is at p.from, and below.
@@ -309,6 +346,7 @@ func (cp *copying) leaf(ctx context.Context, p pair) {
 	case err != nil:
 		cp.fail(cp.to.explain("copy "+quoted(p.from)+" to", p.to, err))
 	default:
+		cp.would(p)
 		cp.copied(p, 0)
 	}
 }
@@ -330,8 +368,8 @@ func (cp *copying) isThere(ctx context.Context, p pair) bool {
 
 // file copies a regular file: inside the store where both are in the bucket.
 func (cp *copying) file(ctx context.Context, p pair) error {
-	if within, ok := cp.to.(*volumeTree); ok && cp.from == cp.to {
-		return within.copyWithin(ctx, p, func(n int64) { cp.bar.Add(0, n) })
+	if cp.within != nil && !cp.dry {
+		return cp.within.copyWithin(ctx, p, func(n int64) { cp.bar.Add(0, n) })
 	}
 	src, err := cp.from.open(ctx, p.from, p.node)
 	if err != nil {
@@ -365,6 +403,7 @@ func (cp *copying) finish(ctx context.Context) {
 			cp.fail(cp.to.explain("link", p.to, err))
 			continue
 		}
+		cp.would(p)
 		cp.bar.Add(1, 0)
 	}
 	for i := len(cp.dirs) - 1; i >= 0 && ctx.Err() == nil; i-- {

@@ -70,6 +70,10 @@ func (l *localTree) list(context.Context, string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) { yield("", errors.New("it is only written")) }
 }
 
+func (l *localTree) size(context.Context, string) (files, bytes int64, err error) {
+	return 0, 0, errors.New("it is only written")
+}
+
 func (l *localTree) open(context.Context, string, node) (content, error) {
 	return nil, errors.New("it is only written")
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -47,6 +48,9 @@ type tree interface {
 	// stat tells of what is at p; follow follows a symbolic link.
 	stat(ctx context.Context, p string, follow bool) (node, error)
 	list(ctx context.Context, p string) iter.Seq2[string, error]
+	// size tells how many files there are at p and below, and how long they are
+	// in all, about.
+	size(ctx context.Context, p string) (files, bytes int64, err error)
 	open(ctx context.Context, p string, n node) (content, error)
 
 	// What is made replaces what is there, but for directories: one that is
@@ -139,6 +143,20 @@ func (localSource) list(_ context.Context, p string) iter.Seq2[string, error] {
 
 // localContent is a file of this host.
 type localContent struct{ f *os.File }
+
+func (localSource) size(ctx context.Context, p string) (files, bytes int64, err error) {
+	err = filepath.WalkDir(p, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return ctx.Err() // what cannot be read is told of by who copies
+		}
+		files++
+		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
+			bytes += info.Size()
+		}
+		return ctx.Err()
+	})
+	return files, bytes, err
+}
 
 func (localSource) open(_ context.Context, p string, n node) (content, error) {
 	f, err := os.OpenFile(p, os.O_RDONLY|unix.O_NONBLOCK, 0) // a fifo that took its place does not block

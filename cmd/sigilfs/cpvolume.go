@@ -68,6 +68,19 @@ func (t *volumeTree) list(ctx context.Context, p string) iter.Seq2[string, error
 	}
 }
 
+// size reckons with the objects as a listing has them.
+func (t *volumeTree) size(ctx context.Context, p string) (files, bytes int64, err error) {
+	for e, err := range t.o.below(ctx, p, "") {
+		if err != nil {
+			return 0, 0, err
+		}
+		if !strings.HasSuffix(e.Key, "/") && !strings.Contains("/"+e.Key, "/.sigil/") {
+			files, bytes = files+1, bytes+e.Size
+		}
+	}
+	return files, bytes, ctx.Err()
+}
+
 // volumeContent is a file of the volume.
 type volumeContent struct {
 	o *offline

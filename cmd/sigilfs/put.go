@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,8 +21,8 @@ import (
 
 // putting is what a put is asked for.
 type putting struct {
-	ifAbsent, preserve, quiet, json bool
-	mode, owner, mtime              string
+	ifAbsent, preserve, dry, quiet, json bool
+	mode, owner, mtime                   string
 
 	source string // "-" is stdin
 }
@@ -57,7 +58,11 @@ TARGET with a slash at its end is a directory: the file gets its own name there.
 		if err != nil {
 			return err
 		}
-		return withVolume(c, s, target, in, writes|aFile, func(ctx context.Context, o *offline) error { return p.run(ctx, c, o) })
+		how := writes | aFile
+		if p.dry {
+			how = aFile
+		}
+		return withVolume(c, s, target, in, how, func(ctx context.Context, o *offline) error { return p.run(ctx, c, o) })
 	}
 	s.addFlags(cmd.Flags())
 	f := cmd.Flags()
@@ -66,6 +71,7 @@ TARGET with a slash at its end is a directory: the file gets its own name there.
 	f.StringVar(&p.owner, "owner", "", "`USER[:GROUP]` whose the file is (default: as it was, of a new one yours)")
 	f.StringVar(&p.mtime, "mtime", "", "`TIME` of its last change, as 2006-01-02T15:04:05Z or @SECONDS (default: now)")
 	f.BoolVarP(&p.preserve, "preserve", "p", false, "take mode, owner and time of the last change of FILE")
+	f.BoolVar(&p.dry, "dry-run", false, "say what would be written, and write nothing; stdin is not read")
 	f.BoolVarP(&p.quiet, "quiet", "q", false, "do not tell how far it is")
 	f.BoolVar(&p.json, "json", false, "tell how far it is as JSON on stdout, an object a line")
 	return cmd
@@ -121,6 +127,9 @@ func (p *putting) run(ctx context.Context, c *cobra.Command, o *offline) error {
 	if err != nil {
 		return o.explain("write", o.path, err)
 	}
+	if p.dry {
+		return p.would(ctx, c, o, at)
+	}
 	bar := p.bar(c, src)
 	defer bar.Done()
 	f, err := o.beginFile(ctx, at, p.ifAbsent)
@@ -133,6 +142,25 @@ func (p *putting) run(ctx context.Context, c *cobra.Command, o *offline) error {
 	}
 	bar.Add(1, 0)
 	return nil
+}
+
+// would tells what a put to at would do, and refuses what that would.
+func (p *putting) would(ctx context.Context, c *cobra.Command, o *offline, at string) error {
+	did := "replace"
+	_, err := o.volume.Stat(ctx, at)
+	switch {
+	case absent(err):
+		did = "write"
+	case err == nil && p.ifAbsent:
+		return o.explain("write", o.path, volume.ErrExist)
+	case err != nil:
+		return o.explain("write", o.path, err)
+	}
+	if p.json {
+		return json.NewEncoder(c.OutOrStdout()).Encode(event{"event": "would-" + did, "to": fullName(&volumeTree{o: o}, at)})
+	}
+	_, err = fmt.Fprintf(c.OutOrStdout(), "would %s %s\n", did, shownName(fullName(&volumeTree{o: o}, at)))
+	return err
 }
 
 func (p *putting) bar(c *cobra.Command, src *os.File) *progress.Progress {

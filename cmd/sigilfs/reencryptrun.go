@@ -190,12 +190,12 @@ func (k *key) identity() string {
 // key is what the keys to be taken are, or begin with and a slash.
 func (o *offline) key() string { return o.set.target.Prefix + o.path }
 
-// below lists what lies below the target.
-func (o *offline) below(ctx context.Context, after string) iter.Seq2[objstore.Entry, error] {
-	whole := o.key()
+// below lists what lies at path p and below.
+func (o *offline) below(ctx context.Context, p, after string) iter.Seq2[objstore.Entry, error] {
+	whole := o.set.target.Prefix + p
 	return func(yield func(objstore.Entry, error) bool) {
 		for e, err := range o.objects.List(ctx, objstore.ListOptions{Prefix: whole, After: after}) {
-			if err == nil && o.path != "" && e.Key != whole && !strings.HasPrefix(e.Key, whole+"/") {
+			if err == nil && p != "" && e.Key != whole && !strings.HasPrefix(e.Key, whole+"/") {
 				continue
 			}
 			if !yield(e, err) {
@@ -211,7 +211,7 @@ func (o *offline) count(ctx context.Context, told *progress.Progress) (stop func
 	var tasks sync.WaitGroup
 	tasks.Go(func() {
 		var objects, bytes int64
-		for e, err := range o.below(ctx, "") {
+		for e, err := range o.below(ctx, o.path, "") {
 			if err != nil {
 				return // then it is not known
 			}
@@ -257,7 +257,9 @@ func (r *reencrypting) pass(ctx context.Context, o *offline, re *volume.Reencryp
 	told.Resume(sums(journal.Done()))
 	failures := 0
 	return bulk.Run(ctx, bulk.Walk[objstore.Entry]{
-		List: o.below, Key: func(e objstore.Entry) string { return e.Key }, Journal: journal, Parallel: r.parallel,
+		List: func(ctx context.Context, after string) iter.Seq2[objstore.Entry, error] {
+			return o.below(ctx, o.path, after)
+		}, Key: func(e objstore.Entry) string { return e.Key }, Journal: journal, Parallel: r.parallel,
 		Do: func(ctx context.Context, e objstore.Entry) (bulk.Outcome, error) {
 			did, err := re.Do(ctx, e.Key)
 			return bulk.Outcome{Kind: did.Did, Bytes: did.Bytes}, err
