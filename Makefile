@@ -38,7 +38,7 @@ TOLD := $(PAGES:%=bin/man/%.gz) bin/completion/bash bin/completion/zsh bin/compl
 UNITS = $(wildcard systemd/*.service)
 USERUNITS = $(wildcard systemd/user/*.service)
 
-.PHONY: build install uninstall deb demo bench test test-full setup unit fuzz near far interop lint vuln clean force
+.PHONY: build install uninstall deb demo bench test test-full setup unit fuzz near near-first near-second far interop lint vuln clean force
 
 # What a recipe has begun and not ended is no target.
 .DELETE_ON_ERROR:
@@ -113,9 +113,9 @@ demo: bin/sigilfs
 bench: bin/sigilfs
 	cd integration && SIGILFS_BIN=$(CURDIR)/bin/sigilfs go run ./bench $(if $(QUICK),-quick -results '',-publish ../docs) $(BENCH)
 
-# The far and the other clients' tests mostly wait, and do so beside the near ones.
+# Tests on mounts mostly wait, and do so side by side.
 test: setup unit fuzz
-	$(MAKE) --output-sync -j2 near far interop
+	$(MAKE) --output-sync -j3 near far interop
 
 # What takes too long for every change: large files in full size, races in many
 # rounds.
@@ -135,11 +135,16 @@ unit:
 fuzz:
 	@integration/fuzz $(FUZZTIME)
 
-# The built binary on a real mount, against real S3 servers.
-near: bin/sigilfs
+# The built binary on a real mount, against real S3 servers: in two halves of about
+# the same length, which run side by side in `make test`.
+near: near-first near-second
 	cd integration && go vet ./...
-	cd integration && SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -race -timeout 60m -parallel 4 $$(go list ./... | grep -v /interop$$)
 	$(MAKE) demo ONCE=1
+
+near-first: HALF := -run
+near-second: HALF := -skip
+near-first near-second: bin/sigilfs
+	cd integration && SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -race -timeout 60m -parallel 4 $(HALF) '^Test[A-K]' $$(go list ./... | grep -v /interop$$)
 
 far: bin/sigilfs
 	cd integration && SIGILFS_LATENCY=$(LATENCY) SIGILFS_BIN=$(CURDIR)/bin/sigilfs go test -race -timeout 30m -parallel 8 -run '$(FAR)' .
