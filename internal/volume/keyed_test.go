@@ -2,6 +2,7 @@ package volume
 
 import (
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
@@ -146,11 +147,13 @@ func TestOverwriteUnderCustomerKeysCut(t *testing.T) {
 	m := keyedBucket()
 	underA(t, m, "f", "old")
 	f := mount(t, m, likeMinIO(setupOf("client")))
-	lost := map[faulty.Verb]bool{}
+	var lost sync.Map // the mount has work of its own, too
 	f.s.SetScript(func(op faulty.Op) faulty.Fault {
-		first := op.Verb.Writes() && !lost[op.Verb]
-		lost[op.Verb] = lost[op.Verb] || first
-		return faulty.Fault{Lost: first}
+		if !op.Verb.Writes() {
+			return faulty.Fault{}
+		}
+		_, again := lost.LoadOrStore(op.Verb, true)
+		return faulty.Fault{Lost: !again}
 	})
 	f.put("f", "new text")
 	f.has("f", "new text")

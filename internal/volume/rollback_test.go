@@ -575,9 +575,9 @@ func freshnessModel(t *testing.T, seed uint64) {
 		switch op := rnd.IntN(8); op {
 		case 0, 1, 7: // in one request, and in parts
 			text := fmt.Sprint("state ", step)
+			streamed := op == 7 && streams > 0
 			switch {
-			case op == 7 && streams > 0:
-				streams--
+			case streamed:
 				text += long
 			case op == 7:
 				text += parts
@@ -588,6 +588,9 @@ func freshnessModel(t *testing.T, seed uint64) {
 				flown(file) // else a commit may come before anything has gone up
 				err = errors.Join(err, file.Commit(f.ctx))
 				file.Release()
+			}
+			if streamed && err == nil { // else the other host may have been first
+				streams--
 			}
 		case 2:
 			_, err = f.SetAttr(f.ctx, p, Change{Mode: ptr(uint32(0o600 + rnd.IntN(64)))})
