@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -28,8 +27,9 @@ type copying struct {
 	within   *volumeTree // both sides, where both are in the bucket
 	bar      *progress.Progress
 	say      func(text string)
-	out      io.Writer // of --dry-run
+	out      *printer // of --dry-run
 	work     errgroup.Group
+	sum      struct{ objects, bytes int64 } // of files that were asked for by name
 
 	mu     sync.Mutex // guards what follows
 	failed int
@@ -133,7 +133,7 @@ func (cp *copying) run(ctx context.Context, c *cobra.Command, o *offline, args [
 		cp.bar.Clear()
 		say(c.ErrOrStderr(), text)
 	}
-	cp.out = c.OutOrStdout()
+	cp.out = &printer{bar: cp.bar, json: cp.json, err: c.ErrOrStderr(), out: c.OutOrStdout()}
 	cp.links, cp.done = map[fileID]string{}, map[string]bool{}
 	cp.work.SetLimit(cp.parallel)
 	sources, dst := args[:len(args)-1], args[len(args)-1]
@@ -158,6 +158,8 @@ func (cp *copying) run(ctx context.Context, c *cobra.Command, o *offline, args [
 		return mountError("interrupted; with --update the same command goes on")
 	case cp.failed > 0:
 		return mountError("%d could not be copied, the first: %w", cp.failed, cp.first)
+	case cp.out.bad != nil:
+		return systemError("%w", cp.out.bad)
 	}
 	return nil
 }
@@ -187,8 +189,12 @@ func (cp *copying) ends(ctx context.Context, o *offline, sources []string, dst *
 	return closing, err
 }
 
-// count has it found out meanwhile how much there is to copy; stop ends that.
+// count has it found out meanwhile how much there is to copy; stop ends that. What
+// is no tree is known as soon as it is looked at.
 func (cp *copying) count(ctx context.Context, o *offline, sources []string) (stop func()) {
+	if !cp.recursive {
+		return func() {}
+	}
 	return counting(ctx, cp.bar, func(ctx context.Context) (objects, bytes int64, err error) {
 		for _, src := range sources {
 			if isRemote(src) {
@@ -250,6 +256,10 @@ func (cp *copying) source(ctx context.Context, o *offline, src, dst string, into
 	if cp.sameSide(p, dst) {
 		cp.fail(cp.from.explain("copy", p, errors.New("it would be copied onto itself, or into itself")))
 		return
+	}
+	if !cp.recursive {
+		cp.sum.objects, cp.sum.bytes = cp.sum.objects+1, cp.sum.bytes+n.size
+		cp.bar.Total(cp.sum.objects, cp.sum.bytes)
 	}
 	if err := cp.to.parents(ctx, dst); err != nil {
 		cp.fail(cp.to.explain("copy to", dst, err))

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"path"
 
 	"github.com/sigilfs/sigilfs/internal/volume"
@@ -65,17 +63,7 @@ func (cp *copying) would(p pair) {
 		return
 	}
 	from, to := fullName(cp.from, p.from), fullName(cp.to, p.to)
-	cp.mu.Lock()
-	defer cp.mu.Unlock()
-	if cp.json {
-		line, err := json.Marshal(event{"event": "would-copy", "from": from, "to": to, "bytes": p.node.size})
-		if err == nil {
-			_, _ = cp.bar.Write(append(line, '\n'))
-		}
-		return
-	}
-	cp.bar.Clear()
-	_, _ = io.WriteString(cp.out, fmt.Sprintf("would copy %s to %s\n", shownName(from), shownName(to)))
+	cp.out.line(fmt.Sprintf("would copy %s to %s", shownName(from), shownName(to)), event{"event": "would-copy", "from": from, "to": to, "bytes": p.node.size})
 }
 
 // fullName is a path of t as it can be given to a command.

@@ -141,9 +141,6 @@ func (localSource) list(_ context.Context, p string) iter.Seq2[string, error] {
 	}
 }
 
-// localContent is a file of this host.
-type localContent struct{ f *os.File }
-
 func (localSource) size(ctx context.Context, p string) (files, bytes int64, err error) {
 	err = filepath.WalkDir(p, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -157,6 +154,9 @@ func (localSource) size(ctx context.Context, p string) (files, bytes int64, err 
 	})
 	return files, bytes, err
 }
+
+// localContent is a file of this host.
+type localContent struct{ f *os.File }
 
 func (localSource) open(_ context.Context, p string, n node) (content, error) {
 	f, err := os.OpenFile(p, os.O_RDONLY|unix.O_NONBLOCK, 0) // a fifo that took its place does not block

@@ -11,6 +11,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/volume"
 	"golang.org/x/sys/unix"
 )
@@ -70,15 +71,16 @@ func (t *volumeTree) list(ctx context.Context, p string) iter.Seq2[string, error
 
 // size reckons with the objects as a listing has them.
 func (t *volumeTree) size(ctx context.Context, p string) (files, bytes int64, err error) {
-	for e, err := range t.o.below(ctx, p, "") {
-		if err != nil {
-			return 0, 0, err
+	return sizes(func(yield func(objstore.Entry, error) bool) {
+		for e, err := range t.o.below(ctx, p, "") {
+			if err == nil && (strings.HasSuffix(e.Key, "/") || strings.Contains("/"+e.Key, "/.sigil/")) {
+				continue
+			}
+			if !yield(e, err) {
+				return
+			}
 		}
-		if !strings.HasSuffix(e.Key, "/") && !strings.Contains("/"+e.Key, "/.sigil/") {
-			files, bytes = files+1, bytes+e.Size
-		}
-	}
-	return files, bytes, ctx.Err()
+	})
 }
 
 // volumeContent is a file of the volume.

@@ -38,4 +38,12 @@ func TestInterruptedRunsAreToldApart(t *testing.T) {
 	if a, b := under(config.Client, "", false, "a", "b").heldAgainst(), under(config.Client, "", false, "b", "a", "b").heldAgainst(); a != b {
 		t.Errorf("%q and %q are the same keys", a, b)
 	}
+	// 2d ago is another time by now, and a time is what it is.
+	if a, b := under(config.None, "2d", false).heldAgainst(), under(config.None, "2d", false).heldAgainst(); a == b {
+		t.Errorf("%q twice", a)
+	}
+	const then = "2026-03-01T22:00:00Z"
+	if a, b := under(config.None, then, false).heldAgainst(), under(config.None, then, false).heldAgainst(); a != b {
+		t.Errorf("%q and %q are one time", a, b)
+	}
 }

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"strconv"
 	"sync"
 	"unicode"
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/progress"
+	"github.com/sigilfs/sigilfs/internal/objstore"
 )
 
 // printer is the output of a long command that tells of objects one by one: on
@@ -73,8 +75,11 @@ func (p *printer) failed(key string, err error) {
 
 // counting has size find out meanwhile how much there is to do, so that it can be
 // told how long the rest will take; stop ends that. What cannot be counted is not
-// told.
+// told, and nothing is counted where nobody is told.
 func counting(ctx context.Context, told *progress.Progress, size func(context.Context) (objects, bytes int64, err error)) (stop func()) {
+	if told == nil {
+		return func() {}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	var idle sync.WaitGroup
 	idle.Go(func() {
@@ -86,6 +91,17 @@ func counting(ctx context.Context, told *progress.Progress, size func(context.Co
 		cancel()
 		idle.Wait()
 	}
+}
+
+// sizes adds up what a listing tells.
+func sizes(all iter.Seq2[objstore.Entry, error]) (objects, bytes int64, err error) {
+	for e, err := range all {
+		if err != nil {
+			return 0, 0, err
+		}
+		objects, bytes = objects+1, bytes+e.Size
+	}
+	return objects, bytes, nil
 }
 
 // shownName is a path or a key as a line can show it: as it is, or quoted.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -156,11 +155,14 @@ func (p *putting) would(ctx context.Context, c *cobra.Command, o *offline, at st
 	case err != nil:
 		return o.explain("write", o.path, err)
 	}
-	if p.json {
-		return json.NewEncoder(c.OutOrStdout()).Encode(event{"event": "would-" + did, "to": fullName(&volumeTree{o: o}, at)})
+	to := fullName(&volumeTree{o: o}, at)
+	out := &printer{bar: tellProgress(c, "writing", true, p.json), json: p.json, out: c.OutOrStdout()}
+	out.line(fmt.Sprintf("would %s %s", did, shownName(to)), event{"event": "would-" + did, "to": to})
+	out.bar.Done()
+	if out.bad != nil {
+		return systemError("%w", out.bad)
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "would %s %s\n", did, shownName(fullName(&volumeTree{o: o}, at)))
-	return err
+	return nil
 }
 
 func (p *putting) bar(c *cobra.Command, src *os.File) *progress.Progress {

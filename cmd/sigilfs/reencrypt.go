@@ -83,21 +83,7 @@ are taken along; what other commands and mounts have under way is left to them.`
 		return withVolume(c, s, args[0], in, writes, func(ctx context.Context, o *offline) error { return r.run(ctx, c, o) })
 	}
 	s.addFlags(cmd.Flags())
-	f := cmd.Flags()
-	f.StringVar(&r.to, "to", "", "`MODE` that objects are brought to, as --encryption takes it; with a configuration file: "+toPolicy)
-	f.StringSliceVar(&r.from, "from", nil, "`MODE[,MODE…]` of the objects to take; others are left (default: all, less what nobody authenticates)")
-	f.BoolVar(&r.all, "all", false, "take also what is as it should be, in modes client and s3ec, and give all there fresh data keys")
-	f.BoolVar(&r.dry, "dry-run", false, "only tell what would be done")
-	f.BoolVar(&r.purge, "purge-versions", false, "remove old versions that are weaker or under old keys, for good, once nothing has failed")
-	f.BoolVar(&r.yes, "yes", false, "do not ask before that")
-	f.BoolVar(&r.closing, "close-epochs", false, "once nothing has failed, close for good the retired epochs that nothing needs any more, old versions included")
-	r.close.add(cmd)
-	f.BoolVar(&r.restart, "restart", false, "begin anew where an interrupted run would be gone on with")
-	f.IntVar(&r.parallel, "parallel", 8, "`NUMBER` of objects at a time")
-	f.BoolVar(&s.readInstructions, "instruction-files", false, "objects of s3ec may have instruction files: look for them")
-	f.BoolVar(&s.readOldWraps, "s3ec-legacy-wrapping", false, "read objects of s3ec whose data key is wrapped as old clients did")
-	f.BoolVar(&s.readCBC, "s3ec-legacy-cbc", false, "read objects of s3ec under AES-CBC, which nothing authenticates")
-	f.BoolVar(&r.json, "json", false, "tell how far it is, and what came of it, as JSON on stdout, an object a line")
+	r.addFlags(cmd, s)
 	return cmd
 }
 
@@ -134,4 +120,22 @@ func modesOf(modes []config.Mode) (names []string) {
 		}
 	}
 	return names
+}
+
+func (r *reencrypting) addFlags(cmd *cobra.Command, s *settings) {
+	f := cmd.Flags()
+	f.StringVar(&r.to, "to", "", "`MODE` that objects are brought to, as --encryption takes it; with a configuration file: "+toPolicy)
+	f.StringSliceVar(&r.from, "from", nil, "`MODE[,MODE…]` of the objects to take; others are left (default: all, less what nobody authenticates)")
+	f.BoolVar(&r.all, "all", false, "take also what is as it should be, in modes client and s3ec, and give all there fresh data keys")
+	f.BoolVar(&r.dry, "dry-run", false, "only tell what would be done")
+	f.BoolVar(&r.purge, "purge-versions", false, "remove old versions that are weaker or under old keys, for good, once nothing has failed")
+	f.BoolVar(&r.yes, "yes", false, "do not ask before that")
+	f.BoolVar(&r.closing, "close-epochs", false, "once nothing has failed, close for good the retired epochs that nothing needs any more, old versions included")
+	r.close.add(cmd)
+	f.BoolVar(&r.restart, "restart", false, "begin anew where an interrupted run would be gone on with")
+	f.IntVar(&r.parallel, "parallel", 8, "`NUMBER` of objects at a time")
+	f.BoolVar(&s.readInstructions, "instruction-files", false, "objects of s3ec may have instruction files: look for them")
+	f.BoolVar(&s.readOldWraps, "s3ec-legacy-wrapping", false, "read objects of s3ec whose data key is wrapped as old clients did")
+	f.BoolVar(&s.readCBC, "s3ec-legacy-cbc", false, "read objects of s3ec under AES-CBC, which nothing authenticates")
+	f.BoolVar(&r.json, "json", false, "tell how far it is, and what came of it, as JSON on stdout, an object a line")
 }

@@ -9,12 +9,10 @@ import (
 	"iter"
 	"slices"
 	"strings"
-	"sync"
 	"unicode"
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/progress"
 	"github.com/sigilfs/sigilfs/internal/bulk"
-	"github.com/sigilfs/sigilfs/internal/config"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/volume"
 	"github.com/spf13/cobra"
@@ -69,7 +67,7 @@ func (r *reencrypting) run(ctx context.Context, c *cobra.Command, o *offline) er
 	}
 	re := o.volume.Reencrypt(volume.ReencryptOptions{From: r.from, Fresh: r.all, Dry: r.dry})
 	re.Ask(ctx)
-	counted := o.count(ctx, told)
+	counted := counting(ctx, told, func(ctx context.Context) (objects, bytes int64, err error) { return sizes(o.below(ctx, o.path, "")) })
 	err = r.passes(ctx, o, re, journal, told, &res)
 	counted()
 	if err == nil {
@@ -145,48 +143,6 @@ func (r *reencrypting) options(o *offline) string {
 	return b.String()
 }
 
-// makes is what decides on how objects are encrypted that are written by r, but
-// for its mode.
-func (r rule) makes() (said []string) {
-	if r.Mode == config.S3EC {
-		said = append(said, fmt.Sprintf("v%d", r.Version))
-	}
-	for _, k := range r.keys {
-		said = append(said, k.Name, k.identity())
-	}
-	if r.InstructionFiles {
-		said = append(said, "instruction-files")
-	}
-	said = append(said, serverSays(r.context, r.BucketKey)...)
-	if r.sse == nil {
-		return said
-	}
-	said = append(said, "sse="+string(r.sse.Mode))
-	if r.sse.key != nil {
-		said = append(said, r.sse.key.identity())
-	}
-	return append(said, serverSays(r.sse.context, r.sse.BucketKey)...)
-}
-
-// serverSays is what goes with a key of KMS.
-func serverSays(context map[string]string, bucketKey *bool) (said []string) {
-	if len(context) > 0 {
-		said = append(said, fmt.Sprintf("context=%q", context))
-	}
-	if bucketKey != nil {
-		said = append(said, fmt.Sprintf("bucket-key=%v", *bucketKey))
-	}
-	return said
-}
-
-// identity names k for everybody, as far as that can be told.
-func (k *key) identity() string {
-	if k.master != nil {
-		return k.master.ID()
-	}
-	return k.ID + k.customer.ID()
-}
-
 // key is what the keys to be taken are, or begin with and a slash.
 func (o *offline) key() string { return o.set.target.Prefix + o.path }
 
@@ -202,26 +158,6 @@ func (o *offline) below(ctx context.Context, p, after string) iter.Seq2[objstore
 				return
 			}
 		}
-	}
-}
-
-// count tells meanwhile how much there is, by listing it; stop ends that.
-func (o *offline) count(ctx context.Context, told *progress.Progress) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	var tasks sync.WaitGroup
-	tasks.Go(func() {
-		var objects, bytes int64
-		for e, err := range o.below(ctx, o.path, "") {
-			if err != nil {
-				return // then it is not known
-			}
-			objects, bytes = objects+1, bytes+e.Size
-		}
-		told.Total(objects, bytes)
-	})
-	return func() {
-		cancel()
-		tasks.Wait()
 	}
 }
 
@@ -259,7 +195,9 @@ func (r *reencrypting) pass(ctx context.Context, o *offline, re *volume.Reencryp
 	return bulk.Run(ctx, bulk.Walk[objstore.Entry]{
 		List: func(ctx context.Context, after string) iter.Seq2[objstore.Entry, error] {
 			return o.below(ctx, o.path, after)
-		}, Key: func(e objstore.Entry) string { return e.Key }, Journal: journal, Parallel: r.parallel,
+		},
+		Key:     func(e objstore.Entry) string { return e.Key },
+		Journal: journal, Parallel: r.parallel,
 		Do: func(ctx context.Context, e objstore.Entry) (bulk.Outcome, error) {
 			did, err := re.Do(ctx, e.Key)
 			return bulk.Outcome{Kind: did.Did, Bytes: did.Bytes}, err

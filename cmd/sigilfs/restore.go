@@ -159,14 +159,13 @@ func (f *restoreFlags) run(ctx context.Context, c *cobra.Command, o *offline, pa
 // inAll tells how many objects there are to look at. Of no body is a byte read.
 func inAll(ctx context.Context, all []*volume.Thawer) (objects, bytes int64, err error) {
 	for _, x := range all {
-		for _, err := range x.List(ctx, "") {
-			if err != nil {
-				return 0, 0, err
-			}
-			objects++
+		n, _, err := sizes(x.List(ctx, ""))
+		if err != nil {
+			return 0, 0, err
 		}
+		objects += n
 	}
-	return objects, 0, ctx.Err()
+	return objects, 0, nil
 }
 
 // order goes over one target.

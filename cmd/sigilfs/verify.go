@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/state"
 	"github.com/sigilfs/sigilfs/internal/bulk"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/volume"
@@ -143,7 +140,12 @@ func (f *verifyFlags) run(ctx context.Context, c *cobra.Command, o *offline, tar
 			return explainStore(target, err)
 		}
 	}
-	stop := out.count(ctx, x, f.data)
+	stop := counting(ctx, out.bar, func(ctx context.Context) (objects, bytes int64, err error) {
+		if objects, bytes, err = sizes(x.List(ctx, x.After())); !f.data {
+			bytes = 0 // none is read
+		}
+		return objects, bytes, err
+	})
 	totals, err := f.walk(ctx, x, journal, out)
 	stop()
 	found := func(one *volume.Finding) {
@@ -225,49 +227,6 @@ func hopeless(err error) bool {
 	return false
 }
 
-// heldAgainst is what decides on what a look at everything finds: the rules, the
-// keys, and the time of which the bucket is shown.
-func (o *offline) heldAgainst() string {
-	var said, ids []string
-	for _, r := range o.rules {
-		said = append(said, fmt.Sprintf("%s=%s(%s)", r.Prefix, r.Mode, strings.Join(r.makes(), " ")))
-	}
-	if o.set.unstated {
-		said = []string{"no policy"}
-	}
-	for _, k := range o.opened {
-		ids = append(ids, k.identity())
-	}
-	slices.Sort(ids)
-	said = append(said, "keys="+strings.Join(slices.Compact(ids), ","))
-	if o.set.at.given() {
-		said = append(said, fmt.Sprintf("at=%q", o.set.at.text))
-	}
-	return strings.Join(said, " ")
-}
-
-// journal is where a long command remembers how far it was, in the state of this
-// host; where there is none it goes without.
-func (o *offline) journal(id bulk.Identity, restart bool) (*bulk.Journal, error) {
-	dir, err := state.Share(o.set.stateDir, o.stateID())
-	if err != nil {
-		o.log.WithError(err).Warn("this run cannot be gone on with if it is interrupted: no state directory")
-		return nil, nil //nolint:nilnil // a nil journal keeps nothing
-	}
-	j, err := bulk.Open(dir.Journals(), id, restart)
-	switch {
-	case errors.Is(err, bulk.ErrOther):
-		return nil, usageError("%w: finish it with those, or begin anew with --restart", err)
-	case errors.Is(err, bulk.ErrBusy):
-		return nil, mountError("%w: wait for it", err)
-	case errors.Is(err, bulk.ErrCorrupt):
-		return nil, systemError("%w: begin anew with --restart", err)
-	case err != nil:
-		return nil, systemError("%w", err)
-	}
-	return j, nil
-}
-
 // targetAndPath wants a TARGET, and after a configuration file perhaps a PATH.
 func targetAndPath(example string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
@@ -293,30 +252,6 @@ type verifyPrinter struct {
 	*printer
 	sum  verifySum
 	once sync.Once // what is said of the first object of which nobody can tell
-}
-
-// count lists all objects once more, so that it can be told how many there are.
-func (p *verifyPrinter) count(ctx context.Context, x *volume.Verifier, data bool) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	var idle sync.WaitGroup
-	idle.Go(func() {
-		objects, bytes := int64(0), int64(0)
-		for e, err := range x.List(ctx, x.After()) {
-			if err != nil {
-				return
-			}
-			objects++
-			bytes += e.Size
-		}
-		if !data {
-			bytes = 0
-		}
-		p.bar.Total(objects, bytes)
-	})
-	return func() {
-		cancel()
-		idle.Wait()
-	}
 }
 
 func newVerifyPrinter(stdout, stderr io.Writer, json bool) *verifyPrinter {

@@ -351,7 +351,7 @@ func (f *versionsFlags) walk(ctx context.Context, o *offline, r *volume.Restorer
 			}
 			objects, bytes = objects+1, bytes+m.Then.Size
 		}
-		return objects, bytes, ctx.Err()
+		return objects, bytes, nil
 	})
 	defer stop()
 	return bulk.Run(ctx, bulk.Walk[past.Moment]{

@@ -43,7 +43,7 @@ func (t *turn) open() (*os.File, error) {
 // just given it away lets others have it first.
 func (t *turn) ask() (asked func(), err error) {
 	for t.wanted() && time.Now().Before(t.until) {
-		<-time.After(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // nobody tells when a lock of another process is free
 	}
 	f, err := t.open()
 	if err != nil || f == nil {
@@ -56,7 +56,7 @@ func (t *turn) ask() (asked func(), err error) {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			break
 		}
-		<-time.After(time.Millisecond)
+		time.Sleep(time.Millisecond) //nolint:forbidigo // as above
 	}
 	if err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
 		return func() {}, errors.Join(&fs.PathError{Op: "flock", Path: t.path, Err: err}, f.Close())

@@ -51,31 +51,26 @@ func TestBarGivesWay(t *testing.T) {
 	}
 }
 
-// What an earlier run has done is not this one's speed.
+// What an earlier run has done is not this one's speed, nor where objects are all
+// that is counted.
 func TestResumed(t *testing.T) {
-	p, out, c := begin(Options{What: "verifying"})
-	p.Resume(90, 90<<20)
-	p.Total(100, 100<<20)
-	p.Add(1, 1<<20)
-	c.now = c.now.Add(2 * time.Second)
-	p.Tell()
-	p.Done()
-	if !strings.HasSuffix(out.String(), "91 MiB of 100 MiB, 0.5 MiB/s, 18s to go\n") {
-		t.Errorf("%q", out)
-	}
-}
-
-// So it is where objects are all that is counted.
-func TestResumedObjects(t *testing.T) {
-	p, out, c := begin(Options{What: "auditing"})
-	p.Resume(90, 0)
-	p.Total(100, 0)
-	p.Add(2, 0)
-	c.now = c.now.Add(2 * time.Second)
-	p.Tell()
-	p.Done()
-	if !strings.HasSuffix(out.String(), "92 of 100 objects, 1.0 objects/s, 8s to go\n") {
-		t.Errorf("%q", out)
+	for _, c := range []struct {
+		before, all, done [2]int64 // objects, bytes
+		want              string
+	}{
+		{[2]int64{90, 90 << 20}, [2]int64{100, 100 << 20}, [2]int64{1, 1 << 20}, "91 MiB of 100 MiB, 0.5 MiB/s, 18s to go\n"},
+		{[2]int64{90, 0}, [2]int64{100, 0}, [2]int64{2, 0}, "92 of 100 objects, 1.0 objects/s, 8s to go\n"},
+	} {
+		p, out, clock := begin(Options{What: "verifying"})
+		p.Resume(c.before[0], c.before[1])
+		p.Total(c.all[0], c.all[1])
+		p.Add(c.done[0], c.done[1])
+		clock.now = clock.now.Add(2 * time.Second)
+		p.Tell()
+		p.Done()
+		if !strings.HasSuffix(out.String(), c.want) {
+			t.Errorf("%q, want it to end in %q", out, c.want)
+		}
 	}
 }
 
