@@ -386,7 +386,7 @@ func (f *File) committed(ctx context.Context, s *snapshot, snap *spool.Snapshot,
 	}
 	f.v.publish(s.path, o, f.incarnation)
 	if s.base != nil && s.base.instruction() && s.base.id.Key == o.id.Key {
-		f.v.dropInstruction(context.WithoutCancel(ctx), o.id.Key)
+		f.v.dropInstruction(context.WithoutCancel(ctx), o.id.Key, s.base)
 	}
 	if s.stream != nil {
 		s.stream.finished()

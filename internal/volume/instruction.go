@@ -65,14 +65,16 @@ func (o *object) instruction() bool {
 }
 
 // carryInstruction copies the instruction file of o to where o is going to be:
-// it has to be there before.
+// it has to be there before. ErrChanged: another one lies there by now.
 func (v *Volume) carryInstruction(ctx context.Context, o *object, dst string) error {
-	from, to := s3ec.InstructionKey(o.id.Key), s3ec.InstructionKey(dst)
-	info, err := v.head(ctx, from)
+	info, file, err := v.instructionFile(ctx, o.id.Key)
 	if err != nil {
 		return err
 	}
-	return v.copyPlain(ctx, info, to, objstore.PutOptions{})
+	if !o.openedBy(file) {
+		return errOtherFile(o)
+	}
+	return v.copyPlain(ctx, info, s3ec.InstructionKey(dst), objstore.PutOptions{})
 }
 
 // integrate is restate of an object that takes what its instruction file says
@@ -82,11 +84,19 @@ func (v *Volume) integrate(ctx context.Context, o *object, dst string, cond objs
 	if err != nil {
 		return nil, err
 	}
+	if !o.openedBy(file) {
+		return nil, errOtherFile(o)
+	}
 	whole, err := integrated(o, file)
 	if err != nil {
 		return nil, err
 	}
 	return v.restate(ctx, whole, dst, cond, change)
+}
+
+// errOtherFile: what is copied would not open by it.
+func errOtherFile(o *object) error {
+	return fmt.Errorf("%s: its instruction file was replaced: %w", o.id.Key, ErrChanged)
 }
 
 // integrated is o with what its instruction file says in its own metadata.
@@ -126,21 +136,46 @@ func (v *Volume) copyPlain(ctx context.Context, info objstore.Info, dst string, 
 	return v.confirm(ctx, draft{key: dst, want: want}, file, got)
 }
 
-// dropInstruction removes the instruction file of an object that has gone. It
-// holds a wrapped key and nothing else, so that it stays is no harm.
-func (v *Volume) dropInstruction(ctx context.Context, key string) {
-	v.dropInstructionOf(ctx, objstore.ID{Key: s3ec.InstructionKey(key)})
+// dropInstruction removes the instruction file at key of o, which has gone from
+// there, or in whose place is what needs none, but not another one: a client puts
+// it there before it writes its object.
+func (v *Volume) dropInstruction(ctx context.Context, key string, o *object) {
+	info, file, err := v.instructionFile(ctx, key)
+	switch {
+	case err != nil:
+		v.undropped(s3ec.InstructionKey(key), err)
+	case o.openedBy(file):
+		v.dropFile(ctx, info.ID)
+	}
 }
 
-// dropInstructionOf removes an instruction file, if it has that ETag still; "" is any.
-func (v *Volume) dropInstructionOf(ctx context.Context, file objstore.ID) {
-	at := file.Key
-	err := v.guard(ctx, v.opt.Capabilities.DeleteConditions, at, objstore.Condition{IfMatch: file.ETag})
-	if err == nil {
-		err = v.delete(ctx, at, file.ETag)
+// openedBy tells whether an instruction file says what that of o, which has one,
+// said when o was looked at.
+func (o *object) openedBy(file []byte) bool {
+	f := o.form.(*s3ecForm)
+	env, err := s3ec.Parse(f.metadata, file)
+	return err == nil && env.Same(f.env)
+}
+
+// dropFile removes an instruction file, if it has that ETag still. It holds a
+// wrapped key and nothing else, so that it stays is no harm.
+func (v *Volume) dropFile(ctx context.Context, file objstore.ID) {
+	if err := v.deleteInstruction(ctx, file); err != nil {
+		v.undropped(file.Key, err)
 	}
-	if err != nil && !errors.Is(err, ErrNotExist) && !errors.Is(err, ErrChanged) {
-		v.opt.Log.WithField("key", at).WithError(err).Warn("instruction file of an object that has gone could not be removed")
+}
+
+// deleteInstruction is dropFile that tells. ErrChanged: it is another one.
+func (v *Volume) deleteInstruction(ctx context.Context, file objstore.ID) error {
+	if err := v.guard(ctx, v.opt.Capabilities.DeleteConditions, file.Key, objstore.Condition{IfMatch: file.ETag}); err != nil {
+		return err
+	}
+	return v.delete(ctx, file.Key, file.ETag)
+}
+
+func (v *Volume) undropped(key string, err error) {
+	if !errors.Is(err, ErrNotExist) && !errors.Is(err, ErrChanged) {
+		v.opt.Log.WithField("key", key).WithError(err).Warn("instruction file of an object that has gone could not be removed")
 	}
 }
 

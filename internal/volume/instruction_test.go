@@ -164,6 +164,89 @@ func TestInstructionFiles(t *testing.T) {
 	}
 }
 
+// TestInstructionFilesToCome: a client puts an instruction file there before its
+// object. One that comes while the object before it goes, or is replaced, stays, or
+// else nobody could read what comes.
+func TestInstructionFilesToCome(t *testing.T) {
+	for name, c := range map[string]struct {
+		at faulty.Verb // his file comes before this is done to a
+		do func(f *fixture) error
+	}{
+		"Remove":     {faulty.Delete, func(f *fixture) error { return f.Remove(f.ctx, "a") }},
+		"Rename":     {faulty.Delete, func(f *fixture) error { return f.Rename(f.ctx, "a", "new", false) }},
+		"RenameInto": {faulty.Delete, func(f *fixture) error { return f.Rename(f.ctx, "a", "b", false) }},
+		"OtherOverIt": {faulty.Copy, func(f *fixture) error {
+			f.put("c", "text of c")
+			return f.Rename(f.ctx, "c", "a", false)
+		}},
+		"Overwrite": {faulty.Put, func(f *fixture) error {
+			file := f.open("a")
+			defer file.Release()
+			f.write(file, "TEXT", 0)
+			return file.Commit(f.ctx)
+		}},
+	} {
+		for _, honoured := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/%v", name, honoured), func(t *testing.T) {
+				m, his := awsBucket(), awsBucket()
+				plantInstructed(t, m, "a", "text of a", s3ec.FormatV2)
+				plantInstructed(t, m, "b", "text of b", s3ec.FormatV2)
+				plantInstructed(t, his, "a", "his text", s3ec.FormatV2)
+				file, _ := his.Object("a.instruction")
+				object, _ := his.Object("a")
+				f := mountIdle(t, m, instructed, func(o *Options) { o.Capabilities.DeleteConditions = honoured })
+				came := false
+				f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+					if op.Verb == c.at && op.Key == "a" {
+						came = true
+						m.Plant("a.instruction", file)
+					}
+					return x
+				})
+				f.must(c.do(f))
+				f.healed()
+				if now, ok := m.Object("a.instruction"); !came || !ok || !bytes.Equal(now.Body, file.Body) {
+					t.Fatalf("came: %v; there: %v", came, ok)
+				}
+				m.Plant("a", object)
+				mountIdle(t, m, instructed, host("there")).has("a", "his text")
+			})
+		}
+	}
+}
+
+// TestInstructionFilesMoveWithTheirObject: what came between the look at an object
+// and its copy is not taken along for it.
+func TestInstructionFilesMoveWithTheirObject(t *testing.T) {
+	for name, over := range map[string]string{"Carried": "new", "Integrated": "b"} {
+		t.Run(name, func(t *testing.T) {
+			m, his := awsBucket(), awsBucket()
+			plantInstructed(t, m, "a", "text of a", s3ec.FormatV3)
+			plantInstructed(t, m, "b", "text of b", s3ec.FormatV3)
+			plantInstructed(t, his, "a", "his text", s3ec.FormatV3)
+			file, _ := his.Object("a.instruction")
+			object, _ := his.Object("a")
+			f := mountIdle(t, m, instructed)
+			looks := 0
+			f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+				if !op.Verb.Writes() && op.Key == "a.instruction" {
+					if looks++; looks == 2 {
+						m.Plant("a.instruction", file)
+						m.Plant("a", object)
+					}
+				}
+				return x
+			})
+			f.rename("a", over)
+			f.healed()
+			if looks < 3 {
+				t.Fatalf("the file was looked at %d times", looks)
+			}
+			mountIdle(t, m, instructed, host("there")).has(over, "his text")
+		})
+	}
+}
+
 // TestInstructionFilesAcross: under another rule the object needs none.
 func TestInstructionFilesAcross(t *testing.T) {
 	m := awsBucket()

@@ -203,7 +203,7 @@ func (r *Reencryption) instruction(ctx context.Context, key string) (Reencrypted
 		return Reencrypted{Did: Left}, nil
 	}
 	if !r.opt.Dry {
-		v.dropInstructionOf(ctx, info.ID)
+		v.dropFile(ctx, info.ID)
 	}
 	return Reencrypted{Did: Removed, Bytes: int64(len(file))}, nil
 }

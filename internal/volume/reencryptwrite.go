@@ -9,7 +9,6 @@ import (
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/volume/attrmeta"
-	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 )
 
@@ -55,22 +54,9 @@ func (r *Reencryption) write(ctx context.Context, o *object, f form, rule *Rule)
 	}
 	r.learn(ctx, n, rule)
 	if o.instruction() && !n.instruction() {
-		v.dropReplaced(ctx, o)
+		v.dropInstruction(ctx, o.id.Key, o)
 	}
 	return did, nil
-}
-
-// dropReplaced removes the instruction file of o, in whose place is what needs none,
-// but not another one: a client puts it there before it writes its object.
-func (v *Volume) dropReplaced(ctx context.Context, o *object) {
-	f := o.form.(*s3ecForm) // that has one
-	at, file, err := v.instructionFile(ctx, o.id.Key)
-	if err != nil {
-		return // a later pass looks at it
-	}
-	if env, err := s3ec.Parse(f.metadata, file); err == nil && env.Same(f.env) {
-		v.dropInstructionOf(ctx, at.ID)
-	}
 }
 
 // over puts the metadata of d over the body of o. errAnew: that would not do.

@@ -97,7 +97,7 @@ func (v *Volume) deleteKey(ctx context.Context, p string, o *object) error {
 		return err
 	}
 	if o.instruction() {
-		v.dropInstruction(ctx, key)
+		v.dropInstruction(ctx, key, o) // which may be what was parked
 	}
 	v.forget(p)
 	v.dirs.drop(p, asFile)

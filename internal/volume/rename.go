@@ -173,10 +173,10 @@ func (v *Volume) moveObject(ctx context.Context, src *object, from, to string, t
 		}
 	}
 	if src.instruction() {
-		v.dropInstruction(ctx, src.id.Key)
+		v.dropInstruction(ctx, src.id.Key, src)
 	}
 	if target != nil && target.instruction() && !moved.instruction() {
-		v.dropInstruction(ctx, target.id.Key)
+		v.dropInstruction(ctx, target.id.Key, target)
 	}
 	return moved, nil
 }

@@ -77,7 +77,7 @@ func (v *Volume) undoInstruction(ctx context.Context, src, dst string) error {
 	if v.rule(src) != v.rule(dst) {
 		return nil
 	}
-	there, err := v.instruction(ctx, strings.TrimSuffix(dst, s3ec.InstructionSuffix))
+	at, there, err := v.instructionFile(ctx, strings.TrimSuffix(dst, s3ec.InstructionSuffix))
 	if errors.Is(err, ErrNotExist) {
 		return nil
 	}
@@ -88,5 +88,8 @@ func (v *Volume) undoInstruction(ctx context.Context, src, dst string) error {
 	if err != nil || !bytes.Equal(file, there) {
 		return err
 	}
-	return v.delete(ctx, dst, "")
+	if err := v.deleteInstruction(ctx, at.ID); !errors.Is(err, ErrChanged) {
+		return err
+	}
+	return nil
 }
