@@ -50,13 +50,14 @@ func (v *Volume) Stored(ctx context.Context, after string) iter.Seq2[objstore.Ve
 
 // EpochsOf gives the epochs that a version needs: that of its header, by which it
 // opens, and that under which its data key was first sealed, unless that protects
-// nothing. One that has gone needs none. Of one whose epoch is closed it gives that alone: nothing opens it
-// any more. Errors: ErrUploading, the store's, and those of what does not open.
+// nothing. One that has gone needs none, and neither does an epoch. Of one whose
+// epoch is closed it gives that alone: nothing opens it any more. Errors:
+// ErrUploading, the store's, and those of what does not open.
 func (v *Volume) EpochsOf(ctx context.Context, ver objstore.Version) ([]sigil.EpochID, error) {
 	part := ownPart(ver.Key)
 	passing := part == partIndex || part == partJournal || part == partUpload
 	switch {
-	case ver.Deleted, passing && !ver.Latest: // nobody goes back to these
+	case ver.Deleted, part == partEpoch, passing && !ver.Latest: // nobody goes back to the last
 		return nil, nil
 	case part == partUpload:
 		return nil, fmt.Errorf("%s: %w", ver.Key, ErrUploading)

@@ -79,7 +79,14 @@ func TestEpochsOf(t *testing.T) {
 	putForeign(t, m, ".sigil/volume", `{"version":1,"id":"x","epoch":"`+epoch(3).ID.String()+`","names":""}`, nil, nil)
 	putForeign(t, m, ".sigil/epochs/"+epoch(1).ID.String(), "{}", nil, nil)
 
+	f.s.SetScript(func(op faulty.Op) (fault faulty.Fault) {
+		if strings.HasPrefix(op.Key, epochDir) {
+			t.Errorf("asked for an epoch: %s %s", op.Verb, op.Key)
+		}
+		return fault
+	})
 	need, failed := needed(t, f.Volume)
+	f.s.SetScript(nil)
 	if len(failed) > 0 {
 		t.Error(failed)
 	}
