@@ -286,28 +286,6 @@ func (c *closing) ready(ctx context.Context, held []keyring.Held) (ready []keyri
 	return ready, since, nil
 }
 
-// uploads looks for multipart uploads that were begun while hosts may have sealed
-// under what is to be closed. Servers that tell of none, and credentials that may
-// not ask, leave it to what is recorded in the bucket.
-func (c *closing) uploads(ctx context.Context, since time.Time) (refused string, err error) {
-	var store objstore.Store = c.store
-	b, ok := store.(objstore.Bucket)
-	if !ok {
-		return "", nil
-	}
-	for u, err := range b.Pending(ctx, c.set.volumeRoot) {
-		switch {
-		case errors.Is(err, objstore.ErrAccess), errors.Is(err, objstore.ErrUnsupported):
-			return "", nil
-		case err != nil:
-			return "", err
-		case u.Began.Before(since):
-			return fmt.Sprintf("a multipart upload of %q has been under way since %s, and may carry one: wait for it, or abort it", u.Key, u.Began.UTC().Format("2006-01-02 15:04Z")), nil
-		}
-	}
-	return "", nil
-}
-
 // needs are what was found of epochs: how many need each, and one of them.
 type needs struct {
 	of   map[string]int64
