@@ -57,6 +57,20 @@ func TestCloseEpochs(t *testing.T) {
 	c := newClient(t, m.bucket)
 	stolen := c.get(m.Key("stolen"))
 
+	// From an inner volume that has it too, and that needs none of it, it is not
+	// closed either: hosts would take it for closed in the outer one.
+	inner := m.Key("dir/in/.sigil/epochs/" + epoch)
+	c.put(inner, c.get(m.Key(".sigil/epochs/"+epoch)))
+	for range 100 {
+		if out, _ = tryBinary(t, k.env, append([]string{"keys", "close", m.volume() + "/dir/in", "--retired-for", "1s"}, k.flags...)...); !strings.Contains(out, "for another") {
+			break
+		}
+	}
+	if !strings.Contains(out, "it lies above TARGET too") || !strings.Contains(out, "0 epochs changed") {
+		t.Errorf("from an inner volume:\n%s", out)
+	}
+	c.remove(inner)
+
 	reencrypt := append([]string{"reencrypt", m.volume(), "--to", "client", "--close-epochs", "--retired-for", "1s"}, k.flags[2:]...)
 	out, err := tryBinary(t, k.env, append(reencrypt, "--dry-run")...)
 	if err != nil || !strings.Contains(out, "epoch "+epoch+": would be closed, and is retired") {

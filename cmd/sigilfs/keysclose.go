@@ -27,7 +27,9 @@ It asks for the metadata of every object of the volume, and of every older versi
 that the bucket keeps: an epoch stays that one of them is sealed under, or whose
 data key is from it. No epoch is closed while one of them cannot be looked at or
 does not open, or an upload is under way; nor one that was retired less than
---retired-for ago, as hosts may seal under it until they have looked. What the
+--retired-for ago, as hosts may seal under it until they have looked; nor one that
+also lies at a root above TARGET, or that may not be closed yet at another place
+within it: hosts take what is closed for closed everywhere. What the
 bucket does not show is not looked at: copies and backups of it elsewhere open no
 more under a closed epoch, but with a recovery file (sigilfs keys export).
 
@@ -207,6 +209,9 @@ func (c *closing) run(ctx context.Context, held []keyring.Held) error {
 	if err != nil {
 		return explainStore(c.doc.Target, err)
 	}
+	if ready, err = c.everywhere(ctx, held, ready); err != nil {
+		return explainStore(c.doc.Target, err)
+	}
 	if len(ready) > 0 {
 		if c.doc.Refused, err = c.uploads(ctx, since); err != nil {
 			return explainStore(c.doc.Target, err)
@@ -363,6 +368,9 @@ func (c *closing) needed(ctx context.Context, ver objstore.Version, ids []string
 		if gone, err := c.replaced(ctx, ver.Key); err != nil || gone {
 			return bulk.Outcome{}, err
 		}
+	}
+	if lies, ok := c.unlisted(ver, ids); ok {
+		kinds = append(kinds, lies)
 	}
 	slices.Sort(kinds)
 	found.mu.Lock()

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
 	"github.com/sigilfs/sigilfs/internal/objstore/mem"
@@ -89,5 +91,79 @@ func TestRecordedUploadKeepsOpen(t *testing.T) {
 	blind := faulty.New(bucket, faulty.Options{Script: func(faulty.Op) faulty.Fault { return faulty.Fault{Err: objstore.ErrAccess} }})
 	if got, err := recordedUpload(t.Context(), blind, []string{"v/"}); err == nil {
 		t.Errorf("not to be listed: %q", got)
+	}
+}
+
+// TestCloseEverywhere: what lies at several places is closed at all or at none.
+func TestCloseEverywhere(t *testing.T) {
+	a, b := keyring.EpochID{1}, keyring.EpochID{2}
+	one := func(id keyring.EpochID, at string, state keyring.Phase, err error) keyring.Held {
+		return keyring.Held{ID: id, At: at, State: state, Err: err}
+	}
+	ready := one(a, "v/", keyring.Retired, nil)
+	for name, tt := range map[string]struct {
+		other keyring.Held
+		ready bool // the other is, too
+		kept  int
+	}{
+		"another epoch":   {other: one(b, "v/in/", keyring.Live, nil)},
+		"ready there too": {other: one(a, "v/in/", keyring.Retired, nil), ready: true},
+		"closed there":    {other: one(a, "v/in/", keyring.Closed, nil)},
+		"open there":      {other: one(a, "v/in/", keyring.Live, nil), kept: 1},
+		"not long enough": {other: one(a, "v/in/", keyring.Retired, nil), kept: 1},
+		"does not open":   {other: one(a, "v/in/", keyring.Closed, keyring.ErrNoKey), kept: 1},
+	} {
+		all := []keyring.Held{ready}
+		if tt.ready {
+			all = append(all, tt.other)
+		}
+		here, kept := readyEverywhere([]keyring.Held{ready, tt.other}, all)
+		if len(kept) != tt.kept || len(here) != len(all)-tt.kept || tt.kept > 0 && kept[0].at != "v/in/" {
+			t.Errorf("%s: %d are to be closed, kept are %v", name, len(here), kept)
+		}
+	}
+}
+
+// TestCloseLooksAbove: an epoch that lies at a root above is found, whatever is in
+// it; what may not be asked for is no answer.
+func TestCloseLooksAbove(t *testing.T) {
+	id := keyring.EpochID{1}
+	bucket := mem.New(mem.Options{})
+	bucket.Plant("v/.sigil/epochs/"+id.String(), mem.Object{Body: []byte("anything")})
+	for _, tt := range []struct {
+		places []string
+		id     keyring.EpochID
+		want   string
+	}{
+		{[]string{"v/in/", "v/"}, id, "v/"},
+		{[]string{"v/in/", "v/"}, keyring.EpochID{2}, ""},
+		{nil, id, ""},
+	} {
+		at, found, err := liesAt(t.Context(), bucket, tt.places, tt.id)
+		if err != nil || found != (tt.want != "") || at != tt.want {
+			t.Errorf("%q: %q, %v, %v", tt.places, at, found, err)
+		}
+	}
+	blind := faulty.New(bucket, faulty.Options{Script: func(faulty.Op) faulty.Fault { return faulty.Fault{Err: objstore.ErrAccess} }})
+	if _, _, err := liesAt(t.Context(), blind, []string{"v/"}, id); !errors.Is(err, objstore.ErrAccess) {
+		t.Error(err)
+	}
+}
+
+// TestCloseFindsUnlisted: an epoch at a place that the search for places did not
+// reach is met by the look at all objects.
+func TestCloseFindsUnlisted(t *testing.T) {
+	id := keyring.EpochID{1}.String()
+	c := &closing{alteration: &alteration{keeping: &keeping{places: keyring.Places{Within: []string{"v/"}}}}}
+	for key, want := range map[string]bool{
+		"v/deep/.sigil/epochs/" + id: true, "v/.sigil/epochs/" + id: false, "v/deep/x.sigil/epochs/" + id: false,
+		"v/deep/.sigil/epochs/" + keyring.EpochID{2}.String(): false, "v/deep/" + id: false, ".sigil/epochs/" + id: true,
+	} {
+		for _, latest := range []bool{true, false} {
+			ver := objstore.Version{Info: objstore.Info{ID: objstore.ID{Key: key}}, Latest: latest}
+			if got, ok := c.unlisted(ver, []string{id}); ok != (want && latest) || ok && got != id {
+				t.Errorf("%q, latest %v: %q, %v", key, latest, got, ok)
+			}
+		}
 	}
 }
