@@ -3,10 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +13,6 @@ import (
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/progress"
 	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 )
 
 func newKeysExport() *cobra.Command {
@@ -159,29 +157,10 @@ func (m *mounting) passphrase(ctx context.Context, source, what string) ([]byte,
 }
 
 // writeRecovery leaves a whole file, or none.
-func (k *keeping) writeRecovery(path string, held []keyring.Held, lock keyring.RecoveryLock) (err error) {
+func (k *keeping) writeRecovery(path string, held []keyring.Held, lock keyring.RecoveryLock) error {
 	host, _ := os.Hostname()
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err = errors.Join(err, f.Close()); err != nil {
-			_ = os.Remove(path) // it is ours, and not whole
-		}
-	}()
 	info := keyring.RecoveryInfo{Bucket: k.set.target.Bucket, Endpoint: k.store.Endpoint(), VolumeRoot: k.set.volumeRoot, Made: time.Now().UTC().Truncate(time.Second), Host: host}
-	if err := k.admin.WriteRecovery(f, info, held, lock); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return newFile(path, func(w io.Writer) error { return k.admin.WriteRecovery(w, info, held, lock) })
 }
 
 func newKeysImport() *cobra.Command {

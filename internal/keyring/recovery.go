@@ -93,11 +93,34 @@ func RecipientLock(recipients []string) (RecoveryLock, error) {
 	return l, checkMix(all)
 }
 
-// WriteRecovery writes a recovery file of the epochs that opened.
+// ErrManyEpochs: a recovery file would be larger than ReadRecovery takes.
+var ErrManyEpochs = errors.New("too many epochs for one recovery file")
+
+// WriteRecovery writes a recovery file of the epochs that opened. What was written
+// where it fails is none. Errors: ErrManyEpochs, those of w and of the lock.
 func (a *Admin) WriteRecovery(w io.Writer, info RecoveryInfo, epochs []Held, lock RecoveryLock) error {
+	return writeRecovery(&recoveryRoom{w, maxRecovery}, info, epochs, lock)
+}
+
+// recoveryRoom takes no more than a recovery file may have.
+type recoveryRoom struct {
+	w    io.Writer
+	left int64
+}
+
+func (r *recoveryRoom) Write(p []byte) (int, error) {
+	if int64(len(p)) > r.left {
+		return 0, ErrManyEpochs
+	}
+	n, err := r.w.Write(p)
+	r.left -= int64(n)
+	return n, err
+}
+
+func writeRecovery(w io.Writer, info RecoveryInfo, epochs []Held, lock RecoveryLock) error {
 	info.Version, info.Epochs = 1, len(epochs)
 	if _, err := io.WriteString(w, recoveryHeader(info, lock)); err != nil {
-		return err
+		return fmt.Errorf("write recovery file: %w", err)
 	}
 	armored := armor.NewWriter(w)
 	sealed, err := age.Encrypt(armored, lock.to...)
@@ -116,7 +139,15 @@ func (a *Admin) WriteRecovery(w io.Writer, info RecoveryInfo, epochs []Held, loc
 		}
 		err = out.Encode(recoveryLine{h.ID.String(), h.At, h.found.key[:], string(h.Epoch.stored)})
 	}
-	return errors.Join(err, sealed.Close(), armored.Close())
+	for _, end := range []func() error{sealed.Close, armored.Close} {
+		if err == nil {
+			err = end()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write recovery file: %w", err)
+	}
+	return nil
 }
 
 // recoveryHeader is for who finds the file in a safe. Nothing depends on it.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -56,6 +57,31 @@ func TestRecoveryRoundTrip(t *testing.T) {
 			t.Errorf("%s: %v, %d epochs", name, err, len(got))
 		}
 	}
+}
+
+// TestRecoveryFits: what ReadRecovery would not take for its size is not written.
+func TestRecoveryFits(t *testing.T) {
+	b := newBucket()
+	host := mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b})
+	id, _ := mustCurrent(t, host)
+	lock, err := PassphraseLock([]byte("correct horse battery"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := administer(t, host.Ring)
+	held := []Held{all(t, a)[id]}
+	var file bytes.Buffer
+	if err := a.WriteRecovery(&file, RecoveryInfo{}, held, lock); err != nil {
+		t.Fatal(err)
+	}
+	size := int64(file.Len()) // which is the same for every file key
+	for _, room := range []int64{0, 100, size / 2, size - 1} {
+		wantErr(t, writeRecovery(&recoveryRoom{io.Discard, room}, RecoveryInfo{}, held, lock), ErrManyEpochs)
+	}
+	if err := writeRecovery(&recoveryRoom{io.Discard, size}, RecoveryInfo{}, held, lock); err != nil {
+		t.Error(err)
+	}
+	wantErr(t, a.WriteRecovery(&recoveryRoom{io.Discard, maxRecovery}, RecoveryInfo{Bucket: strings.Repeat("b", maxRecovery)}, held, lock), ErrManyEpochs)
 }
 
 func TestRecoveryPassphrase(t *testing.T) {
