@@ -84,7 +84,12 @@ func (c *alteration) tryAll(ctx context.Context, held []keyring.Held, aim keyrin
 		c.doc.Unopened = append(c.doc.Unopened, failureJSON{h.ID.String(), h.At, "it is closed, and " + oneLine(err)})
 		return nil
 	})
-	return slices.DeleteFunc(held, func(h keyring.Held) bool { return left[h.Path()] }), err
+	return without(held, func(h keyring.Held) bool { return left[h.Path()] }), err
+}
+
+// without gives a list of its own of the epochs that are not to be left out.
+func without(held []keyring.Held, out func(keyring.Held) bool) []keyring.Held {
+	return slices.DeleteFunc(slices.Clone(held), out)
 }
 
 // applyAll pursues the aim with all of the epochs, whatever one of them gives,

@@ -160,7 +160,7 @@ func (k *keeping) ofSet(held []keyring.Held, list string) ([]keyring.Held, error
 		}
 		ids = append(ids, id)
 	}
-	return slices.DeleteFunc(held, func(h keyring.Held) bool { return !sameKeys(h.KeyIDs(), ids) }), nil
+	return without(held, func(h keyring.Held) bool { return !sameKeys(h.KeyIDs(), ids) }), nil
 }
 
 // sameKeys tells whether two lists are of the same keys.
@@ -206,7 +206,7 @@ func (k *keeping) rewrap(ctx context.Context, from, to string, purge purgeFlags)
 		return err
 	}
 	c := k.newAlteration("rewrapping")
-	open := c.opened(slices.DeleteFunc(held, func(h keyring.Held) bool { return !concerned(h) }), anyEpoch)
+	open := c.opened(without(held, func(h keyring.Held) bool { return !concerned(h) }), anyEpoch)
 	stays := func(w keyring.Wrap) bool {
 		return slices.ContainsFunc(set, func(m keyring.Master) bool { return keyring.Opens(m, w) })
 	}
