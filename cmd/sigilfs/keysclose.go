@@ -44,11 +44,15 @@ retired ones are needed yet, or do not open here.`, anyNumber, writes,
 		if f.force && len(args) < 2 {
 			return usageError("--force closes what it is given: sigilfs keys close TARGET EPOCH… --force")
 		}
+		if f.parallel < 1 || f.parallel > 1000 {
+			return usageError("--parallel is from 1 to 1000")
+		}
 		return number(c, args)
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&f.force, "force", false, "close the given epochs even if files need them, which nobody can read then")
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask before that")
+	cmd.Flags().IntVar(&f.parallel, "parallel", 32, "how many `OBJECTS` are asked for at a time")
 	return cmd
 }
 
@@ -56,6 +60,7 @@ retired ones are needed yet, or do not open here.`, anyNumber, writes,
 type closeFlags struct {
 	retiredFor time.Duration
 	force, yes bool
+	parallel   int
 }
 
 func (f *closeFlags) add(cmd *cobra.Command) {
@@ -112,7 +117,7 @@ func (k *keeping) close(ctx context.Context, ids []string, f closeFlags) error {
 	if held, err = chooseEpochs(held, ids); err != nil {
 		return err
 	}
-	c := &closing{alteration: k.newAlteration("looking for what needs them"), given: len(ids) > 0, retiredFor: f.retired(k.set), parallel: closeAtOnce}
+	c := &closing{alteration: k.newAlteration("looking for what needs them"), given: len(ids) > 0, retiredFor: f.retired(k.set), parallel: f.parallel}
 	defer c.bar.Done()
 	if f.force {
 		err = c.force(ctx, held, f.yes)
@@ -127,9 +132,6 @@ func (k *keeping) close(ctx context.Context, ids []string, f closeFlags) error {
 	}
 	return c.doc.closed(c.given)
 }
-
-// closeAtOnce is how many objects are asked for at a time.
-const closeAtOnce = 32
 
 // openIdle opens the volume to look at what is there.
 func (k *keeping) openIdle(ctx context.Context) error {

@@ -167,3 +167,20 @@ func TestCloseFindsUnlisted(t *testing.T) {
 		}
 	}
 }
+
+// TestCloseParallel: how many at a time is bounded.
+func TestCloseParallel(t *testing.T) {
+	for _, n := range []string{"0", "-1", "1001"} {
+		cmd := newKeysClose()
+		if err := cmd.ParseFlags([]string{"--parallel", n}); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Args(cmd, []string{"s3://bucket"}); err == nil || !strings.Contains(err.Error(), "from 1 to 1000") {
+			t.Errorf("%s: %v", n, err)
+		}
+	}
+	cmd := newKeysClose()
+	if err := errors.Join(cmd.ParseFlags([]string{"--parallel", "1000"}), cmd.Args(cmd, []string{"s3://bucket"})); err != nil {
+		t.Error(err)
+	}
+}
