@@ -64,7 +64,8 @@ func TestRecoveryFits(t *testing.T) {
 	b := newBucket()
 	host := mustRing(t, conf{WriteSet: []Master{aesKey(1)}, Bucket: b})
 	id, _ := mustCurrent(t, host)
-	lock, err := PassphraseLock([]byte("correct horse battery"))
+	_, _, identity := agePair(t)
+	lock, err := RecipientLock([]string{identity.Recipient().String()})
 	if err != nil {
 		t.Fatal(err)
 	}
