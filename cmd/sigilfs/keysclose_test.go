@@ -11,6 +11,7 @@ import (
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
 	"github.com/sigilfs/sigilfs/internal/objstore/mem"
+	"github.com/sigilfs/sigilfs/internal/objstore/s3"
 )
 
 // TestCloseResumesTheSameOnly: what a look has seen that gave hosts little time to
@@ -24,6 +25,30 @@ func TestCloseResumesTheSameOnly(t *testing.T) {
 	}
 	if len(seen) != 4 {
 		t.Errorf("runs are told apart as %v", seen)
+	}
+}
+
+// TestCloseGoesOnWithItsOwn: a look that was interrupted is gone on with by the
+// same command, and what another one left is thrown away.
+func TestCloseGoesOnWithItsOwn(t *testing.T) {
+	m := &mounting{set: defaultSettings()}
+	m.set.stateDir = t.TempDir()
+	var err error
+	if m.store, err = s3.New(t.Context(), s3.Config{Bucket: "b", Endpoint: "http://127.0.0.1:1", NoSignRequest: true}); err != nil {
+		t.Fatal(err)
+	}
+	c := &closing{alteration: &alteration{keeping: &keeping{offline: &offline{mounting: m}}}}
+	for i, run := range []struct{ ids, from string }{{"a", ""}, {"a", "key 0"}, {"b", ""}, {"a", ""}} {
+		j, err := c.journal(run.ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if j.Cursor() != run.from {
+			t.Errorf("run %d of %s goes on from %q, want %q", i, run.ids, j.Cursor(), run.from)
+		}
+		if err := errors.Join(j.Keep(fmt.Sprint("key ", i), nil), j.Close()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
