@@ -406,11 +406,14 @@ func (r *Restorer) newest(ctx context.Context, key string) error {
 			continue
 		}
 		s, err := r.open(ctx, ver.ID)
+		fault := faultOf(err)
 		if err == nil {
-			_, _, err = r.x.prove(ctx, s, true)
+			fault, _, err = r.x.prove(ctx, s, true)
+		} else if !unopenable(err) && !errors.Is(err, ErrNotExist) {
+			fault = ""
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		if err != nil && fault == "" { // of the moment: it may be whole
+			return err
 		}
 		if err == nil {
 			m.Then = ver

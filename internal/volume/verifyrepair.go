@@ -81,7 +81,7 @@ func (x *Verifier) drop(ctx context.Context, key, etag, said string) (string, er
 // older that is said, and in place of an older one none such is taken. Whoever
 // writes meanwhile wins.
 func (x *Verifier) bringBack(ctx context.Context, key, etag string, fault Fault) (string, error) {
-	good, err := x.newestGood(ctx, key, etag, fault)
+	good, passed, err := x.newestGood(ctx, key, etag, fault)
 	if err != nil {
 		return "", err
 	}
@@ -92,6 +92,7 @@ func (x *Verifier) bringBack(ctx context.Context, key, etag string, fault Fault)
 	case old:
 		said += ", which is older than what this host has known: what was written since is lost"
 	}
+	said = passed.said(said)
 	if x.opt.Dry {
 		return said, nil
 	}
@@ -133,48 +134,62 @@ func (v *Volume) writer(ctx context.Context, o *object) (*Rule, error) {
 
 // newestGood finds the newest version of key that is whole, but for the one that
 // is there now, which has that ETag; of none that lies before a removal, but
-// where the object is missing now. Every byte of it is verified.
-func (x *Verifier) newestGood(ctx context.Context, key, etag string, fault Fault) (sight, error) {
+// where the object is missing now. Every byte of it is verified. What is newer and
+// does not open now is passed over, and told; what cannot be asked in this moment
+// is an error.
+func (x *Verifier) newestGood(ctx context.Context, key, etag string, fault Fault) (good sight, passed passedOver, err error) {
+	none := ErrNoVersion
+	if fault == FaultRollback {
+		none = ErrNoNewer
+	}
 	store, ok := x.v.opt.Store.(objstore.Versioner)
 	if !ok {
-		return sight{}, fmt.Errorf("%s: %w", key, ErrNoVersion)
+		return good, passed, fmt.Errorf("%s: %w", key, ErrNoVersion)
 	}
 	for ver, err := range store.Versions(ctx, objstore.ListOptions{Prefix: key}) {
 		switch {
 		case err != nil:
-			return sight{}, err
+			return good, passed, err
 		case ver.Key != key || ver.Prefix != "":
-			return sight{}, fmt.Errorf("%s: %w", key, ErrNoVersion)
+			return good, passed, passed.none(fmt.Errorf("%s: %w", key, none))
 		case ver.Latest && ver.ETag != etag:
-			return sight{}, fmt.Errorf("%s: %w", key, ErrChanged)
+			return good, passed, fmt.Errorf("%s: %w", key, ErrChanged)
 		case ver.Deleted && etag != "":
-			return sight{}, fmt.Errorf("%s: %w", key, ErrWasRemoved)
+			return good, passed, fmt.Errorf("%s: %w", key, ErrWasRemoved)
 		case ver.Latest, ver.Deleted:
 			continue
 		}
-		s, err := x.v.lookAt(ctx, objstore.ID{Key: key, VersionID: ver.VersionID})
-		if err != nil && !unopenable(err) && !errors.Is(err, ErrNotExist) && !errors.Is(err, ErrChanged) {
-			return s, err
-		}
-		if err != nil || s.err != nil {
-			continue
-		}
-		if fault == FaultRollback {
-			if old, err := x.outdated(s); err != nil {
-				return s, err
-			} else if old {
-				continue
-			}
-		}
-		s, fault, err := x.proven(ctx, s)
+		good, fault, err := x.whole(ctx, ver.ID, fault)
 		if err == nil || fault == "" {
-			return s, err
+			return good, passed, err
+		}
+		passed.note(fault, err)
+	}
+	return good, passed, passed.none(fmt.Errorf("%s: %w", key, none))
+}
+
+// whole looks at a version, and at every byte of it. What is wrong with it is a
+// Fault; an error without is of the moment.
+func (x *Verifier) whole(ctx context.Context, id objstore.ID, mended Fault) (sight, Fault, error) {
+	s, err := x.v.lookAt(ctx, objstore.ID{Key: id.Key, VersionID: id.VersionID})
+	switch {
+	case errors.Is(err, ErrNotExist), errors.Is(err, ErrChanged): // removed for good meanwhile
+		return s, FaultSeal, err
+	case unopenable(err):
+		return s, faultOf(err), err
+	case err != nil:
+		return s, "", err
+	case s.err != nil:
+		return s, faultOf(s.err), s.err
+	}
+	if mended == FaultRollback {
+		if old, err := x.outdated(s); err != nil {
+			return s, "", err
+		} else if old {
+			return s, FaultRollback, fmt.Errorf("%s: %w", id.Key, ErrRollback)
 		}
 	}
-	if fault == FaultRollback {
-		return sight{}, fmt.Errorf("%s: %w", key, ErrNoNewer)
-	}
-	return sight{}, fmt.Errorf("%s: %w", key, ErrNoVersion)
+	return x.proven(ctx, s)
 }
 
 // outdated tells whether this host has known a newer state of what s is a version of.
@@ -196,9 +211,13 @@ func (x *Verifier) mendDangling(ctx context.Context, name sight, met []token) (s
 	if name.object == nil || !name.isName() {
 		return "", errNotOurs
 	}
+	none := ErrNoVersion
 	for _, key := range x.v.inodeKeys(name.object) {
 		said, err := x.bringBack(ctx, key, "", FaultDangling)
 		if errors.Is(err, ErrNoVersion) {
+			if unopenable(err) { // there are some
+				none = err
+			}
 			continue
 		}
 		if err != nil || x.opt.Dry {
@@ -216,7 +235,7 @@ func (x *Verifier) mendDangling(ctx context.Context, name sight, met []token) (s
 		}
 		return said, x.countAnew(ctx, in, name, met)
 	}
-	return "", fmt.Errorf("%s: its inode: %w", name.id.Key, ErrNoVersion)
+	return "", fmt.Errorf("%s: its inode: %w", name.id.Key, none)
 }
 
 // countAnew has all names that are known counted by an inode that was missing.
