@@ -63,8 +63,8 @@ func (v *Volume) NewRestorer(opt RestorerOptions) (*Restorer, error) {
 }
 
 // BringBack makes what a key was of what it is. Errors: why the version does not
-// open (then nothing was touched), ErrChanged (somebody writes it now), and those
-// of the store.
+// open (then nothing was touched), ErrChanged (somebody writes it now), ErrNotKept,
+// and those of the store.
 func (r *Restorer) BringBack(ctx context.Context, m past.Moment) (BroughtBack, error) {
 	switch {
 	case !m.Was() && m.Is():
@@ -122,6 +122,9 @@ func (r *Restorer) over(ctx context.Context, m past.Moment, was sight) (BroughtB
 		if was, _, err = r.x.proven(ctx, was); err != nil {
 			return "", was, err
 		}
+	}
+	if err := r.x.sparesNull(ctx, m.Key, m.Then.VersionID); err != nil {
+		return "", was, err
 	}
 	if r.dry {
 		return Restored, was, nil
@@ -254,7 +257,11 @@ func (r *Restorer) beside(ctx context.Context, m past.Moment) (BroughtBack, erro
 		return "", err
 	case wraps(file):
 		return Same, nil
-	case r.dry:
+	}
+	if err := r.x.sparesNull(ctx, m.Key, m.Then.VersionID); err != nil {
+		return "", err
+	}
+	if r.dry {
 		return Restored, nil
 	}
 	return Restored, r.asItIs(ctx, m)

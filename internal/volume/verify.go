@@ -154,6 +154,8 @@ type Verifier struct {
 	unread                             atomic.Int64 // objects that may be names, and do not open
 	remembered                         atomic.Int64 // objects that were held against what is known
 
+	versioning versioning
+
 	mu     sync.Mutex // guards what follows
 	epochs map[sigil.EpochID]int64
 	now    time.Time // the latest that the store has said

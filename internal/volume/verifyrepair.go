@@ -82,6 +82,9 @@ func (x *Verifier) drop(ctx context.Context, key, etag, said string) (string, er
 // writes meanwhile wins.
 func (x *Verifier) bringBack(ctx context.Context, key, etag string, fault Fault) (string, error) {
 	good, passed, err := x.newestGood(ctx, key, etag, fault)
+	if err == nil {
+		err = x.sparesNull(ctx, key, good.id.VersionID)
+	}
 	if err != nil {
 		return "", err
 	}
