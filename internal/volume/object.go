@@ -34,6 +34,7 @@ type object struct {
 	// answered is when, by the store's clock; zero where it did not say.
 	answered time.Time
 	wrote    time.Time // when it answered to this host's write of it; zero as above
+	looked   time.Time // when this host began to look at it, by its own clock; zero where it was not fetched
 	rule     *Rule     // by which it was written, where that is known and its key does not tell; see ruleOf
 	err      error     // why it does not open; then the attributes are those of a file that has none
 
@@ -70,7 +71,7 @@ func (v *Volume) fetch(ctx context.Context, key string) (*object, error) {
 func (v *Volume) fetchEnd(ctx context.Context, key string, most int64) (*object, error) {
 	var info objstore.Info
 	var suffix []byte
-	known := v.knownOf(key)
+	known, began := v.knownOf(key), v.opt.Now()
 	err := v.unlocked(ctx, key, func(enc *objstore.Encryption) (err error) {
 		info, suffix, err = v.endsOf(ctx, objstore.ID{Key: key, Encryption: enc}, most)
 		return err
@@ -83,6 +84,7 @@ func (v *Volume) fetchEnd(ctx context.Context, key string, most int64) (*object,
 	}
 	o, err := v.decodeNow(ctx, info, suffix[max(0, len(suffix)-sigil.TailReadSize):], known)
 	if err == nil {
+		o.looked = began
 		v.seed(o, suffix)
 	}
 	return o, err

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"maps"
 	"strings"
+	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
@@ -53,8 +54,10 @@ type draft struct {
 	self     bool                               // a copy of an object over itself
 	only     bool                               // once the base is replaced, the content is in the new object only
 
-	tags  map[string]string           // that it has beside the one that names an SSE-C key
-	still func(context.Context) error // asked last before a body that was sent becomes the object; nil: nobody
+	tags map[string]string // that it has beside the one that names an SSE-C key
+	// still is asked last before a body that was sent becomes the object, or one
+	// that was not looked at lately is copied; nil: nobody.
+	still func(context.Context) error
 }
 
 func (d draft) isDir() bool { return strings.HasSuffix(d.key, "/") }
@@ -366,10 +369,19 @@ const maxCopy = objstore.MaxPartSize
 // copyPart is the length of the ranges in which a longer one is copied.
 const copyPart = 1 << 30
 
+// lately is how long a look at an object is as good as another one before a single
+// copy of it.
+const lately = time.Second
+
 // copyBody copies the body of o to where d has it with new metadata, in one
 // request or by a multipart copy.
 func (v *Volume) copyBody(ctx context.Context, o *object, d draft, opt objstore.PutOptions) (objstore.Receipt, error) {
 	if o.length <= v.maxCopy {
+		if v.opt.Now().Sub(o.looked) >= lately {
+			if err := d.settled(ctx); err != nil {
+				return objstore.Receipt{}, err
+			}
+		}
 		if err := v.guardCopy(ctx, o, d.key, &opt); err != nil {
 			return objstore.Receipt{}, err
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -252,6 +253,54 @@ func TestReencryptRewrapReadsTwoStates(t *testing.T) {
 	wants(t, err, ErrCorrupt)
 	if now, _ := m.Object("f.instruction"); now.Info.ETag != before["f.instruction"].Info.ETag {
 		t.Error("the file was written")
+	}
+}
+
+// TestReencryptKeepsAttributesOfOthers: what another host changes of an object
+// between a look at it that was a while ago and its copy, or the write of its body,
+// stays, though its ETag is the same; also where old versions are kept. A look just
+// before is not repeated.
+func TestReencryptKeepsAttributesOfOthers(t *testing.T) {
+	for _, versioned := range []bool{false, true} {
+		for _, fresh := range []bool{false, true} {
+			for _, late := range []bool{false, true} {
+				m, now := mem.New(mem.Options{Versioned: versioned}), newClock()
+				plantS3EC(t, m, "f", "some text", s3ec.FormatV3, false)
+				f := mountIdle(t, m, wrapping(s3ec.FormatV3, aesKey(2), aesKey(1)), func(o *Options) { o.Now = now.now })
+				var once sync.Once
+				heads, wrote := 0, false
+				f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+					switch {
+					case op.Verb.Writes():
+						wrote = true
+					case op.Verb == faulty.Head && !wrote: // behind it the write is confirmed
+						heads++
+					case op.Verb == faulty.Get && late:
+						x.After = func(err error) error {
+							once.Do(func() {
+								now.pass(2 * time.Second)
+								m.Tamper("f", func(o *mem.Object) { o.Info.Metadata["poem"] = "his" })
+							})
+							return err
+						}
+					}
+					return x
+				})
+				did, err := f.Reencrypt(ReencryptOptions{Fresh: fresh}).Do(f.ctx, "f")
+				if err != nil || !did.Changed() {
+					t.Fatalf("versioned %v, fresh %v, late %v: %v, %v", versioned, fresh, late, did, err)
+				}
+				want := map[bool]string{false: "a", true: "his"}[late]
+				if o, _ := m.Object("f"); !fresh && o.Info.Metadata["poem"] != want {
+					t.Errorf("versioned %v, fresh %v, late %v: %v", versioned, fresh, late, o.Info.Metadata)
+				}
+				if !late && !fresh && heads > 0 || late && heads == 0 {
+					t.Errorf("versioned %v, fresh %v, late %v: %d looks", versioned, fresh, late, heads)
+				}
+				f.has("f", "some text")
+				f.end()
+			}
+		}
 	}
 }
 

@@ -136,9 +136,10 @@ func (v *Volume) rewriteHere(ctx context.Context, o *object, d draft) (*object, 
 }
 
 // untouched tells that o is what lies there still. Its ETag does not: servers
-// keep it when attributes change.
+// keep it when attributes change. Neither does the version of that ID, which is
+// kept as it was, so what is current is asked for.
 func (v *Volume) untouched(ctx context.Context, o *object) error {
-	info, err := v.opt.Store.Head(ctx, o.id)
+	info, err := v.opt.Store.Head(ctx, objstore.ID{Key: o.id.Key, Encryption: o.id.Encryption})
 	if err != nil {
 		return err
 	}
