@@ -21,7 +21,9 @@ with it those alone, by their ids or the beginnings of them.
 It asks for the metadata of every object of the volume, and of every older version
 that the bucket keeps: an epoch stays that one of them is sealed under, or whose
 data key is from it. No epoch is closed while one of them cannot be looked at or
-does not open, or an upload is under way; nor one that was retired less than
+does not open, or while an upload is under way. Some servers, MinIO among them, do
+not tell of uploads: nothing is closed there but with --no-writers, when every host
+was unmounted since the epochs were retired. Nor is one that was retired less than
 --retired-for ago, as hosts may seal under it until they have looked; nor one that
 also lies at a root above TARGET, or that may not be closed yet at another place
 within it: hosts take what is closed for closed everywhere. What the
@@ -54,12 +56,14 @@ retired ones are needed yet, or do not open here.`, anyNumber, writes,
 // closeFlags say when an epoch may be closed.
 type closeFlags struct {
 	retiredFor time.Duration
+	noWriters  bool
 	force, yes bool
 	parallel   int
 }
 
 func (f *closeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&f.retiredFor, "retired-for", 0, "`TIME` for which an epoch must have been retired before it is closed: more than any host may need to notice, asleep or cut off, and to end what it was writing (default: --key-recheck and 15 minutes)")
+	cmd.Flags().BoolVar(&f.noWriters, "no-writers", false, "take it upon yourself that no upload of before that is under way, where the server does not tell: every host has been unmounted since, and nothing else writes")
 }
 
 // closing is of epochs.
@@ -67,6 +71,7 @@ type closing struct {
 	*alteration
 	given      bool // somebody named the epochs
 	retiredFor time.Duration
+	noWriters  bool
 	parallel   int // requests at a time
 	unseen     int // what could not be looked at
 
@@ -82,7 +87,7 @@ func (k *keeping) close(ctx context.Context, ids []string, f closeFlags) error {
 	if held, err = chooseEpochs(held, ids); err != nil {
 		return err
 	}
-	c := &closing{alteration: k.newAlteration("looking for what needs them"), given: len(ids) > 0, retiredFor: f.retired(k.set), parallel: f.parallel}
+	c := &closing{alteration: k.newAlteration("looking for what needs them"), given: len(ids) > 0, retiredFor: f.retired(k.set), noWriters: f.noWriters, parallel: f.parallel}
 	defer c.bar.Done()
 	if f.force {
 		err = c.force(ctx, held, f.yes)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -63,36 +64,67 @@ func TestOldVersionsAreCounted(t *testing.T) {
 }
 
 // TestPendingUploadKeepsOpen: what was being uploaded while hosts sealed under an
-// epoch may carry it, and where nobody may ask for it nothing is closed.
+// epoch may carry it, and where nobody can tell of it nothing is closed, but where
+// somebody answers for that.
 func TestPendingUploadKeepsOpen(t *testing.T) {
 	bucket := mem.New(mem.Options{})
 	before := time.Now()
-	if _, err := bucket.Upload(t.Context(), "v/large", objstore.PutOptions{}); err != nil {
-		t.Fatal(err)
+	for _, key := range []string{"v/large", "p/.sigil/doctor/x"} {
+		if _, err := bucket.Upload(t.Context(), key, objstore.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	after := time.Now().Add(time.Second)
+	byKey := mem.New(mem.Options{PendingByKey: true})
+	if _, err := byKey.Upload(t.Context(), "v/large", objstore.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	fails := func(verb faulty.Verb, err error) map[faulty.Verb]error { return map[faulty.Verb]error{verb: err} }
 	for name, tt := range map[string]struct {
-		root  string
-		since time.Time
-		fail  error
-		want  string // in the refusal; "" is none
+		in        *mem.Store // nil: bucket
+		root      string
+		since     time.Time
+		fail      map[faulty.Verb]error
+		dry       bool
+		noWriters bool
+		want      string // in the refusal; "" is none
 	}{
-		"begun before":       {root: "v/", since: after, want: `"v/large"`},
-		"begun since":        {root: "v/", since: before},
-		"of another volume":  {root: "w/", since: after},
-		"may not be asked":   {root: "v/", since: before, fail: objstore.ErrAccess, want: "grant s3:ListBucketMultipartUploads"},
-		"is not told anyone": {root: "v/", since: after, fail: objstore.ErrUnsupported},
+		"begun before":                      {root: "v/", since: after, want: `"v/large"`},
+		"begun before, with --no-writers":   {root: "v/", since: after, noWriters: true, want: `"v/large"`},
+		"begun since":                       {root: "v/", since: before},
+		"of another volume":                 {root: "w/", since: after},
+		"of a probe":                        {root: "p/", since: after},
+		"may not be asked":                  {root: "v/", since: before, fail: fails(faulty.Pending, objstore.ErrAccess), want: "grant s3:ListBucketMultipartUploads"},
+		"may not be asked, --no-writers":    {root: "v/", since: before, fail: fails(faulty.Pending, objstore.ErrAccess), noWriters: true},
+		"is not told anyone":                {root: "v/", since: after, fail: fails(faulty.Pending, objstore.ErrUnsupported), want: "does not tell"},
+		"is not told anyone, --no-writers":  {root: "v/", since: after, fail: fails(faulty.Pending, objstore.ErrUnsupported), noWriters: true},
+		"told by key only":                  {in: byKey, root: "v/", since: after, want: "say --no-writers"},
+		"told by key only, and none there":  {in: byKey, root: "w/", since: after, want: "say --no-writers"},
+		"told by key only, --no-writers":    {in: byKey, root: "v/", since: after, noWriters: true},
+		"told by key only, dry":             {in: byKey, root: "v/", since: after, dry: true},
+		"whether it is told cannot be seen": {root: "w/", since: after, fail: fails(faulty.Upload, objstore.ErrAccess), want: `grant s3:PutObject for "w/.sigil/doctor/*"`},
+		"the same, --no-writers":            {root: "w/", since: after, fail: fails(faulty.Upload, objstore.ErrAccess), noWriters: true},
 	} {
-		store := faulty.New(bucket, faulty.Options{Script: func(op faulty.Op) faulty.Fault {
-			if op.Verb == faulty.Pending && tt.fail != nil {
-				return faulty.Fault{Err: fmt.Errorf("list uploads: %w", tt.fail)}
+		in := cmp.Or(tt.in, bucket)
+		store := faulty.New(in, faulty.Options{Script: func(op faulty.Op) faulty.Fault {
+			if err := tt.fail[op.Verb]; err != nil {
+				return faulty.Fault{Err: fmt.Errorf("ask: %w", err)}
 			}
 			return faulty.Fault{}
 		}})
-		got, err := pendingUpload(t.Context(), store, tt.root, tt.since)
+		got, err := uploadLook{store: store, root: tt.root, untried: tt.dry, noWriters: tt.noWriters}.pending(t.Context(), tt.since)
 		if err != nil || (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
+	}
+	for u, err := range bucket.Pending(t.Context(), "") {
+		if err != nil || u.Key != "v/large" && u.Key != "p/.sigil/doctor/x" {
+			t.Errorf("left by the look: %q, %v", u.Key, err)
+		}
+	}
+	slow := faulty.New(bucket, faulty.Options{Script: func(faulty.Op) faulty.Fault { return faulty.Fault{Err: objstore.ErrThrottled} }})
+	if got, err := (uploadLook{store: slow, root: "v/", noWriters: true}).pending(t.Context(), after); !errors.Is(err, objstore.ErrThrottled) {
+		t.Errorf("no answer at all: %q, %v", got, err)
 	}
 }
 

@@ -62,7 +62,8 @@ version is not as it should be and whole to its last byte, for which it is read.
 
 With --close-epochs, and the root of a volume as TARGET, it closes at its end those
 retired epochs that nothing needs any more, as sigilfs keys close does, and says
-which ones something needs yet.
+which ones something needs yet. Where the server does not tell of uploads, such as
+MinIO, that takes --no-writers.
 
 A journal in the state directory has an interrupted run go on where it was, given
 the same command. Names of hidden attribute indexes, inodes and rolls of hard links

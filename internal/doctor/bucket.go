@@ -113,8 +113,10 @@ func Bucket(t Target, needs, write []string) []Check {
 	}
 }
 
-// scratch is where what is tried lies.
-func (e *exam) scratch() string { return e.Root + ".sigil/doctor/" }
+// Scratch is where what is tried lies, of the volume with that root.
+func Scratch(root string) string { return root + ".sigil/doctor/" }
+
+func (e *exam) scratch() string { return Scratch(e.Root) }
 
 func ok(format string, args ...any) Finding {
 	return Finding{Status: OK, Text: fmt.Sprintf(format, args...)}

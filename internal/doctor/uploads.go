@@ -2,8 +2,6 @@ package doctor
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -83,7 +81,7 @@ func (e *exam) pending(ctx context.Context, b objstore.Bucket, records []Record)
 	if n > 0 {
 		return found, nil
 	}
-	if err := e.look(ctx, b, &found); err != nil || !found.blind && !found.untried {
+	if err := e.look(ctx, &found); err != nil || !found.blind && !found.untried {
 		return found, err
 	}
 	return found, e.byKey(ctx, b, records, &found)
@@ -97,42 +95,18 @@ func (f *pendings) add(p objstore.Pending, noted bool) {
 	f.foreign = append(f.foreign, p)
 }
 
-// look begins an upload and sees whether the server tells of it: what is not told
-// of is not proof that there is nothing.
-func (e *exam) look(ctx context.Context, b objstore.Bucket, found *pendings) error {
+// look sees whether the server tells of uploads by a prefix: what is not told of is
+// not proof that there is nothing.
+func (e *exam) look(ctx context.Context, found *pendings) error {
 	if found.untried = e.ReadOnly; found.untried {
 		return nil
 	}
-	name := make([]byte, 16)
-	if _, err := rand.Read(name); err != nil {
-		return err
-	}
-	up, err := e.Store.Upload(ctx, e.scratch()+hex.EncodeToString(name), objstore.PutOptions{Encryption: e.Encryption})
-	if found.untried = errors.Is(err, objstore.ErrAccess); found.untried {
+	tells, err := TellsUploads(ctx, e.Store, e.Root, e.Encryption)
+	if found.untried = errors.Is(err, ErrUntried); found.untried {
 		return nil // the check of writing says so
 	}
-	if err != nil {
-		return err
-	}
-	defer e.drop(ctx, up)
-	for p, err := range b.Pending(ctx, e.scratch()) {
-		if err != nil {
-			return err
-		}
-		if p.UploadID == up.UploadID() {
-			return nil
-		}
-	}
-	found.blind = true
-	return nil
-}
-
-// drop aborts what look began; it has no parts, so one that stays costs
-// nothing.
-func (e *exam) drop(ctx context.Context, up objstore.Uploader) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	_ = up.Abort(ctx)
+	found.blind = err == nil && !tells
+	return err
 }
 
 // byKey asks for those that records name, which is all that can be asked for.
