@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sigilfs/sigilfs/internal/keyring"
+	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/spf13/cobra"
 )
 
@@ -31,7 +32,8 @@ bucket does not show is not looked at: copies and backups of it elsewhere open n
 more under a closed epoch, but with a recovery file (sigilfs keys export).
 
 --force closes the given epochs without looking: what lies under them is lost to
-every host.
+every host, also below other roots where the same epochs lie, those above TARGET
+too. One that is open at such a root stays.
 
 Exit codes: 0 closed; 32 none was closed, or not all of those given; 64 some
 retired ones are needed yet, or do not open here.`, anyNumber, writes,
@@ -69,7 +71,8 @@ func (f *closeFlags) add(cmd *cobra.Command) {
 // closing is of epochs.
 type closing struct {
 	*alteration
-	given      bool // somebody named the epochs
+	objects    objstore.Store // where epochs and uploads are looked for
+	given      bool           // somebody named the epochs
 	retiredFor time.Duration
 	noWriters  bool
 	parallel   int // requests at a time
@@ -77,6 +80,10 @@ type closing struct {
 
 	// replaced tells of what a dry run of reencrypt would seal anew. It may be nil.
 	replaced func(ctx context.Context, key string) (bool, error)
+}
+
+func (f closeFlags) closing(a *alteration, parallel int) *closing {
+	return &closing{alteration: a, objects: a.store, retiredFor: f.retired(a.set), noWriters: f.noWriters, parallel: parallel}
 }
 
 func (k *keeping) close(ctx context.Context, ids []string, f closeFlags) error {
@@ -87,7 +94,8 @@ func (k *keeping) close(ctx context.Context, ids []string, f closeFlags) error {
 	if held, err = chooseEpochs(held, ids); err != nil {
 		return err
 	}
-	c := &closing{alteration: k.newAlteration("looking for what needs them"), given: len(ids) > 0, retiredFor: f.retired(k.set), noWriters: f.noWriters, parallel: f.parallel}
+	c := f.closing(k.newAlteration("looking for what needs them"), f.parallel)
+	c.given = len(ids) > 0
 	defer c.bar.Done()
 	if f.force {
 		err = c.force(ctx, held, f.yes)
@@ -146,11 +154,19 @@ func (c *closing) force(ctx context.Context, held []keyring.Held, yes bool) erro
 			c.keep(h, "it is open, and hosts seal under it: sigilfs keys rotate retires it")
 			continue
 		}
+		why, err := c.openElsewhere(ctx, held, h)
+		if err != nil {
+			return explainStore(c.doc.Target, err)
+		}
+		if why != "" {
+			c.keep(h, why)
+			continue
+		}
 		retired = append(retired, h)
 	}
 	if !yes && !c.doc.DryRun && len(retired) > 0 {
 		c.bar.Clear()
-		ok, err := confirm(ctx, fmt.Sprintf("Close %d epochs for good? No host will read what is sealed under them again. [y/N] ", len(retired)))
+		ok, err := confirm(ctx, fmt.Sprintf("Close %d epochs for good? No host will read what is sealed under them again, below any root where they lie, those above TARGET too. [y/N] ", len(retired)))
 		if err != nil {
 			return usageError("--force asks before it closes anything, and cannot: %w; say --yes", err)
 		}
@@ -163,11 +179,12 @@ func (c *closing) force(ctx context.Context, held []keyring.Held, yes bool) erro
 
 // run closes those of the epochs that are retired and that nothing needs.
 func (c *closing) run(ctx context.Context, held []keyring.Held) error {
-	ready, since, err := c.ready(ctx, c.opened(held, func(h keyring.Held) bool { return c.given || h.State == keyring.Retired }))
+	retired, since, err := c.ready(ctx, c.opened(held, func(h keyring.Held) bool { return c.given || h.State == keyring.Retired }))
 	if err != nil {
 		return explainStore(c.doc.Target, err)
 	}
-	if ready, err = c.everywhere(ctx, held, ready); err != nil {
+	ready, err := c.everywhere(ctx, held, retired)
+	if err != nil {
 		return explainStore(c.doc.Target, err)
 	}
 	if len(ready) > 0 {
@@ -184,15 +201,27 @@ func (c *closing) run(ctx context.Context, held []keyring.Held) error {
 	}
 	var free []keyring.Held
 	for _, h := range ready {
-		if n := needs.of[h.ID.String()]; n > 0 {
-			c.keep(h, fmt.Sprintf("%d objects or old versions need it", n))
-			j := &c.doc.Kept[len(c.doc.Kept)-1]
-			j.Needed, j.Such = n, needs.such[h.ID.String()]
-			continue
+		if !c.needed(h, needs) {
+			free = append(free, h)
 		}
-		free = append(free, h)
 	}
 	return c.finish(ctx, free)
+}
+
+// needed notes what was found of an epoch, if anything was.
+func (c *closing) needed(h keyring.Held, found *needs) bool {
+	id := h.ID.String()
+	kind, why := id, fmt.Sprintf("%d objects or old versions need it", found.of[id])
+	if found.of[kind] == 0 {
+		kind, why = alsoAt+id, "what is closed at one place hosts take for closed at all, and it also lies where the search for volumes within did not come"
+	}
+	if found.of[kind] == 0 {
+		return false
+	}
+	c.keep(h, why)
+	j := &c.doc.Kept[len(c.doc.Kept)-1]
+	j.Needed, j.Such = found.of[id], found.such[kind]
+	return true
 }
 
 // finish closes epochs. What failed stands in the document.

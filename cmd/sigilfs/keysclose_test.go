@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -181,29 +182,186 @@ func TestCloseEverywhere(t *testing.T) {
 	}
 }
 
-// TestCloseLooksAbove: an epoch that lies at a root above is found, whatever is in
-// it; what may not be asked for is no answer.
+// TestCloseLooksAbove: an epoch that lies at a root above stays, also where the
+// epochs of that root may not be listed; so does one of which nobody may ask.
 func TestCloseLooksAbove(t *testing.T) {
-	id := keyring.EpochID{1}
-	bucket := mem.New(mem.Options{})
-	bucket.Plant("v/.sigil/epochs/"+id.String(), mem.Object{Body: []byte("anything")})
-	for _, tt := range []struct {
-		places []string
-		id     keyring.EpochID
-		want   string
+	for name, tt := range map[string]struct {
+		above  string
+		denied map[faulty.Verb]bool // above, and nowhere else
+		fails  error                // of the look above
+		want   string               // in the reason; "": it is closed
 	}{
-		{[]string{"v/in/", "v/"}, id, "v/"},
-		{[]string{"v/in/", "v/"}, keyring.EpochID{2}, ""},
-		{nil, id, ""},
+		"nothing above":                  {},
+		"above":                          {above: "v/", want: `lies above TARGET too, at "v/"`},
+		"far above":                      {above: "", want: `lies above TARGET too, at ""`},
+		"above, not to be listed":        {above: "v/", denied: map[faulty.Verb]bool{faulty.List: true}, want: `lies above TARGET too, at "v/"`},
+		"not to be listed or asked":      {above: "v/", denied: map[faulty.Verb]bool{faulty.List: true, faulty.Head: true, faulty.Get: true}, want: "may not be asked"},
+		"nothing above, and not allowed": {denied: map[faulty.Verb]bool{faulty.List: true, faulty.Head: true, faulty.Get: true}, want: "may not be asked"},
+		"no answer":                      {fails: objstore.ErrThrottled},
 	} {
-		at, found, err := liesAt(t.Context(), bucket, tt.places, tt.id)
-		if err != nil || found != (tt.want != "") || at != tt.want {
-			t.Errorf("%q: %q, %v, %v", tt.places, at, found, err)
+		c, h := closingAt(t, "v/in/", func(op faulty.Op) faulty.Fault {
+			switch above := !strings.HasPrefix(op.Key, "v/in/"); {
+			case above && tt.denied[op.Verb]:
+				return faulty.Fault{Err: objstore.ErrAccess}
+			case above && op.Verb == faulty.Head && tt.fails != nil:
+				return faulty.Fault{Err: tt.fails}
+			}
+			return faulty.Fault{}
+		}, func(bucket *mem.Store, h keyring.Held) {
+			if tt.want != "" && !strings.HasPrefix(name, "nothing") {
+				bucket.Plant(keyring.Held{At: tt.above, ID: h.ID}.Path(), mem.Object{Body: []byte("anything")})
+			}
+		})
+		alone, err := c.everywhere(t.Context(), []keyring.Held{h}, []keyring.Held{h})
+		switch {
+		case !errors.Is(err, tt.fails):
+			t.Errorf("%s: %v", name, err)
+		case tt.fails != nil:
+		case (len(alone) == 1) != (tt.want == ""), tt.want != "" && (len(c.doc.Kept) != 1 || !strings.Contains(c.doc.Kept[0].Why, tt.want)):
+			t.Errorf("%s: closed are %v, kept %+v", name, alone, c.doc.Kept)
 		}
 	}
-	blind := faulty.New(bucket, faulty.Options{Script: func(faulty.Op) faulty.Fault { return faulty.Fault{Err: objstore.ErrAccess} }})
-	if _, _, err := liesAt(t.Context(), blind, []string{"v/"}, id); !errors.Is(err, objstore.ErrAccess) {
-		t.Error(err)
+}
+
+// closingAt is of a volume with a retired epoch, whose places are known as far as
+// the bucket lets them be.
+func closingAt(t *testing.T, root string, script func(faulty.Op) faulty.Fault, prepare func(*mem.Store, keyring.Held)) (*closing, keyring.Held) {
+	t.Helper()
+	objects, master := mem.New(mem.Options{}), newMaster(t)
+	store := faulty.New(objects, faulty.Options{Script: script})
+	r, err := keyring.New(keyring.Options{Masters: []keyring.Master{master}, Bucket: bucket{store: store}, VolumeRoot: root, Host: "h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := r.Set([]keyring.Master{master})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err = set.Current(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	k := &keeping{offline: &offline{mounting: &mounting{set: defaultSettings(), stderr: io.Discard}}}
+	k.ring, k.set.volumeRoot = r, root
+	if k.admin, err = r.Admin(keyring.AdminOptions{Conditional: true}); err != nil {
+		t.Fatal(err)
+	}
+	held, err := k.epochs(t.Context(), []string{root})
+	if err != nil || len(held) != 1 {
+		t.Fatalf("%d epochs, %v", len(held), err)
+	}
+	prepare(objects, held[0])
+	if _, err := k.admin.Apply(t.Context(), &held[0], keyring.Aim{State: keyring.Retired}); err != nil {
+		t.Fatal(err)
+	}
+	if k.places, err = k.admin.Places(t.Context(), 100, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	c := &closing{alteration: k.newAlteration(""), objects: store}
+	t.Cleanup(c.bar.Done)
+	return c, held[0]
+}
+
+// TestForceLooksElsewhere: force closes no epoch that is open at another root, where
+// hosts seal under it, whatever this host knows of the one within.
+func TestForceLooksElsewhere(t *testing.T) {
+	for name, tt := range map[string]struct {
+		at   string // of a copy from before it was retired
+		want bool   // it is closed
+	}{
+		"nowhere":         {"w/", true},
+		"open above":      {"v/", false},
+		"open far above":  {"", false},
+		"open within too": {"v/in/deep/", false},
+	} {
+		var copied []byte
+		c, h := closingAt(t, "v/in/", nil, func(objects *mem.Store, h keyring.Held) {
+			var err error
+			if copied, _, err = (bucket{store: objects}).Get(t.Context(), h.Path()); err != nil {
+				t.Fatal(err)
+			}
+			objects.Plant(keyring.Held{At: tt.at, ID: h.ID}.Path(), mem.Object{Body: copied})
+		})
+		held := []keyring.Held{h}
+		if strings.HasPrefix(tt.at, "v/in/") {
+			held = append(held, keyring.Held{ID: h.ID, At: tt.at, State: keyring.Live, Err: keyring.ErrNoKey})
+		}
+		if err := c.force(t.Context(), held, true); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		now, err := c.epochs(t.Context(), []string{"v/in/"})
+		if err != nil || (now[0].State == keyring.Closed) != tt.want || tt.want != (len(c.doc.Kept) == 0) {
+			t.Errorf("%s: it is %v, %v; kept %+v", name, now[0].State, err, c.doc.Kept)
+		}
+		if len(c.doc.Kept) > 0 && !strings.Contains(c.doc.Kept[0].Why, fmt.Sprintf("it is open at %q", tt.at)) {
+			t.Errorf("%s: %+v", name, c.doc.Kept)
+		}
+	}
+}
+
+// TestForceEndsIt: where closing failed at one of the places, what is closed stays
+// so, and force closes the rest.
+func TestForceEndsIt(t *testing.T) {
+	deny, deep := false, "v/in/deep/"
+	c, h := closingAt(t, "v/in/", func(op faulty.Op) faulty.Fault {
+		if deny && op.Verb == faulty.Put && strings.HasPrefix(op.Key, deep) {
+			return faulty.Fault{Err: objstore.ErrAccess}
+		}
+		return faulty.Fault{}
+	}, func(*mem.Store, keyring.Held) {})
+	retired, _, err := bucket{store: c.objects}.Get(t.Context(), h.Path())
+	if err == nil {
+		err = bucket{store: c.objects}.Create(t.Context(), keyring.Held{At: deep, ID: h.ID}.Path(), retired)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := []string{"v/in/", deep}
+	for _, deny = range []bool{true, false} {
+		held, err := c.epochs(t.Context(), places)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if deny {
+			err = c.finish(t.Context(), held)
+		} else {
+			err = c.force(t.Context(), held, true)
+		}
+		if err != nil || len(c.doc.Failed) != 1 {
+			t.Errorf("denied is %v: %v, failed %+v", deny, err, c.doc.Failed)
+		}
+		for _, at := range places {
+			data, _, err := bucket{store: c.objects}.Get(t.Context(), keyring.Held{At: at, ID: h.ID}.Path())
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := keyring.ParseEpoch(h.ID, data)
+			if want := !deny || at != deep; err != nil || (e.State == keyring.Closed) != want {
+				t.Errorf("denied is %v: at %q it is %v, %v", deny, at, e.State, err)
+			}
+		}
+	}
+}
+
+// TestCloseTellsWhatNeedsIt: an epoch object where nobody looked for epochs is told
+// of as that, and not as an object that needs the epoch.
+func TestCloseTellsWhatNeedsIt(t *testing.T) {
+	h := keyring.Held{ID: keyring.EpochID{1}, At: "v/", State: keyring.Retired}
+	id := h.ID.String()
+	for _, tt := range []struct {
+		found *needs
+		want  string
+	}{
+		{&needs{}, ""},
+		{&needs{of: map[string]int64{id: 2, alsoAt + id: 1}, such: map[string]string{id: "v/a", alsoAt + id: "v/x"}}, `2 objects or old versions need it, such as "v/a"`},
+		{&needs{of: map[string]int64{alsoAt + id: 1}, such: map[string]string{alsoAt + id: "v/x"}}, `did not come, such as "v/x"`},
+	} {
+		c := &closing{alteration: &alteration{}}
+		if c.needed(h, tt.found) != (tt.want != "") {
+			t.Errorf("want %q: %+v", tt.want, c.doc.Kept)
+		}
+		if tt.want != "" && !strings.HasSuffix(c.doc.Kept[0].line(), tt.want) {
+			t.Errorf("told is %q, want %q", c.doc.Kept[0].line(), tt.want)
+		}
 	}
 }
 
@@ -218,7 +376,7 @@ func TestCloseFindsUnlisted(t *testing.T) {
 	} {
 		for _, latest := range []bool{true, false} {
 			ver := objstore.Version{Info: objstore.Info{ID: objstore.ID{Key: key}}, Latest: latest}
-			if got, ok := c.unlisted(ver, []string{id}); ok != (want && latest) || ok && got != id {
+			if got, ok := c.unlisted(ver, []string{id}); ok != (want && latest) || ok && got != alsoAt+id {
 				t.Errorf("%q, latest %v: %q, %v", key, latest, got, ok)
 			}
 		}

@@ -15,11 +15,15 @@ import (
 
 // needs are what was found of epochs: how many need each, and one of them.
 type needs struct {
-	of   map[string]int64
-	such map[string]string // of what this run looked at itself
+	of   map[string]int64  // by the id, or alsoAt and the id
+	such map[string]string // likewise, of what this run looked at itself
 
 	mu sync.Mutex // guards such
 }
+
+// alsoAt before the id of an epoch is for an object that is that epoch itself, at
+// a place where nobody has looked for epochs.
+const alsoAt = "at:"
 
 // scan asks every object, and every version that is kept, which of the epochs it
 // needs. What it found goes on with an interrupted run: which epochs are looked
@@ -49,7 +53,7 @@ func (c *closing) scan(ctx context.Context, ready []keyring.Held) (*needs, error
 		List: c.volume.Stored, Key: func(ver objstore.Version) string { return ver.Key },
 		Journal: journal, Parallel: c.parallel, Fatal: endsAll,
 		Do: func(ctx context.Context, ver objstore.Version) (bulk.Outcome, error) {
-			return c.needed(ctx, ver, ids, found)
+			return c.look(ctx, ver, ids, found)
 		},
 		Failed: func(key string, err error) { c.failed(key, err) },
 		Tell: func(p bulk.Progress) {
@@ -79,8 +83,8 @@ func (c *closing) scan(ctx context.Context, ready []keyring.Held) (*needs, error
 	return found, nil
 }
 
-// needed asks one.
-func (c *closing) needed(ctx context.Context, ver objstore.Version, ids []string, found *needs) (bulk.Outcome, error) {
+// look asks one.
+func (c *closing) look(ctx context.Context, ver objstore.Version, ids []string, found *needs) (bulk.Outcome, error) {
 	of, err := c.volume.EpochsOf(ctx, ver)
 	if err != nil {
 		return bulk.Outcome{}, err
@@ -96,8 +100,8 @@ func (c *closing) needed(ctx context.Context, ver objstore.Version, ids []string
 			return bulk.Outcome{}, err
 		}
 	}
-	if lies, ok := c.unlisted(ver, ids); ok {
-		kinds = append(kinds, lies)
+	if kind, ok := c.unlisted(ver, ids); ok {
+		kinds = append(kinds, kind)
 	}
 	slices.Sort(kinds)
 	found.mu.Lock()

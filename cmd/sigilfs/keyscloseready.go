@@ -40,7 +40,7 @@ func (c *closing) ready(ctx context.Context, held []keyring.Held) (ready []keyri
 			continue
 		}
 		// After h was read, so that it has not been changed since without our seeing.
-		info, err := c.store.Head(ctx, objstore.ID{Key: h.Path()})
+		info, err := c.objects.Head(ctx, objstore.ID{Key: h.Path()})
 		if err != nil {
 			return nil, since, err
 		}

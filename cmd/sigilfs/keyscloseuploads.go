@@ -23,14 +23,14 @@ func (c *closing) uploads(ctx context.Context, since time.Time) (refused string,
 	if err != nil {
 		return "", err
 	}
-	look := uploadLook{store: c.store, root: c.set.volumeRoot, encryption: enc, untried: c.doc.DryRun, noWriters: c.noWriters}
+	look := uploadLook{store: c.objects, root: c.set.volumeRoot, encryption: enc, untried: c.doc.DryRun, noWriters: c.noWriters}
 	if refused, err = look.pending(ctx, since); refused != "" || err != nil {
 		return refused, err
 	}
 	if look.untried && !look.noWriters {
 		say(c.stderr, "whether this server tells of all uploads is not tried in a dry run: where it does not, nothing is closed without --no-writers")
 	}
-	return recordedUpload(ctx, c.store, c.places.Within)
+	return recordedUpload(ctx, c.objects, c.places.Within)
 }
 
 // uploadLook asks the server for uploads that are under way. The records of mounts

@@ -16,7 +16,7 @@ func (r *reencrypting) closeEpochs(ctx context.Context, cmd *cobra.Command, o *o
 	if err := k.openAdmin(ctx); err != nil {
 		return err
 	}
-	c := &closing{alteration: k.alterationUnder(told), retiredFor: r.close.retired(o.set), noWriters: r.close.noWriters, parallel: 4 * r.parallel}
+	c := r.close.closing(k.alterationUnder(told), 4*r.parallel)
 	if r.dry {
 		c.replaced = o.volume.Reencrypt(volume.ReencryptOptions{From: r.from, Fresh: r.all, Dry: true}).Replaces
 	}

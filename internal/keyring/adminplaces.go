@@ -14,7 +14,7 @@ import (
 
 // Places are where the epochs lie that may have sealed what is below a prefix.
 type Places struct {
-	Above  []string // prefixes of it, the longest first
+	Above  []string // prefixes of it, the longest first, less those that may not be listed
 	Within []string // itself, and volume roots below it
 	Whole  bool     // every directory below was looked into
 }
@@ -28,10 +28,7 @@ const pageOfNames = 1000
 func (a *Admin) Places(ctx context.Context, requests int, within time.Duration) (Places, error) {
 	root := a.ring.root
 	p := Places{Within: []string{root}}
-	for _, above := range prefixes(strings.TrimSuffix(root, "/")) {
-		if above == root {
-			continue
-		}
+	for _, above := range Above(root) {
 		ok, err := a.holds(ctx, above)
 		if err != nil {
 			return p, err
@@ -55,6 +52,15 @@ func (a *Admin) Places(ctx context.Context, requests int, within time.Duration) 
 	slices.Sort(p.Within)
 	p.Whole = !w.short
 	return p, nil
+}
+
+// Above gives every prefix of a volume root where its epochs may lie too, the
+// longest first.
+func Above(root string) []string {
+	if root == "" {
+		return nil
+	}
+	return prefixes(strings.TrimSuffix(root, "/"))
 }
 
 // holds tells whether there are epochs at a prefix. What may not be listed holds
