@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -65,10 +66,13 @@ func (k *keeping) export(ctx context.Context, path string, recipients []string, 
 		doc.Missing = append(doc.Missing, failureJSON{id, k.set.volumeRoot, "it is missing from the bucket, and this host remembers it: a mount that meets it puts it back"})
 	}
 	doc.Epochs = len(open)
-	if !dry {
-		if err := k.writeRecovery(path, open, lock); err != nil {
-			return systemError("%w", err)
-		}
+	if dry {
+		return doc.end(k)
+	}
+	if err := k.writeRecovery(path, open, lock); errors.Is(err, errUnsynced) {
+		return errors.Join(systemError("%w", err), doc.end(k)) // which tells what is in it
+	} else if err != nil {
+		return systemError("%w", err)
 	}
 	return doc.end(k)
 }
