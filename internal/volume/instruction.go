@@ -65,16 +65,17 @@ func (o *object) instruction() bool {
 }
 
 // carryInstruction copies the instruction file of o to where o is going to be:
-// it has to be there before. ErrChanged: another one lies there by now.
-func (v *Volume) carryInstruction(ctx context.Context, o *object, dst string) error {
+// it has to be there before. It gives the ETag of what was copied. ErrChanged:
+// another one lies there by now.
+func (v *Volume) carryInstruction(ctx context.Context, o *object, dst string) (etag string, err error) {
 	info, file, err := v.instructionFile(ctx, o.id.Key)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if !o.openedBy(file) {
-		return errOtherFile(o)
+		return "", errOtherFile(o)
 	}
-	return v.copyPlain(ctx, info, s3ec.InstructionKey(dst), objstore.PutOptions{})
+	return info.ETag, v.copyPlain(ctx, info, s3ec.InstructionKey(dst), objstore.PutOptions{})
 }
 
 // integrate is restate of an object that takes what its instruction file says

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -130,16 +131,22 @@ func TestInstructionFiles(t *testing.T) {
 				holds(f, "a", "a.instruction", "e/b", "e/b.instruction")
 			},
 			"RenameDirTakenBack": func(t *testing.T, f *fixture) {
+				f.put("d/c", "text of c")
+				copied := make(chan struct{})
 				f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
 					switch {
-					case op.Verb == faulty.Copy && op.Key == "e/b.instruction" && op.OfAll > 1, op.Verb == faulty.Delete && op.Key == "e/b":
+					case op.Verb == faulty.Copy && op.Key == "e/b":
+						x.After = func(err error) error { close(copied); return err }
+					case op.Verb == faulty.Copy && op.Key == "e/c":
+						x.Wait, x.Err = copied, ErrAccess
+					case op.Verb == faulty.Delete && op.Key == "e/b":
 						x.Err = ErrAccess
 					}
 					return x
 				})
 				takenUpAgain(t, f)
 				f.has("d/b", "text of b")
-				holds(f, "a", "a.instruction", "d/b", "d/b.instruction")
+				holds(f, "a", "a.instruction", "d/b", "d/b.instruction", "d/c")
 			},
 			"RenameDirFails": func(t *testing.T, f *fixture) {
 				f.s.SetScript(func(op faulty.Op) faulty.Fault {
@@ -168,82 +175,264 @@ func TestInstructionFiles(t *testing.T) {
 // object. One that comes while the object before it goes, or is replaced, stays, or
 // else nobody could read what comes.
 func TestInstructionFilesToCome(t *testing.T) {
+	type at struct { // his file comes before this is done
+		verb faulty.Verb
+		key  string
+	}
+	dir := func(page, held int) func(f *fixture) error {
+		return func(f *fixture) error {
+			f.movePage, f.mostHeld = page, held
+			return f.Rename(f.ctx, "d", "e", false)
+		}
+	}
 	for name, c := range map[string]struct {
-		at faulty.Verb // his file comes before this is done to a
-		do func(f *fixture) error
+		at  at
+		key string // of the object
+		do  func(f *fixture) error
 	}{
-		"Remove":     {faulty.Delete, func(f *fixture) error { return f.Remove(f.ctx, "a") }},
-		"Rename":     {faulty.Delete, func(f *fixture) error { return f.Rename(f.ctx, "a", "new", false) }},
-		"RenameInto": {faulty.Delete, func(f *fixture) error { return f.Rename(f.ctx, "a", "b", false) }},
-		"OtherOverIt": {faulty.Copy, func(f *fixture) error {
+		"Remove":     {at{faulty.Delete, "a"}, "a", func(f *fixture) error { return f.Remove(f.ctx, "a") }},
+		"Rename":     {at{faulty.Delete, "a"}, "a", func(f *fixture) error { return f.Rename(f.ctx, "a", "new", false) }},
+		"RenameInto": {at{faulty.Delete, "a"}, "a", func(f *fixture) error { return f.Rename(f.ctx, "a", "b", false) }},
+		"OtherOverIt": {at{faulty.Copy, "a"}, "a", func(f *fixture) error {
 			f.put("c", "text of c")
 			return f.Rename(f.ctx, "c", "a", false)
 		}},
-		"Overwrite": {faulty.Put, func(f *fixture) error {
+		"Overwrite": {at{faulty.Put, "a"}, "a", func(f *fixture) error {
 			file := f.open("a")
 			defer file.Release()
 			f.write(file, "TEXT", 0)
 			return file.Commit(f.ctx)
 		}},
+		"RenameDir":            {at{faulty.Copy, "e/a"}, "d/a", dir(movePage, mostHeld)},
+		"RenameDirLater":       {at{faulty.Delete, "d/a"}, "d/a", dir(movePage, mostHeld)},
+		"RenameDirByPage":      {at{faulty.Copy, "e/a"}, "d/a", dir(1, mostHeld)},
+		"RenameDirListed":      {at{faulty.Copy, "e/a"}, "d/a", dir(movePage, 0)},
+		"RenameDirListedLater": {at{faulty.Delete, "d/a"}, "d/a", dir(1, 0)},
 	} {
 		for _, honoured := range []bool{true, false} {
-			t.Run(fmt.Sprintf("%s/%v", name, honoured), func(t *testing.T) {
+			for _, format := range []s3ec.Format{s3ec.FormatV2, s3ec.FormatV3} {
+				t.Run(fmt.Sprintf("%s/%v/%d", name, honoured, format), func(t *testing.T) {
+					m, his := awsBucket(), awsBucket()
+					for _, key := range []string{"a", "b", "d/a", "d/a-b", "d/c"} {
+						plantInstructed(t, m, key, "text of "+key, format)
+					}
+					plantInstructed(t, his, c.key, "his text", format)
+					file, _ := his.Object(c.key + ".instruction")
+					object, _ := his.Object(c.key)
+					f := mountIdle(t, m, instructed, func(o *Options) { o.Capabilities.DeleteConditions = honoured })
+					came := false
+					f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+						if op.Verb == c.at.verb && op.Key == c.at.key {
+							came = true
+							m.Plant(c.key+".instruction", file)
+						}
+						return x
+					})
+					f.must(c.do(f))
+					f.healed()
+					if now, ok := m.Object(c.key + ".instruction"); !came || !ok || !bytes.Equal(now.Body, file.Body) {
+						t.Fatalf("came: %v; there: %v", came, ok)
+					}
+					m.Plant(c.key, object)
+					there := mountIdle(t, m, instructed, host("there"))
+					there.has(c.key, "his text")
+					if c.key != "d/a" {
+						return
+					}
+					for _, n := range []string{"a", "a-b", "c"} {
+						there.has("e/"+n, "text of d/"+n)
+					}
+					there.lists("d", "a")
+					left := slices.DeleteFunc(m.Keys(), func(key string) bool { return !strings.HasPrefix(key, "d/") })
+					if strings.Join(left, " ") != "d/a d/a.instruction" {
+						t.Errorf("%q stayed", left)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestInstructionFilesOfWhatStays: an object that another host has written to since
+// it was copied stays where it is, and with it its instruction file.
+func TestInstructionFilesOfWhatStays(t *testing.T) {
+	for name, change := range map[string]func(m *mem.Store, his mem.Object){
+		"Changed": func(m *mem.Store, _ mem.Object) { // where the ETag does not tell that it is the same body
+			m.Tamper("d/a", func(o *mem.Object) { o.Info.Encrypted = objstore.Header{"x-amz-server-side-encryption": "aws:kms"} })
+		},
+		"Replaced": func(m *mem.Store, his mem.Object) { // by what needs none
+			m.Plant("d/a", his)
+		},
+	} {
+		for _, held := range []int{mostHeld, 0} {
+			t.Run(fmt.Sprintf("%s/%d", name, held), func(t *testing.T) {
 				m, his := awsBucket(), awsBucket()
-				plantInstructed(t, m, "a", "text of a", s3ec.FormatV2)
-				plantInstructed(t, m, "b", "text of b", s3ec.FormatV2)
-				plantInstructed(t, his, "a", "his text", s3ec.FormatV2)
-				file, _ := his.Object("a.instruction")
-				object, _ := his.Object("a")
-				f := mountIdle(t, m, instructed, func(o *Options) { o.Capabilities.DeleteConditions = honoured })
-				came := false
+				plantInstructed(t, m, "d/a", "text of a", s3ec.FormatV3)
+				g := mountIdle(t, his, instructed, host("there"))
+				g.put("d/a", "his text")
+				g.end()
+				object, _ := his.Object("d/a")
+				f := mountIdle(t, m, instructed)
+				f.mostHeld = held
 				f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
-					if op.Verb == c.at && op.Key == "a" {
-						came = true
-						m.Plant("a.instruction", file)
+					if op.Verb == faulty.Copy && op.Key == "e/a" {
+						x.After = func(err error) error { change(m, object); return err }
 					}
 					return x
 				})
-				f.must(c.do(f))
+				f.rename("d", "e")
 				f.healed()
-				if now, ok := m.Object("a.instruction"); !came || !ok || !bytes.Equal(now.Body, file.Body) {
-					t.Fatalf("came: %v; there: %v", came, ok)
+				f.end()
+				there, want := mountIdle(t, m, instructed, host("there")), map[string]string{"Changed": "text of a", "Replaced": "his text"}[name]
+				there.has("e/a", "text of a")
+				there.has("d/a", want)
+				if _, ok := m.Object("d/a.instruction"); ok != (name == "Changed") {
+					t.Errorf("its instruction file is there: %v", ok)
 				}
-				m.Plant("a", object)
-				mountIdle(t, m, instructed, host("there")).has("a", "his text")
 			})
 		}
 	}
 }
 
-// TestInstructionFilesMoveWithTheirObject: what came between the look at an object
-// and its copy is not taken along for it.
-func TestInstructionFilesMoveWithTheirObject(t *testing.T) {
-	for name, over := range map[string]string{"Carried": "new", "Integrated": "b"} {
+// TestInstructionFilesAlone: in a directory that is renamed, one whose object comes
+// under the old name meanwhile stays with it; one whose object does not moves along,
+// over nothing. One beside what needs none stays, as where a file is renamed.
+func TestInstructionFilesAlone(t *testing.T) {
+	for name, tc := range map[string]struct{ comes, beside bool }{"Comes": {comes: true}, "Alone": {}, "Beside": {beside: true}} {
 		t.Run(name, func(t *testing.T) {
 			m, his := awsBucket(), awsBucket()
-			plantInstructed(t, m, "a", "text of a", s3ec.FormatV3)
-			plantInstructed(t, m, "b", "text of b", s3ec.FormatV3)
-			plantInstructed(t, his, "a", "his text", s3ec.FormatV3)
-			file, _ := his.Object("a.instruction")
-			object, _ := his.Object("a")
+			plantInstructed(t, m, "d/b", "text of b", s3ec.FormatV3)
+			plantInstructed(t, his, "d/c", "his text", s3ec.FormatV3)
+			file, _ := his.Object("d/c.instruction")
+			object, _ := his.Object("d/c")
 			f := mountIdle(t, m, instructed)
-			looks := 0
+			if tc.beside {
+				f.put("d/c", "text of c")
+			}
+			m.Plant("d/c.instruction", file)
 			f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
-				if !op.Verb.Writes() && op.Key == "a.instruction" {
-					if looks++; looks == 2 {
-						m.Plant("a.instruction", file)
-						m.Plant("a", object)
-					}
+				if tc.comes && op.Verb == faulty.Delete && op.Key == "d/b" {
+					m.Plant("d/c", object)
 				}
 				return x
 			})
-			f.rename("a", over)
+			f.rename("d", "e")
 			f.healed()
-			if looks < 3 {
-				t.Fatalf("the file was looked at %d times", looks)
+			f.end()
+			there := mountIdle(t, m, instructed, host("there"))
+			there.has("e/b", "text of b")
+			if tc.beside {
+				there.has("e/c", "text of c")
+				m.Plant("d/c", object)
 			}
-			mountIdle(t, m, instructed, host("there")).has(over, "his text")
+			if tc.comes || tc.beside {
+				there.has("d/c", "his text")
+				return
+			}
+			if got := strings.Join(m.Keys(), " "); got != "e/b e/b.instruction e/c.instruction" {
+				t.Errorf("the bucket holds %s", got)
+			}
 		})
+	}
+}
+
+// TestInstructionFilesToComeToTheRest: what is left of a directory rename is
+// completed: what came since at the old name is not taken for what was copied.
+func TestInstructionFilesToComeToTheRest(t *testing.T) {
+	for name, came := range map[string]bool{"Same": false, "Another": true} {
+		t.Run(name, func(t *testing.T) {
+			m, his := awsBucket(), awsBucket()
+			plantInstructed(t, m, "d/a", "text of a", s3ec.FormatV3)
+			plantInstructed(t, his, "d/a", "his text", s3ec.FormatV3)
+			file, _ := his.Object("d/a.instruction")
+			object, _ := his.Object("d/a")
+			f := mountIdle(t, m, instructed)
+			f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+				if op.Verb == faulty.Delete && op.Key == "d/a.instruction" {
+					x.Err = ErrAccess
+				}
+				return x
+			})
+			wants(t, f.Rename(f.ctx, "d", "e", false), ErrAccess)
+			f.healed()
+			if came {
+				m.Plant("d/a.instruction", file)
+			}
+			f.must(f.doChores(f.ctx))
+			f.end()
+			there := mountIdle(t, m, instructed, host("there"))
+			there.has("e/a", "text of a")
+			if _, ok := m.Object("d/a.instruction"); ok != came {
+				t.Fatalf("there: %v", ok)
+			}
+			if came {
+				m.Plant("d/a", object)
+				there.has("d/a", "his text")
+			}
+		})
+	}
+}
+
+// TestInstructionFilesMoveWithTheirObject: what came between the look at an object
+// and its copy is not taken along for it. Where its own object has not come yet, the
+// rename fails, and nothing is moved.
+func TestInstructionFilesMoveWithTheirObject(t *testing.T) {
+	for name, c := range map[string]struct {
+		from, to, key, copied string
+		look                  int // at the file, which is that of the copy
+	}{
+		"Carried":    {"a", "new", "a", "new", 3},
+		"Integrated": {"a", "b", "a", "b", 3},
+		"Directory":  {"d", "e", "d/a", "e/a", 2},
+	} {
+		for _, alone := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/%v", name, alone), func(t *testing.T) {
+				m, his := awsBucket(), awsBucket()
+				for _, key := range []string{"a", "b", "d/a"} {
+					plantInstructed(t, m, key, "text of "+key, s3ec.FormatV3)
+				}
+				plantInstructed(t, his, c.key, "his text", s3ec.FormatV3)
+				file, _ := his.Object(c.key + ".instruction")
+				object, _ := his.Object(c.key)
+				f := mountIdle(t, m, instructed)
+				f.movePage = 1 // one after the other
+				fetched, looks := false, 0
+				f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+					switch {
+					case op.Verb == faulty.Get && op.Key == c.key:
+						fetched = true
+					case !op.Verb.Writes() && op.Key == c.key+".instruction" && fetched:
+						if looks++; looks == c.look {
+							m.Plant(c.key+".instruction", file)
+							if !alone {
+								m.Plant(c.key, object)
+							}
+						}
+					}
+					return x
+				})
+				err := f.Rename(f.ctx, c.from, c.to, false)
+				f.healed()
+				if looks <= c.look {
+					t.Fatalf("the file was looked at %d times", looks)
+				}
+				if !alone {
+					f.must(err)
+					mountIdle(t, m, instructed, host("there")).has(c.copied, "his text")
+					return
+				}
+				wants(t, err, ErrChanged)
+				f.must(f.doChores(f.ctx))
+				m.Plant(c.key, object)
+				there := mountIdle(t, m, instructed, host("there"))
+				there.has(c.key, "his text")
+				if c.copied == "b" {
+					there.has("b", "text of b")
+				} else {
+					there.absent(c.copied)
+				}
+			})
+		}
 	}
 }
 

@@ -86,8 +86,12 @@ func (v *Volume) replace(ctx context.Context, from, to string, noReplace bool, c
 		if target, err = v.target(ctx, to, noReplace); err != nil {
 			return nil, nil, err
 		}
+		before := src
 		if src, err = v.source(ctx, from); err != nil {
 			return nil, nil, err
+		}
+		if before.refiled(src) {
+			return nil, nil, errOtherFile(src)
 		}
 		if src.isName() && src.inode() == target.inode() {
 			return nil, nil, errSameFile
@@ -223,7 +227,7 @@ func (v *Volume) copyFile(ctx context.Context, src *object, dst string, cond obj
 	case !src.instruction() || v.rule(src.id.Key) != v.rule(dst):
 		return v.restate(ctx, src, dst, cond, above)
 	case target == nil || !target.instruction():
-		if err := v.carryInstruction(ctx, src, dst); err != nil {
+		if _, err := v.carryInstruction(ctx, src, dst); err != nil {
 			return nil, err
 		}
 		return v.restate(ctx, src, dst, cond, above)

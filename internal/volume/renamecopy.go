@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
-	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -21,6 +20,7 @@ type moved struct {
 	key  string
 
 	name *object // what was copied, if it is a hard-link name
+	file string  // the ETag of the instruction file that goes with it; "" is none
 
 	from, to *object // nil where only the keys matter: nobody here knows the file
 }
@@ -51,6 +51,7 @@ func (v *Volume) copyOne(ctx context.Context, j *journal, src string) (moved, er
 	if v.isInstruction(src) {
 		return v.copyInstruction(ctx, j, src, dst)
 	}
+	var before *object
 	for range maxRetries {
 		o, err := v.fetch(ctx, src)
 		if errors.Is(err, ErrNotExist) {
@@ -59,47 +60,28 @@ func (v *Volume) copyOne(ctx context.Context, j *journal, src string) (moved, er
 		if err != nil {
 			return moved{}, err
 		}
-		if o.instruction() && v.rule(src) == v.rule(dst) {
-			if err := v.carryInstruction(ctx, o, dst); err != nil {
-				return moved{}, err
-			}
+		if before.refiled(o) {
+			return moved{}, errOtherFile(o)
 		}
-		to, err := v.copyTo(ctx, j, o, dst)
+		before = o
+		m, err := v.copyWhole(ctx, j, o, dst)
 		if !errors.Is(err, ErrChanged) {
-			return v.remembered(o, to, dst, err)
+			return m, err
 		}
 	}
 	return moved{}, fmt.Errorf("%s: replaced again and again: %w", src, ErrChanged)
 }
 
-// copyInstruction is copyOne of an instruction file, which is copied as it is;
-// to another rule not at all, since its object is written anew there. What only
-// has the name of one stays where it is then.
-func (v *Volume) copyInstruction(ctx context.Context, j *journal, src, dst string) (moved, error) {
-	info, err := v.head(ctx, src)
-	if errors.Is(err, ErrNotExist) {
-		return moved{}, nil
-	}
-	needed := true
-	if err == nil && v.rule(src) == v.rule(dst) {
-		err = v.copyPlain(ctx, info, dst, objstore.PutOptions{})
-	} else if err == nil {
-		needed, err = v.instructs(ctx, j, src)
-	}
-	if err != nil || !needed {
+// copyWhole copies o with its instruction file, if it has one.
+func (v *Volume) copyWhole(ctx context.Context, j *journal, o *object, dst string) (moved, error) {
+	file, err := v.fileOf(ctx, o, dst)
+	if err != nil {
 		return moved{}, err
 	}
-	return moved{src: src, etag: info.ETag, key: dst}, nil
-}
-
-// instructs tells whether an object needs the instruction file at key, or, in a
-// rename that is resumed, may have before it went.
-func (v *Volume) instructs(ctx context.Context, j *journal, key string) (bool, error) {
-	o, err := v.fetch(ctx, strings.TrimSuffix(key, s3ec.InstructionSuffix))
-	if errors.Is(err, ErrNotExist) {
-		return j.resumed, nil
-	}
-	return err == nil && o.instruction(), err
+	to, err := v.copyTo(ctx, j, o, dst)
+	m, err := v.remembered(o, to, dst, err)
+	m.file = file
+	return m, err
 }
 
 // remembered keeps of a copy what the end of the rename needs.

@@ -178,6 +178,7 @@ func (v *Volume) move(ctx context.Context, j *journal) error {
 	if err := v.copyAll(ctx, j, t); err != nil {
 		return err
 	}
+	t.held, t.later = append(t.held, t.later...), nil // not listed any more
 	j.copying = false
 	for _, c := range t.known { // these hold on to the copies
 		if err := v.follow(ctx, c); err != nil {
@@ -280,6 +281,11 @@ func (v *Volume) deleteHeld(ctx context.Context, j *journal, t *tally, late bool
 // deleteSource removes what was copied. The copies of a large tree take long:
 // where the server does not honour the condition, the source is looked at again.
 func (v *Volume) deleteSource(ctx context.Context, m moved) error {
+	if v.isInstruction(m.src) {
+		if needed, err := v.needed(ctx, m.src); err != nil || needed {
+			return err
+		}
+	}
 	err := v.guard(ctx, v.opt.Capabilities.DeleteConditions, m.src, objstore.Condition{IfMatch: m.etag})
 	if err == nil {
 		err = v.delete(ctx, m.src, m.etag)

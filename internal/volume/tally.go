@@ -28,6 +28,7 @@ type tally struct {
 	after string  // the last key up to which all are held
 	rest  []batch
 	known []moved // those of which somebody here knows
+	later []moved // instruction files that were copied, and come after the last key
 }
 
 // batch is what was copied of the keys that come after the batch before it.
@@ -60,6 +61,7 @@ func (t *tally) add(last string, copied []moved) {
 			t.known = append(t.known, m)
 		}
 	}
+	copied = t.files(last, copied)
 	if len(t.rest) == 0 && len(t.held)+len(copied) <= t.most {
 		t.held, t.after = append(t.held, copied...), last
 		return
