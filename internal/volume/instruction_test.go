@@ -148,6 +148,35 @@ func TestInstructionFiles(t *testing.T) {
 				f.has("d/b", "text of b")
 				holds(f, "a", "a.instruction", "d/b", "d/b.instruction", "d/c")
 			},
+			"RenameDirTakenBackByTwo": func(t *testing.T, f *fixture) {
+				f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+					switch {
+					case op.Verb == faulty.Copy && op.Key == "e/b":
+						x.Err = ErrAccess
+					case op.Verb == faulty.Delete && op.Key == "e/b.instruction": // another host was faster
+						f.must(f.mem.Delete(f.ctx, objstore.ID{Key: op.Key}, objstore.Condition{}))
+						x.Err = ErrNotExist // some servers say so
+					}
+					return x
+				})
+				wants(t, f.Rename(f.ctx, "d", "e", false), ErrAccess)
+				f.healed()
+				f.has("d/b", "text of b")
+				holds(f, "a", "a.instruction", "d/b", "d/b.instruction")
+			},
+			"RenameDirByTwo": func(t *testing.T, f *fixture) {
+				f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+					if op.Verb == faulty.Delete && strings.HasPrefix(op.Key, "d/") {
+						f.must(f.mem.Delete(f.ctx, objstore.ID{Key: op.Key}, objstore.Condition{}))
+						x.Err = ErrNotExist
+					}
+					return x
+				})
+				f.rename("d", "e")
+				f.healed()
+				f.has("e/b", "text of b")
+				holds(f, "a", "a.instruction", "e/b", "e/b.instruction")
+			},
 			"RenameDirFails": func(t *testing.T, f *fixture) {
 				f.s.SetScript(func(op faulty.Op) faulty.Fault {
 					if op.Verb == faulty.Copy && op.Key == "e/b" {

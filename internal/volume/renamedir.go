@@ -290,11 +290,18 @@ func (v *Volume) deleteSource(ctx context.Context, m moved) error {
 	if err == nil {
 		err = v.delete(ctx, m.src, m.etag)
 	}
-	if errors.Is(err, ErrChanged) {
-		err = nil
-	}
+	err = unlessGone(err)
 	if err == nil && m.name != nil {
 		v.dropName(ctx, m.name)
+	}
+	return err
+}
+
+// unlessGone is err of a conditional removal, unless somebody else was faster: what
+// was to go is not there any more, or not that.
+func unlessGone(err error) error {
+	if errors.Is(err, ErrChanged) || errors.Is(err, ErrNotExist) {
+		return nil
 	}
 	return err
 }

@@ -88,8 +88,5 @@ func (v *Volume) undoInstruction(ctx context.Context, src, dst string) error {
 	if err != nil || !bytes.Equal(file, there) {
 		return err
 	}
-	if err := v.deleteInstruction(ctx, at.ID); !errors.Is(err, ErrChanged) {
-		return err
-	}
-	return nil
+	return unlessGone(v.deleteInstruction(ctx, at.ID))
 }
