@@ -237,7 +237,7 @@ func TestAdoptRules(t *testing.T) {
 	}
 	for _, mapped := range []bool{true, false} {
 		f := mount(t, bucket(), world)
-		f.put("old/a", "one")
+		f.put("old/a", "text of one")
 		o, err := f.fetch(f.ctx, "old/a")
 		f.must(err)
 		dek := o.form.(*sealedForm).rec.DEK
@@ -248,7 +248,7 @@ func TestAdoptRules(t *testing.T) {
 			if got := f.adopts(AdoptOptions{Path: dir, From: "old", Mapped: mapped}); len(got) != 1 || got[dir+"/a"] == "left" {
 				t.Fatalf("%v", got)
 			}
-			f.has(dir+"/a", "one")
+			f.has(dir+"/a", "text of one")
 			now, err := f.fetch(f.ctx, dir+"/a")
 			f.must(err)
 			if same := now.form.(*sealedForm).rec.DEK == dek; same != want {
@@ -258,6 +258,6 @@ func TestAdoptRules(t *testing.T) {
 		if got := f.adopts(AdoptOptions{Path: "plain", From: "old", Mapped: mapped}); got["plain/a"] != "left" {
 			t.Errorf("%v", got)
 		}
-		f.sealed("one")
+		f.sealed("text of one")
 	}
 }
