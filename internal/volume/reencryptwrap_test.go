@@ -279,7 +279,7 @@ func TestReencryptKeepsAttributesOfOthers(t *testing.T) {
 						x.After = func(err error) error {
 							once.Do(func() {
 								now.pass(2 * time.Second)
-								m.Tamper("f", func(o *mem.Object) { o.Info.Metadata["poem"] = "his" })
+								m.Tamper("f", func(o *mem.Object) { o.Info.Metadata["poem"], o.Info.Metadata["mode"] = "his", "0100600" })
 							})
 							return err
 						}
@@ -290,9 +290,28 @@ func TestReencryptKeepsAttributesOfOthers(t *testing.T) {
 				if err != nil || !did.Changed() {
 					t.Fatalf("versioned %v, fresh %v, late %v: %v, %v", versioned, fresh, late, did, err)
 				}
-				want := map[bool]string{false: "a", true: "his"}[late]
-				if o, _ := m.Object("f"); !fresh && o.Info.Metadata["poem"] != want {
+				poem, mode := "a", uint32(0o644)
+				if late {
+					poem, mode = "his", 0o600
+				}
+				o, _ := m.Object("f")
+				if fresh { // a body under a fresh data key takes attributes along, and nothing of other programs: that is in the old version
+					if got, ok := o.Info.Metadata["poem"]; ok {
+						t.Errorf("versioned %v, late %v: poem %q under a fresh data key", versioned, late, got)
+					}
+					o.Info.Metadata = nil
+					for ver, err := range m.Versions(f.ctx, objstore.ListOptions{Prefix: "f"}) {
+						f.must(err)
+						if !ver.Latest && o.Info.Metadata == nil { // the newest of the old ones
+							o.Info = need(m.Head(f.ctx, ver.ID))
+						}
+					}
+				}
+				if (!fresh || versioned) && o.Info.Metadata["poem"] != poem {
 					t.Errorf("versioned %v, fresh %v, late %v: %v", versioned, fresh, late, o.Info.Metadata)
+				}
+				if got := f.stat("f").Attr.Mode & 0o777; got != mode {
+					t.Errorf("versioned %v, fresh %v, late %v: mode %o, want %o", versioned, fresh, late, got, mode)
 				}
 				if !late && !fresh && heads > 0 || late && heads == 0 {
 					t.Errorf("versioned %v, fresh %v, late %v: %d looks", versioned, fresh, late, heads)
