@@ -12,6 +12,7 @@ import (
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/past"
+	"github.com/sirupsen/logrus"
 )
 
 // BroughtBack is what came of bringing an older version back.
@@ -396,9 +397,11 @@ func (r *Restorer) content(ctx context.Context, m past.Moment, was sight) (Broug
 }
 
 // newest puts the newest version of key that is whole over what is there and is
-// not, whatever lies between: the volume needs it.
+// not, whatever lies between: the volume needs it. What it passes over since it
+// does not open now, the one that is there too, it tells of.
 func (r *Restorer) newest(ctx context.Context, key string) error {
 	m := past.Moment{Key: key}
+	var passed passedOver
 	for ver, err := range r.v.opt.Store.(objstore.Versioner).Versions(ctx, objstore.ListOptions{Prefix: key}) {
 		if err != nil {
 			return err
@@ -409,28 +412,40 @@ func (r *Restorer) newest(ctx context.Context, key string) error {
 		if ver.Latest {
 			m.Now = ver
 		}
-		if ver.Latest || ver.Deleted {
+		if ver.Deleted {
 			continue
 		}
-		s, err := r.open(ctx, ver.ID)
-		fault := faultOf(err)
-		if err == nil {
-			fault, _, err = r.x.prove(ctx, s, true)
-		} else if !unopenable(err) && !errors.Is(err, ErrNotExist) {
-			fault = ""
+		if ver.Latest {
+			if _, err := r.open(ctx, ver.ID); unopenable(err) {
+				passed.note(faultOf(err), err)
+			}
+			continue
 		}
+		was, fault, err := r.x.whole(ctx, ver.ID, "")
 		if err != nil && fault == "" { // of the moment: it may be whole
 			return err
 		}
-		if err == nil {
-			m.Then = ver
-			if !r.dry {
-				_, _, err = r.over(ctx, m, s)
-			}
-			return err
+		if err != nil {
+			passed.note(fault, err)
+			continue
 		}
+		m.Then = ver
+		r.tell(key, ver, passed)
+		if !r.dry {
+			_, _, err = r.over(ctx, m, was)
+		}
+		return err
 	}
-	return fmt.Errorf("%s: %w", key, ErrNoVersion)
+	return passed.none(fmt.Errorf("%s: %w", key, ErrNoVersion))
+}
+
+// tell tells what was passed over before a version was taken.
+func (r *Restorer) tell(key string, ver objstore.Version, passed passedOver) {
+	if passed.n == 0 {
+		return
+	}
+	r.v.opt.Log.WithFields(logrus.Fields{"key": key, "version": ver.VersionID, "passed": passed.n}).WithError(passed.why).
+		Warn("newer versions of what a hard link needs do not open now: an older one was taken")
 }
 
 // roll brings back what counts the names of an inode, where it is damaged; what is
