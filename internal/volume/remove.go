@@ -52,7 +52,12 @@ func (v *Volume) remove(ctx context.Context, p string) error {
 	if err != nil {
 		return err
 	}
-	if err := v.deleteFile(ctx, f, p); err != nil {
+	switch err := v.deleteFile(ctx, f, p); {
+	case errors.Is(err, errRemoved):
+		v.unlink(f)
+		f.stopStream(ctx, true)
+		return ErrNotExist
+	case err != nil:
 		unpark()
 		f.mu.Lock()
 		f.left = f.left || errors.Is(err, objstore.ErrUnknown)
@@ -64,13 +69,22 @@ func (v *Volume) remove(ctx context.Context, p string) error {
 	return nil
 }
 
+// errRemoved: the object of a file was removed before, by a request whose answer
+// was lost; nobody lists it any more.
+var errRemoved = errors.New("removed already")
+
 // deleteFile removes the object of f. Where nothing of f was ever known to be
 // committed, an object at its key is another host's, unless it is what a
 // commit of unknown outcome left.
 func (v *Volume) deleteFile(ctx context.Context, f *File, p string) error {
 	f.mu.Lock()
-	base, sent, id := f.base, f.sent, f.attr.FileID
+	base, sent, id, left := f.base, f.sent, f.attr.FileID, f.left
 	f.mu.Unlock()
+	if base != nil && left {
+		if _, err := v.head(ctx, v.fileKey(p)); errors.Is(err, ErrNotExist) {
+			return errRemoved
+		}
+	}
 	if base != nil {
 		return v.deleteKey(ctx, p, base)
 	}
