@@ -176,7 +176,7 @@ func (a *Adopter) reopen(ctx context.Context, s sight) (o *object, from string, 
 		from = "sha256:" + hex.EncodeToString(rec.KeyHash[:])
 	}
 	o = newObject(s.info)
-	err = (&sealedForm{header: h, rec: rec}).openBody(ctx, o, s.info, s.suffix)
+	err = (&sealedForm{header: h, rec: rec}).openBody(ctx, a.v, o, s.info, s.suffix)
 	if err == nil {
 		err = o.checkType()
 	}

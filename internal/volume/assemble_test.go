@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"pgregory.net/rapid"
 )
 
@@ -16,7 +17,7 @@ func TestPieces(t *testing.T) {
 		if rapid.Bool().Draw(t, "small") {
 			size = rapid.Int64Range(1, 100<<20).Draw(t, "small size")
 		}
-		var kept []objstore.Range
+		var kept []sigil.Kept
 		sent, gaps := size, int64(1)
 		for at := int64(0); at < size && len(kept) < 200; {
 			off := min(size, at+rapid.Int64Range(0, max(1, size/8)).Draw(t, "gap"))
@@ -24,7 +25,7 @@ func TestPieces(t *testing.T) {
 			if off >= end {
 				break
 			}
-			kept = append(kept, objstore.Range{Off: off, Len: end - off})
+			kept = append(kept, sigil.Kept{Off: off, Len: end - off, From: rapid.Int64Range(0, 2*size).Draw(t, "from")})
 			if end-off >= objstore.MinPartSize {
 				sent -= end - off
 			}
@@ -35,11 +36,11 @@ func TestPieces(t *testing.T) {
 	})
 }
 
-func checkPieces(t interface{ Fatalf(string, ...any) }, size int64, kept []objstore.Range, most int64) {
+func checkPieces(t interface{ Fatalf(string, ...any) }, size int64, kept []sigil.Kept, most int64) {
 	within := func(p piece) bool {
 		for _, k := range kept {
 			if p.Off >= k.Off && p.Off+p.Len <= k.Off+k.Len {
-				return true
+				return p.from-k.From == p.Off-k.Off
 			}
 		}
 		return false
@@ -71,12 +72,12 @@ func checkPieces(t interface{ Fatalf(string, ...any) }, size int64, kept []objst
 func TestPiecesOfOneChange(t *testing.T) {
 	const size = 128*sealedSegment + 2344
 	at := int64(77) * sealedSegment
-	cut := pieces(size, []objstore.Range{{Off: 0, Len: at}, {Off: at + sealedSegment, Len: 50 * sealedSegment}})
+	cut := pieces(size, []sigil.Kept{{Off: 0, Len: at, From: 5}, {Off: at + sealedSegment, Len: 50 * sealedSegment, From: at + 9}})
 	want := []piece{
-		{objstore.Range{Off: 0, Len: at}, true},
-		{objstore.Range{Off: at, Len: sealedSegment}, false},
-		{objstore.Range{Off: at + sealedSegment, Len: 50 * sealedSegment}, true},
-		{objstore.Range{Off: 128 * sealedSegment, Len: 2344}, false},
+		{objstore.Range{Off: 0, Len: at}, true, 5},
+		{objstore.Range{Off: at, Len: sealedSegment}, false, 0},
+		{objstore.Range{Off: at + sealedSegment, Len: 50 * sealedSegment}, true, at + 9},
+		{objstore.Range{Off: 128 * sealedSegment, Len: 2344}, false, 0},
 	}
 	if len(cut) != len(want) {
 		t.Fatalf("%+v", cut)

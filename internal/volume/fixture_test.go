@@ -123,6 +123,7 @@ func mountIdle(t testing.TB, m *mem.Store, tweaks ...tweak) *fixture {
 	for _, tw := range tweaks {
 		tw(&opt)
 	}
+	compressAll(t, &opt)
 	if opt.Spool == nil && !opt.ReadOnly {
 		sp, err := spool.Open(filepath.Join(t.TempDir(), "spool"), spool.Options{Limit: 256 << 20, Reserve: -1, Key: &[32]byte{7}})
 		if err != nil {
@@ -149,6 +150,30 @@ func mountIdle(t testing.TB, m *mem.Store, tweaks ...tweak) *fixture {
 	}
 	t.Cleanup(f.end)
 	return f
+}
+
+// compressAll has every rule that may compress do so, where SIGILFS_COMPRESS asks
+// for it: `make test-full` runs all tests that way, too.
+func compressAll(t testing.TB, opt *Options) {
+	t.Helper()
+	if os.Getenv("SIGILFS_COMPRESS") == "" {
+		return
+	}
+	opt.Rules = slices.Clone(opt.Rules)
+	for i := range opt.Rules {
+		if opt.Rules[i].Keys != nil && opt.Rules[i].Compress == nil {
+			opt.Rules[i].Compress = compressor(t)
+		}
+	}
+}
+
+func compressor(t testing.TB) *sigil.Compressor {
+	t.Helper()
+	c, err := sigil.NewCompressor(sigil.MinLevel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func bucket() *mem.Store { return mem.New(mem.Options{}) }

@@ -71,16 +71,25 @@ type body struct {
 	size    int64
 	section func(ctx context.Context, off, n int64) io.ReadSeeker
 
-	// kept are ranges, in order, that the body at from has too, at the same
-	// place, so that they can be copied instead of sent; nil for none.
-	kept []objstore.Range
+	// kept are ranges, in order, that the body at from has too, so that they can
+	// be copied instead of sent; nil for none.
+	kept []sigil.Kept
 	from objstore.ID
+
+	drop func() // lets go of what is held for the sending; nil: nothing is
+}
+
+// done is said when nothing of b is sent any more, or something is much later.
+func (b body) done() {
+	if b.drop != nil {
+		b.drop()
+	}
 }
 
 func schemeOf(r *Rule) scheme {
 	switch {
 	case r.Keys != nil:
-		return sealedScheme{r.Keys}
+		return sealedScheme{r.Keys, r.Compress}
 	case r.S3EC != nil:
 		return s3ecScheme{r.S3EC}
 	default:

@@ -64,7 +64,7 @@ func (v *Volume) thin(p string, e attrindex.Entry) (Attr, bool) {
 		return Attr{}, false
 	case v.olderEntry(p, e): // who looks at the object says so
 		return Attr{}, false
-	case !e.IsDir() && sigil.BodySize(e.Length) != e.Size, e.IsDir() && e.Size+e.Length != 0:
+	case !e.IsDir() && !sigil.MayBe(e.Length, e.Size), e.IsDir() && e.Size+e.Length != 0:
 		return Attr{}, false
 	}
 	v.mu.Lock()
@@ -280,18 +280,18 @@ func (v *Volume) readIndexAt(ctx context.Context, id objstore.ID) (*attrindex.Ta
 	if err != nil {
 		return nil, "", err
 	}
-	table, err := openIndex(ctx, o, body)
+	table, err := v.openIndex(ctx, o, body)
 	return table, o.id.ETag, err
 }
 
 // openIndex opens the index o, of whose body as stored it is given all.
-func openIndex(ctx context.Context, o *object, body []byte) (*attrindex.Table, error) {
+func (v *Volume) openIndex(ctx context.Context, o *object, body []byte) (*attrindex.Table, error) {
 	f, sealed := o.form.(*sealedForm)
 	if !sealed {
 		return nil, ErrDowngrade
 	}
 	plain := make([]byte, o.attr.Size)
-	r, err := sigil.NewReader(f.rec, f.header, sigil.Bytes(body), o.length)
+	r, err := sigil.NewReader(f.rec, f.header, sigil.Bytes(body), o.length, v.frames)
 	if err == nil && len(plain) > 0 {
 		_, err = r.ReadAt(ctx, plain, 0)
 	}

@@ -71,8 +71,8 @@ func (v *Volume) sends(s *snapshot, size int64) (all []objstore.Range) {
 				all = append(all, objstore.Range{Off: off, Len: min(sigil.SegmentSize, size-off)})
 			}
 		}
-	} else if s.src.isPlain() && v.patchable(size, same) {
-		for _, p := range pieces(size, same) {
+	} else if s.src.isPlain() && v.patchable(size, inPlace(same)) {
+		for _, p := range pieces(size, inPlace(same)) {
 			if !p.copied {
 				all = append(all, p.Range)
 			}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
@@ -14,9 +13,9 @@ import (
 // patch seals only the segments in which d differs from its base, under the
 // base's data key; the others are copied. Nil: all is to be written anew.
 func (s sealedScheme) patch(ctx context.Context, v *Volume, d draft, epoch sigil.Epoch) (*stored, error) {
-	old, ok := s.patchable(v, d)
-	if !ok {
-		return nil, nil
+	old, ok, err := s.patchable(ctx, v, d)
+	if err != nil || !ok {
+		return nil, err
 	}
 	f := d.base.obj.form.(*sealedForm)
 	if ok, err := f.mayKeep(ctx, s.keys, d.base.obj); err != nil || !ok {
@@ -24,41 +23,55 @@ func (s sealedScheme) patch(ctx context.Context, v *Volume, d draft, epoch sigil
 	}
 	rec := f.rec.Clone()
 	d.describe(v, rec)
-	b, err := sigil.NewRewrite(ctx, rec, old, d.src, d.attr.Size, d.changed())
+	comp := s.comp
+	if comp == nil && rec.Layout != 0 { // the rule has none any more: what is compressed stays so
+		if comp, err = sigil.NewCompressor(sigil.DefaultLevel); err != nil {
+			return nil, err
+		}
+	}
+	b, err := sigil.NewRewrite(ctx, rec, comp, old, d.src, d.attr.Size, d.changed())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", d.key, err)
 	}
-	return sealRecord(d, rec, epoch, body{
-		size: b.Size(), kept: keptRanges(b), from: *d.base.id.Load(),
-		section: func(ctx context.Context, off, n int64) io.ReadSeeker { return b.Section(ctx, off, n) },
-	})
+	w, err := sealBody(d, rec, epoch, b)
+	if err == nil {
+		w.body.from = *d.base.id.Load()
+	}
+	return w, err
 }
 
 // patchable gives the base's reader where both bodies have segments and enough
-// of them stays.
-func (s sealedScheme) patchable(v *Volume, d draft) (*sigil.Reader, bool) {
+// of them stays. How long the new body will be is not known in layout 1: about as
+// long as the old one.
+func (s sealedScheme) patchable(ctx context.Context, v *Volume, d draft) (*sigil.Reader, bool, error) {
 	if d.base == nil || d.isDir() || d.attr.Size <= sigil.SegmentSize || d.base.obj.attr.Size <= sigil.SegmentSize {
-		return nil, false
+		return nil, false, nil
 	}
 	old, ok := d.base.current().(*sigil.Reader)
-	return old, ok && v.patchable(sigil.BodySize(d.attr.Size), d.whole())
+	if !ok {
+		return nil, false, nil
+	}
+	size := d.base.obj.length
+	if old.Unit() == sigil.ChunkSize {
+		size = sigil.BodySize(d.attr.Size)
+	} else if err := old.Verify(ctx); err != nil {
+		return nil, false, err
+	}
+	return old, v.patchable(size, d.whole(old)), nil
 }
 
-// whole gives the stored ranges of the segments that stay.
-func (d draft) whole() []objstore.Range {
+// whole gives where the segments that stay are stored in the base.
+func (d draft) whole(old *sigil.Reader) []sigil.Kept {
 	changed := d.changed()
 	var all []objstore.Range
-	for i := range sigil.Segments(d.attr.Size) {
-		off, n := sigil.SegmentRange(d.attr.Size, i)
-		was := int64(0)
-		if i < sigil.Segments(d.base.obj.attr.Size) {
-			_, was = sigil.SegmentRange(d.base.obj.attr.Size, i)
-		}
-		if n == was && !changed(i) {
-			all = joined(all, objstore.Range{Off: off, Len: n})
+	for off := int64(0); off < min(d.attr.Size, old.Size()); off += sigil.SegmentSize {
+		n := min(sigil.SegmentSize, d.attr.Size-off)
+		if n == min(sigil.SegmentSize, old.Size()-off) && !changed(off/sigil.SegmentSize) {
+			at, length := old.Stored(off, n)
+			all = joined(all, objstore.Range{Off: at, Len: length})
 		}
 	}
-	return all
+	return inPlace(all)
 }
 
 // changed tells the segments of the draft that are not wholly as in the base.
@@ -75,18 +88,6 @@ func (d draft) changed() func(int64) bool {
 	}
 	short := d.attr.Size-last*sigil.SegmentSize < objstore.MinPartSize
 	return func(i int64) bool { return !kept(i) || i == last && short && i > 0 && !kept(i-1) }
-}
-
-// keptRanges gives the segments that b keeps, neighbours as one.
-func keptRanges(b *sigil.Body) []objstore.Range {
-	var all []objstore.Range
-	for i := range sigil.Segments(b.PlainSize()) {
-		if b.Kept(i) {
-			off, n := sigil.SegmentRange(b.PlainSize(), i)
-			all = joined(all, objstore.Range{Off: off, Len: n})
-		}
-	}
-	return all
 }
 
 // joined appends r, as one range with the last where they meet.

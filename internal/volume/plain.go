@@ -280,8 +280,8 @@ func (plainScheme) store(_ context.Context, v *Volume, d draft) (*stored, error)
 	b := body{size: d.attr.Size, section: func(ctx context.Context, off, n int64) io.ReadSeeker {
 		return newSection(ctx, d.src, off, n)
 	}}
-	if d.base != nil && d.base.isPlain() && v.patchable(b.size, d.same) {
-		b.kept, b.from = d.same, *d.base.id.Load()
+	if d.base != nil && d.base.isPlain() && v.patchable(b.size, inPlace(d.same)) {
+		b.kept, b.from = inPlace(d.same), *d.base.id.Load()
 	}
 	return &stored{obj: o, metadata: md, body: b}, nil
 }

@@ -117,6 +117,7 @@ func (v *Volume) complete(d draft) draft {
 func (v *Volume) send(ctx context.Context, d draft, w *stored) (*object, error) {
 	opt := v.options(d, w)
 	opt.Tags = withTags(d.tags, v.newTags(d.want))
+	defer w.body.done()
 	small, err := v.recent.load(ctx, d, &w.body)
 	if err != nil {
 		return nil, err

@@ -147,13 +147,13 @@ func (v *Volume) fetchSealed(ctx context.Context, key string, limit int64) (*obj
 		b, err := v.readAll(ctx, o, limit)
 		return o, b, err
 	}
-	b, err := f.whole(ctx, o, suffix)
+	b, err := f.whole(ctx, v, o, suffix)
 	return o, b, err
 }
 
 // whole reads a body that is here.
-func (f *sealedForm) whole(ctx context.Context, o *object, body []byte) ([]byte, error) {
-	r, err := sigil.NewReader(f.rec, f.header, sigil.Bytes(body), o.length)
+func (f *sealedForm) whole(ctx context.Context, v *Volume, o *object, body []byte) ([]byte, error) {
+	r, err := sigil.NewReader(f.rec, f.header, sigil.Bytes(body), o.length, v.frames)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.id.Key, err)
 	}

@@ -37,6 +37,10 @@ type Rule struct {
 	Keys KeySet
 	S3EC *S3EC
 
+	// Compress compresses files before Keys seal them; nil: they are sealed as
+	// they are. What is there stays as it was written, parts of it too.
+	Compress *sigil.Compressor
+
 	// Server is what S3 is asked for at every write, and must confirm; nil is
 	// nothing. Assumed: it is not asked for, since the bucket does it by
 	// default, but must be confirmed all the same.

@@ -32,6 +32,7 @@ type Volume struct {
 	trees     *trees
 	index     *attrIndex // nil: none is kept
 	recent    *recentBodies
+	frames    *sigil.Frames // what readers of compressed bodies share
 	server    serverKeys
 	untagged  atomic.Bool // tags are denied
 	conflicts atomic.Uint64
@@ -142,6 +143,7 @@ func New(opt Options) *Volume {
 		uploads:      map[*upload]struct{}{},
 		revoked:      map[sigil.EpochID]uint64{},
 		keyless:      map[sigil.EpochID]bool{},
+		frames:       sigil.NewFrames(),
 		incarnations: 1, // that of directories
 	}
 	for _, m := range opt.Customers {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
@@ -20,7 +21,10 @@ type sealedForm struct {
 }
 
 // sealedScheme writes the sigil format.
-type sealedScheme struct{ keys KeySet }
+type sealedScheme struct {
+	keys KeySet
+	comp *sigil.Compressor // nil: layout 0
+}
 
 var (
 	_ form   = (*sealedForm)(nil)
@@ -49,22 +53,22 @@ func (v *Volume) openSealed(ctx context.Context, o *object, info objstore.Info, 
 	if err != nil {
 		return err
 	}
-	return (&sealedForm{header: h, rec: rec}).openBody(ctx, o, info, suffix)
+	return (&sealedForm{header: h, rec: rec}).openBody(ctx, v, o, info, suffix)
 }
 
 // openBody is openSealed from where the record is open.
-func (f *sealedForm) openBody(ctx context.Context, o *object, info objstore.Info, suffix []byte) (err error) {
+func (f *sealedForm) openBody(ctx context.Context, v *Volume, o *object, info objstore.Info, suffix []byte) (err error) {
 	h, rec, size := f.header, f.rec, int64(0)
 	if !isMarker(info.Key) {
 		var late sigil.Late
 		if late, size, err = sigil.OpenSuffix(rec, h, suffix, info.Size); err != nil {
 			return fmt.Errorf("%s: %w", info.Key, err)
 		}
-		rec.Settle(late)
+		rec.Settle(late, size)
 	}
 	f.settle(o, size)
 	o.trace = info.Metadata[metaMove]
-	return f.proveEmpty(ctx, o, suffix)
+	return f.proveEmpty(ctx, v, o, suffix)
 }
 
 // settle makes o what the record says.
@@ -96,11 +100,11 @@ func (v *Volume) unseal(ctx context.Context, key string, h sigil.Header) (*sigil
 // proveEmpty verifies the one chunk of an empty file, which the lookup has
 // brought: nobody reads a file that is said to be empty, so nothing else would
 // notice that it was cut to nothing.
-func (f *sealedForm) proveEmpty(ctx context.Context, o *object, suffix []byte) error {
+func (f *sealedForm) proveEmpty(ctx context.Context, v *Volume, o *object, suffix []byte) error {
 	if o.attr.Size != 0 || isMarker(o.id.Key) {
 		return nil
 	}
-	r, err := sigil.NewReader(f.rec, f.header, sigil.WithSuffix(nil, suffix, o.length), o.length)
+	r, err := sigil.NewReader(f.rec, f.header, sigil.WithSuffix(nil, suffix, o.length), o.length, v.frames)
 	if err == nil {
 		err = r.Verify(ctx)
 	}
@@ -118,7 +122,7 @@ func (f *sealedForm) show(_ *object, attrs map[string]string) {
 }
 
 func (f *sealedForm) open(c *content, blob sigil.ReaderAt) (plaintext, error) {
-	r, err := sigil.NewReader(f.rec, f.header, blob, c.obj.length)
+	r, err := sigil.NewReader(f.rec, f.header, blob, c.obj.length, c.v.frames)
 	if err != nil {
 		return nil, err // not a nil *Reader in an interface
 	}
@@ -243,13 +247,32 @@ func (s sealedScheme) store(ctx context.Context, v *Volume, d draft) (*stored, e
 		rec.Fresh()
 		return sealRecord(d, rec, epoch, body{})
 	}
-	b, err := sigil.NewBody(rec, d.src, d.attr.Size)
+	b, err := sigil.NewBody(ctx, rec, s.compressor(v, d.key), d.src, d.attr.Size)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", d.key, err)
 	}
-	return sealRecord(d, rec, epoch, body{size: b.Size(), section: func(ctx context.Context, off, n int64) io.ReadSeeker {
+	return sealBody(d, rec, epoch, b)
+}
+
+// compressor of the content at key; nil for none. The volume's own objects but
+// inodes are small.
+func (s sealedScheme) compressor(v *Volume, key string) *sigil.Compressor {
+	inodes := v.opt.Root + inodeDir
+	if v.own(key) && (!strings.HasPrefix(key, inodes) || strings.HasPrefix(key, inodes+rollDir)) {
+		return nil
+	}
+	return s.comp
+}
+
+// sealBody is sealRecord of an object that b is the body of.
+func sealBody(d draft, rec *sigil.Record, epoch sigil.Epoch, b *sigil.Body) (*stored, error) {
+	w, err := sealRecord(d, rec, epoch, body{size: b.Size(), kept: b.Kept(), drop: b.Close, section: func(ctx context.Context, off, n int64) io.ReadSeeker {
 		return b.Section(ctx, off, n)
 	}})
+	if err != nil {
+		b.Close()
+	}
+	return w, err
 }
 
 // describe puts the attributes of d into a record.

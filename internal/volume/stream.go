@@ -265,7 +265,12 @@ func (st *stream) open(ctx context.Context) (err error) {
 		}
 	}()
 	st.draft = v.complete(st.draft)
-	if st.flow, err = st.draft.rule.scheme.(streamer).stream(ctx, v, st.draft, st.data.Size()); err != nil {
+	snap, err := st.data.Snapshot()
+	if err != nil {
+		return err
+	}
+	defer snap.Release()
+	if st.flow, err = st.draft.rule.scheme.(streamer).stream(ctx, v, st.draft, uploaded{snap}, st.data.Size()); err != nil {
 		return err
 	}
 	opt := v.options(st.draft, st.flow.begun())
@@ -277,10 +282,8 @@ func (st *stream) open(ctx context.Context) (err error) {
 	return err
 }
 
-// cut is the length of part number i, but for the last.
-func (st *stream) cut(i int) int64 {
-	return min(int64(sigil.PartSegments(i)), st.most) * sigil.SegmentSize
-}
+// cut is the length of part number i, but for the last. It needs st.flow.
+func (st *stream) cut(i int) int64 { return st.flow.segments(i, st.most) * sigil.SegmentSize }
 
 // maxFlown bounds the parts that go up before the end: there must be room for
 // the rest.
@@ -307,7 +310,7 @@ func (st *stream) launchNext(ctx context.Context, pressed bool) bool {
 		st.mu.Unlock()
 		return false
 	}
-	work, err := st.take(ctx, i)
+	work, err := st.take(i)
 	if err != nil {
 		st.pause.later(st.v.opt.Now())
 		st.mu.Unlock()
@@ -353,9 +356,9 @@ func (st *stream) end() int64 {
 	return 0
 }
 
-// take seals part i as it is now, and gives what sends it. It needs st.mu and
-// the gate.
-func (st *stream) take(ctx context.Context, i int) (func(context.Context), error) {
+// take holds part i as it is now, and gives what seals and sends it. It needs st.mu
+// and the gate.
+func (st *stream) take(i int) (func(context.Context), error) {
 	snap, err := st.data.Snapshot()
 	if err != nil {
 		return nil, err
@@ -363,11 +366,6 @@ func (st *stream) take(ctx context.Context, i int) (func(context.Context), error
 	p := &part{off: st.end(), n: st.cut(i)}
 	if i < len(st.parts) {
 		p = st.parts[i]
-	}
-	l, err := st.flow.seal(ctx, uploaded{snap}, p.off, p.n)
-	if err != nil {
-		snap.Release()
-		return nil, err
 	}
 	if i == len(st.parts) {
 		st.parts = append(st.parts, p)
@@ -377,9 +375,17 @@ func (st *stream) take(ctx context.Context, i int) (func(context.Context), error
 	st.reach = max(st.reach, p.end())
 	return func(ctx context.Context) {
 		defer snap.Release()
-		err := st.up.Part(ctx, i+1, l, l.size)
-		st.landed(p, err)
+		st.landed(p, st.sendPart(ctx, i, p, uploaded{snap}))
 	}, nil
+}
+
+func (st *stream) sendPart(ctx context.Context, i int, p *part, src sigil.ReaderAt) error {
+	l, err := st.flow.seal(ctx, src, p.off, p.n)
+	if err != nil {
+		return err
+	}
+	defer l.done()
+	return st.up.Part(ctx, i+1, l, l.size)
 }
 
 // uploaded reads of a snapshot what is still here.

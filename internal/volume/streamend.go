@@ -137,6 +137,7 @@ func (st *stream) complement(ctx context.Context, s *snapshot, d draft) (w *stor
 	g.SetLimit(parallelParts)
 	send := func(i int, l load, done func()) {
 		g.Go(func() error {
+			defer l.done()
 			err := st.up.Part(ctx, i+1, l, l.size)
 			if err == nil {
 				done()

@@ -5,27 +5,34 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
+	"sync/atomic"
 
+	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 )
 
 // streamer is a scheme whose bodies may be begun before their length is known.
 type streamer interface {
-	// stream begins a body of which have bytes are there.
-	stream(ctx context.Context, v *Volume, d draft, have int64) (flow, error)
+	// stream begins a body of which have bytes are there, now: src.
+	stream(ctx context.Context, v *Volume, d draft, src sigil.ReaderAt, have int64) (flow, error)
 
 	// eager: it costs nothing to begin early.
 	eager() bool
 }
 
-// flow is a body that is sent while it is written. One goroutine at a time uses
-// it; the sections of what it gives are independent.
+// flow is a body that is sent while it is written. It is safe for concurrent use,
+// but for two that seal one range; the sections of what it gives are independent.
 type flow interface {
 	// begun is the object as its upload is to begin.
 	begun() *stored
 
+	// segments is how many part i should have, most at the most, but for the last.
+	segments(i int, most int64) int64
+
 	// seal gives the n > 0 bytes of src from off on, whole segments, as they
-	// are to be stored. It may do so again, when they have changed.
+	// are to be stored: enough for a part. It may do so again, when they have
+	// changed.
 	seal(ctx context.Context, src sigil.ReaderAt, off, n int64) (load, error)
 
 	// finish gives what is left from off on, of size 0 for nothing, and the
@@ -42,24 +49,33 @@ type load struct {
 	size int64
 }
 
+// done is said when l has been sent, or is not to be.
+func (l load) done() {
+	if c, ok := l.ReadSeeker.(io.Closer); ok {
+		_ = c.Close() // of a section, which never fails
+	}
+}
+
 // sealedFlow is a sigil stream. Its record says that mode, owner and times come
 // late; extended attributes cannot.
 type sealedFlow struct {
-	w   *stored
-	rec *sigil.Record
-	s   *sigil.Stream
+	w     *stored
+	rec   *sigil.Record
+	s     *sigil.Stream
+	ratio atomic.Uint64 // bits of a float64: what is stored of a byte
 }
 
 func (sealedScheme) eager() bool { return true }
 
-func (s sealedScheme) stream(ctx context.Context, v *Volume, d draft, have int64) (flow, error) {
+func (s sealedScheme) stream(ctx context.Context, v *Volume, d draft, src sigil.ReaderAt, have int64) (flow, error) {
 	epoch, err := s.keys.Current(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%s: current epoch: %w", d.key, err)
 	}
 	rec := &sigil.Record{}
 	d.describe(v, rec)
-	st, err := sigil.NewStream(rec, have)
+	comp := s.compressor(v, d.key)
+	st, err := sigil.NewStream(rec, comp, have)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", d.key, err)
 	}
@@ -67,15 +83,38 @@ func (s sealedScheme) stream(ctx context.Context, v *Volume, d draft, have int64
 	if err != nil {
 		return nil, err
 	}
-	return &sealedFlow{w: w, rec: rec, s: st}, nil
+	f := &sealedFlow{w: w, rec: rec, s: st}
+	f.learn(comp.Ratio(ctx, src, 0, min(have, streamFrom)))
+	return f, nil
 }
+
+// maxPartSegments bounds what a part that compresses well takes, 512 MiB of
+// plaintext: so much must come together before it goes up.
+const maxPartSegments = 64
+
+// segments follows the schedule of sigil.PartSegments, and takes more where less
+// than a part would come of them.
+func (f *sealedFlow) segments(i int, most int64) int64 {
+	ratio := math.Float64frombits(f.ratio.Load())
+	n := int64(math.Ceil(1.1 * objstore.MinPartSize / (ratio * sigil.SegmentSize)))
+	return max(1, min(max(min(n, maxPartSegments), int64(sigil.PartSegments(i))), most))
+}
+
+// learn notes what is stored of a byte.
+func (f *sealedFlow) learn(ratio float64) { f.ratio.Store(math.Float64bits(max(ratio, 1e-3))) }
 
 func (f *sealedFlow) begun() *stored { return f.w }
 
 func (f *sealedFlow) seal(ctx context.Context, src sigil.ReaderAt, off, n int64) (load, error) {
-	s, err := f.s.Seal(ctx, src, off, n)
+	s, err := f.s.Seal(ctx, src, off, n, objstore.MinPartSize)
 	if err != nil {
 		return load{}, err
+	}
+	switch is := float64(s.Size()) / float64(n); {
+	case s.Size() > objstore.MinPartSize+sigil.FrameSize:
+		f.learn(is)
+	default: // it is that long because it must be
+		f.learn(min(is, math.Float64frombits(f.ratio.Load())) / 2)
 	}
 	return load{s, s.Size()}, nil
 }
@@ -86,13 +125,13 @@ func (f *sealedFlow) finish(ctx context.Context, v *Volume, d draft, src sigil.R
 		Version: v.version(d.key, d.above...),
 		Attr:    sigil.Attr{Mode: a.Mode, UID: a.UID, GID: a.GID, Mtime: a.Mtime, Ctime: a.Ctime},
 	}
-	s, err := f.s.Finish(ctx, src, off, a.Size, late)
+	s, length, err := f.s.Finish(ctx, src, off, a.Size, late)
 	if err != nil {
 		return nil, load{}, fmt.Errorf("%s: %w", d.key, err)
 	}
 	rec := f.rec.Clone()
-	rec.Settle(late)
-	o := d.object(sigil.BodySize(a.Size))
+	rec.Settle(late, a.Size)
+	o := d.object(length)
 	(&sealedForm{header: f.w.obj.form.(*sealedForm).header, rec: rec}).settle(o, a.Size)
 	return &stored{obj: o, metadata: f.w.metadata}, load{s, s.Size()}, nil
 }
@@ -112,7 +151,7 @@ type plainFlow struct {
 
 func (plainScheme) eager() bool { return false }
 
-func (s plainScheme) stream(ctx context.Context, v *Volume, d draft, _ int64) (flow, error) {
+func (s plainScheme) stream(ctx context.Context, v *Volume, d draft, _ sigil.ReaderAt, _ int64) (flow, error) {
 	w, err := s.store(ctx, v, d)
 	if err != nil {
 		return nil, err
@@ -121,6 +160,8 @@ func (s plainScheme) stream(ctx context.Context, v *Volume, d draft, _ int64) (f
 }
 
 func (f *plainFlow) begun() *stored { return f.w }
+
+func (f *plainFlow) segments(i int, most int64) int64 { return min(int64(sigil.PartSegments(i)), most) }
 
 func (f *plainFlow) seal(ctx context.Context, src sigil.ReaderAt, off, n int64) (load, error) {
 	return load{newSection(ctx, src, off, n), n}, nil

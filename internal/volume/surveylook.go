@@ -253,7 +253,7 @@ func (s *survey) describeSealed(ctx context.Context, r *surveyRow, a about) {
 	o.KeyID, o.EpochState = strings.Join(s.v.opt.Keys.KeyIDs(h.Epoch), ","), s.epochState(h.Epoch)
 	if err == nil {
 		o.Plain, err = plainSize(rec, a.info)
-	} else if n, sizeErr := sigil.PlainSize(a.info.Size); sizeErr == nil && !isMarker(a.info.Key) {
+	} else if n, sizeErr := sigil.PlainSize(a.info.Size); sizeErr == nil && h.Layout == 0 && !isMarker(a.info.Key) {
 		o.Plain = n
 	}
 	if err != nil {
@@ -263,7 +263,8 @@ func (s *survey) describeSealed(ctx context.Context, r *surveyRow, a about) {
 	s.judgeEpochs(ctx, r, a.rule, h.Epoch, rec.SealEpoch)
 }
 
-// plainSize is that of a sealed object, by the length of its body.
+// plainSize is that of a sealed object, by the length of its body; -1 where the
+// tail alone knows it, which is not read.
 func plainSize(rec *sigil.Record, info objstore.Info) (int64, error) {
 	dir := rec.Mode&unix.S_IFMT == unix.S_IFDIR
 	switch {
@@ -273,6 +274,12 @@ func plainSize(rec *sigil.Record, info objstore.Info) (int64, error) {
 		return -1, fmt.Errorf("directory with a body of %d bytes: %w", info.Size, ErrCorrupt)
 	case dir:
 		return 0, nil
+	}
+	if rec.Layout != 0 {
+		if rec.SizeKnown {
+			return rec.Size, nil
+		}
+		return -1, nil
 	}
 	n, err := sigil.PlainSize(info.Size)
 	if err != nil {
@@ -284,7 +291,7 @@ func plainSize(rec *sigil.Record, info objstore.Info) (int64, error) {
 // byIndex tells what the index knows, of an epoch that has been opened already.
 func (s *survey) byIndex(ctx context.Context, r *surveyRow, e attrindex.Entry) bool {
 	ids := s.v.opt.Keys.KeyIDs(e.Epoch)
-	if len(ids) == 0 || !e.IsDir() && sigil.BodySize(e.Length) != e.Size || e.IsDir() && e.Size+e.Length != 0 {
+	if len(ids) == 0 || !e.IsDir() && !sigil.MayBe(e.Length, e.Size) || e.IsDir() && e.Size+e.Length != 0 {
 		return false
 	}
 	o := &r.out

@@ -130,46 +130,48 @@ func firstCause(errs []error) error {
 	return errors.Join(errs...)
 }
 
-// readStripe opens the chunks of [off, end) of the plaintext.
+// readStripe opens the chunks, or frames, of [off, end) of the plaintext.
 func (x *Verifier) readStripe(ctx context.Context, s sight, f *sealedForm, tail []byte, off, end int64) (damage, error) {
-	chunk := &pending{p: make([]byte, 0, sigil.ChunkSize+sigil.TagSize)}
-	src := sigil.ReaderAt(chunk)
+	sealed := &pending{}
+	src := sigil.ReaderAt(sealed)
 	if tail != nil {
 		src = sigil.WithSuffix(src, tail, s.length)
 	}
-	r, err := sigil.NewReader(f.rec, f.header, src, s.length)
+	r, err := sigil.NewReader(f.rec, f.header, src, s.length, x.v.frames)
 	if err == nil && tail != nil {
 		err = r.Verify(ctx)
 	}
 	if err != nil {
 		return damage{}, err
 	}
-	body := &passage{store: x.v.opt.Store, id: s.id, at: sealedOffset(off), end: sealedOffset(end)}
+	at, length := r.Stored(off, end-off)
+	body := &passage{store: x.v.opt.Store, id: s.id, at: at, end: at + length}
 	defer body.close()
-	plain := make([]byte, sigil.ChunkSize)
+	plain := make([]byte, r.Unit())
 	defer clear(plain)
 	var bad damage
-	for ; off < end; off += sigil.ChunkSize {
-		n := min(sigil.ChunkSize, end-off)
-		chunk.at, chunk.p = body.at, chunk.p[:n+sigil.TagSize]
-		if err := body.read(ctx, chunk.p); err != nil {
+	for ; off < end; off += r.Unit() {
+		n := min(r.Unit(), end-off)
+		at, length := r.Stored(off, n)
+		sealed.at, sealed.p = at, slices.Grow(sealed.p[:0], int(length))[:length]
+		if err := body.read(ctx, sealed.p); err != nil {
 			return bad, err
 		}
-		whole, err := x.openChunk(ctx, r, chunk, s.id, plain[:n], off)
+		whole, err := x.openUnit(ctx, r, sealed, s.id, plain[:n], off)
 		if err != nil {
 			return bad, err
 		}
 		if !whole {
 			bad.add(objstore.Range{Off: off, Len: n})
 		}
-		x.read(int64(len(chunk.p)))
+		x.read(length)
 	}
 	return bad, nil
 }
 
-// openChunk tells whether a chunk authenticates. One that does not is asked for
+// openUnit tells whether a chunk or a frame authenticates. One that does not is asked for
 // once more: it may have suffered on its way.
-func (x *Verifier) openChunk(ctx context.Context, r *sigil.Reader, c *pending, id objstore.ID, plain []byte, off int64) (bool, error) {
+func (x *Verifier) openUnit(ctx context.Context, r *sigil.Reader, c *pending, id objstore.ID, plain []byte, off int64) (bool, error) {
 	_, err := r.ReadAt(ctx, plain, off)
 	if errors.Is(err, ErrCorrupt) {
 		if err = x.v.readExactly(ctx, id, c.p, c.at); err != nil {
@@ -183,13 +185,7 @@ func (x *Verifier) openChunk(ctx context.Context, r *sigil.Reader, c *pending, i
 	return err == nil, err
 }
 
-// sealedOffset is where in the body what is at off of the plaintext begins, or
-// where it ends: the multiples of a chunk, and the end of the content.
-func sealedOffset(off int64) int64 {
-	return off + (off+sigil.ChunkSize-1)/sigil.ChunkSize*sigil.TagSize
-}
-
-// pending is the one chunk of a body that is here.
+// pending is the one chunk or frame of a body that is here.
 type pending struct {
 	p  []byte
 	at int64

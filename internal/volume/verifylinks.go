@@ -107,7 +107,7 @@ func (x *Verifier) rollNames(ctx context.Context, s sight, f *sealedForm) ([]tok
 			return nil, err
 		}
 	}
-	b, err := f.whole(ctx, s.object, body)
+	b, err := f.whole(ctx, x.v, s.object, body)
 	if err != nil {
 		return nil, err
 	}

@@ -118,13 +118,13 @@ func (v *Volume) ailment(ctx context.Context, s sight) Fault {
 	if err != nil {
 		return fault
 	}
-	if _, err = sigil.NewReader(rec, h, nil, s.info.Size); err != nil {
+	if err := sigil.CheckLength(rec, h, s.info.Size); err != nil {
 		return FaultSize
 	}
 	if _, _, err = sigil.OpenSuffix(rec, h, s.suffix, s.info.Size); err != nil {
 		return FaultTail
 	}
-	if !isMarker(s.info.Key) && s.info.Size == sigil.TagSize {
+	if !isMarker(s.info.Key) && h.Layout == 0 && s.info.Size == sigil.TagSize {
 		return FaultContent // the chunk of an empty file
 	}
 	return fault
@@ -175,12 +175,12 @@ func (x *Verifier) proveSealed(ctx context.Context, s sight, f *sealedForm, data
 	if isMarker(s.id.Key) {
 		return "", damage{}, nil
 	}
-	tail, err := x.tailOf(ctx, s)
+	tail, err := x.tailOf(ctx, s, f)
 	if err != nil {
 		return "", damage{}, err
 	}
 	if tail != nil {
-		r, err := sigil.NewReader(f.rec, f.header, sigil.WithSuffix(nil, tail, s.length), s.length)
+		r, err := sigil.NewReader(f.rec, f.header, sigil.WithSuffix(nil, tail, s.length), s.length, x.v.frames)
 		if err != nil {
 			return FaultSize, damage{}, err
 		}
@@ -202,13 +202,10 @@ func (x *Verifier) proveSealed(ctx context.Context, s sight, f *sealedForm, data
 }
 
 // tailOf gives the tail of a body; nil where it has none.
-func (x *Verifier) tailOf(ctx context.Context, s sight) ([]byte, error) {
-	if s.attr.Size <= sigil.SegmentSize {
+func (x *Verifier) tailOf(ctx context.Context, s sight, f *sealedForm) ([]byte, error) {
+	n := sigil.TailSize(f.header.Layout, s.attr.Size)
+	if n == 0 {
 		return nil, nil
-	}
-	n := s.length
-	if off, length := sigil.SegmentRange(s.attr.Size, sigil.Segments(s.attr.Size)-1); true {
-		n -= off + length
 	}
 	if n <= int64(len(s.suffix)) {
 		return s.suffix[int64(len(s.suffix))-n:], nil

@@ -20,6 +20,9 @@ type Body struct {
 	// knows no context: a section lives in one request, and Make is bound to
 	// that request's. Every Make of the same off gives the same byte there.
 	Make func(p []byte, off, to int64) (made []byte, from int64, err error)
+
+	// Drop, where it is not nil, lets go of what Make holds beyond one call.
+	Drop func()
 }
 
 // Section is a part of a body. Reading a byte again gives the same byte. It
@@ -129,8 +132,12 @@ func (s *Section) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// Close lets go of the memory; the section can still be read again.
+// Close lets go of the memory, the body's too; the section can still be read
+// again.
 func (s *Section) Close() error {
 	s.drop()
+	if s.body.Drop != nil {
+		s.body.Drop()
+	}
 	return nil
 }

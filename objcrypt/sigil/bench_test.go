@@ -49,7 +49,7 @@ func BenchmarkSection(b *testing.B) {
 	src := make(Bytes, n)
 	sink := make([]byte, 1<<20)
 	for b.Loop() {
-		body, err := NewBody(file(), src, n)
+		body, err := NewBody(b.Context(), file(), nil, src, n)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -68,7 +68,7 @@ func BenchmarkSection(b *testing.B) {
 func BenchmarkReadAt(b *testing.B) {
 	const n = 4 * SegmentSize
 	rec := file()
-	body, err := NewBody(rec, make(Bytes, n), n)
+	body, err := NewBody(b.Context(), rec, nil, make(Bytes, n), n)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func BenchmarkReadAt(b *testing.B) {
 	if _, err := io.ReadFull(body.Section(b.Context(), 0, body.Size()), stored); err != nil {
 		b.Fatal(err)
 	}
-	r, err := NewReader(rec, Header{}, stored, body.Size())
+	r, err := NewReader(rec, Header{}, stored, body.Size(), nil)
 	if err != nil {
 		b.Fatal(err)
 	}

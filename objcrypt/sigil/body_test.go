@@ -78,12 +78,12 @@ func TestReadBeforeTheBeginning(t *testing.T) {
 func TestSectionsAreTheBody(t *testing.T) {
 	const n = SegmentSize + 3*ChunkSize + 77
 	rec := file()
-	b, err := NewBody(rec, keystream{"sections", n}, n)
+	b, err := NewBody(t.Context(), rec, nil, keystream{"sections", n}, n)
 	if err != nil {
 		t.Fatal(err)
 	}
 	whole := readAll(t, b.Section(t.Context(), 0, b.Size()))
-	if b.PlainSize() != n || b.Size() != int64(len(whole)) || b.Kept(0) {
+	if b.PlainSize() != n || b.Size() != int64(len(whole)) || b.Kept() != nil {
 		t.Errorf("sizes %d, %d", b.PlainSize(), b.Size())
 	}
 	if err := iotest.TestReader(b.Section(t.Context(), SegmentSize-100_000, 299_000), whole[SegmentSize-100_000:][:299_000]); err != nil {
@@ -114,7 +114,7 @@ func TestSectionsAreTheBody(t *testing.T) {
 // ciphertext is not released.
 func TestSourceThatChanges(t *testing.T) {
 	src := Bytes(bytes.Repeat([]byte("a"), 3*ChunkSize))
-	b, err := NewBody(file(), src, int64(len(src)))
+	b, err := NewBody(t.Context(), file(), nil, src, int64(len(src)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestSourceThatFails(t *testing.T) {
 		"fails":           {sourceFunc(func(context.Context, []byte, int64) (int, error) { return 1, boom }), boom},
 		"is cancelled":    {sourceFunc(func(ctx context.Context, _ []byte, _ int64) (int, error) { return 0, ctx.Err() }), context.Canceled},
 	} {
-		b, err := NewBody(file(), c.src, 3)
+		b, err := NewBody(t.Context(), file(), nil, c.src, 3)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -165,7 +165,7 @@ func TestBodiesThatCannotBe(t *testing.T) {
 		"negative": {file(), -1}, "too long": {file(), MaxSize + 1},
 		"directory": {dir, 1}, "fifo": {fifo, 1}, "hard-link name": {link, 1},
 	} {
-		if _, err := NewBody(c.rec, Bytes("x"), c.n); !errors.Is(err, ErrRecord) {
+		if _, err := NewBody(t.Context(), c.rec, nil, Bytes("x"), c.n); !errors.Is(err, ErrRecord) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -194,7 +194,7 @@ func TestKindsOfFiles(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		for _, size := range []int64{0, 16, 17} {
-			if _, err := NewReader(got, o.header, Bytes(nil), size); (err == nil) != (size == c.body) || err != nil && !errors.Is(err, objcrypt.ErrCorrupt) {
+			if _, err := NewReader(got, o.header, Bytes(nil), size, nil); (err == nil) != (size == c.body) || err != nil && !errors.Is(err, objcrypt.ErrCorrupt) {
 				t.Errorf("%s with a body of %d bytes: %v", name, size, err)
 			}
 		}

@@ -40,11 +40,11 @@ func (r *Reader) tail(ctx context.Context) (*table, error) {
 	if t := r.table.Load(); t != nil {
 		return t, nil
 	}
-	tail := make([]byte, tailSize(r.n))
+	tail := make([]byte, tailLen(r.layout, r.n)) // not longer than the body
 	if err := r.read(ctx, tail, r.body-int64(len(tail))); err != nil {
 		return nil, err
 	}
-	t, err := parseTail(r.dek, r.gen, r.layout, r.n, tail)
+	t, err := parseTail(r.dek, r.gen, r.layout, r.n, r.body, tail)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ func FuzzTail(f *testing.F) {
 	r := fixed()
 	const n = SegmentSize + 5
 	late, _ := lateAttr.seal(r.DEK, r.Generation, 0, n)
-	tail := makeTail(r.DEK, r.Generation, 0, n, make([]salt, 2), late)
+	tail := makeTail(r.DEK, r.Generation, 0, n, make([]salt, 2), nil, late)
 	f.Add(tail[:len(tail)-macSize], int64(n), true)
 	f.Add(tail, int64(n), false)
 	f.Add([]byte{}, int64(0), true)
@@ -31,14 +31,14 @@ func FuzzTail(f *testing.F) {
 		if n < 0 || n > 100*SegmentSize {
 			return
 		}
-		table, err := parseTail(r.DEK, r.Generation, 0, n, b)
+		table, err := parseTail(r.DEK, r.Generation, 0, n, BodySize(n), b)
 		if err != nil {
 			if !errors.Is(err, objcrypt.ErrCorrupt) {
 				t.Fatalf("unnamed error: %v", err)
 			}
 			return
 		}
-		if !bytes.Equal(makeTail(r.DEK, r.Generation, 0, n, table.salts, table.late), b) {
+		if !bytes.Equal(makeTail(r.DEK, r.Generation, 0, n, table.salts, nil, table.late), b) {
 			t.Fatalf("%x is accepted and made otherwise", b)
 		}
 		if _, err := openLate(r.DEK, r.Generation, 0, n, table.late); err != nil && !errors.Is(err, objcrypt.ErrCorrupt) && !errors.Is(err, objcrypt.ErrVersion) {
@@ -65,7 +65,7 @@ func FuzzBody(f *testing.F) {
 		if size < 0 || size > 1<<20 {
 			return
 		}
-		r, err := NewReader(rec, Header{}, Bytes(body), int64(len(body)))
+		r, err := NewReader(rec, Header{}, Bytes(body), int64(len(body)), nil)
 		if err != nil {
 			return
 		}

@@ -194,7 +194,7 @@ func (g *generator) tamperLate() {
 	n := o.Size
 	salts := []salt{salt(o.Tail[:16]), salt(o.Tail[16:32])}
 	with := func(name string, block []byte, size int64) {
-		tail := makeTail(rec.DEK, rec.Generation, 0, size, salts, block)
+		tail := makeTail(rec.DEK, rec.Generation, 0, size, salts, nil, block)
 		g.bad(name, "stream", "ErrCorrupt", edit{Op: "set", At: -int64(len(tail)), Hex: hex.EncodeToString(tail)})
 	}
 	sealLate := func(plain []byte, size int64) []byte {

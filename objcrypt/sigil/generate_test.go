@@ -168,7 +168,7 @@ func (g *generator) add(o vector, rec *Record, body []byte, l Late) {
 func (g *generator) file(name string, rec *Record, n int64) {
 	g.Helper()
 	o := vector{Name: name, Size: n, Seed: name}
-	b, err := NewBody(rec, o.plaintext(g), n)
+	b, err := NewBody(g.Context(), rec, nil, o.plaintext(g), n)
 	if err != nil {
 		g.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func (g *generator) kinds() {
 	full.extra = map[uint64]any{64: "a later field", 1 << 40: []any{uint64(1), nil, true, -5, map[any]any{"x": []byte{1}}}}
 	g.file("every field", full, 10)
 	unknown := g.record(typeRegular | 0o644)
-	b, _ := NewBody(unknown, keystream{"size unknown", 100}, 100)
+	b, _ := NewBody(g.Context(), unknown, nil, keystream{"size unknown", 100}, 100)
 	unknown.SizeKnown, unknown.Size = false, 0
 	g.add(vector{Name: "size unknown", Size: 100, Seed: "size unknown"}, unknown, whole(g, b), Late{Attr: unknown.Attr, Version: unknown.Version})
 }
@@ -215,13 +215,13 @@ func (g *generator) versions() {
 	const n = 2*SegmentSize + 1000
 	rec := g.record(typeRegular | 0o644)
 	first := vector{Name: "version 1", Key: "data/versions", Size: n, Seed: "versions"}
-	b, err := NewBody(rec, first.plaintext(g), n)
+	b, err := NewBody(g.Context(), rec, nil, first.plaintext(g), n)
 	if err != nil {
 		g.Fatal(err)
 	}
 	old := whole(g, b)
 	g.add(first, rec, old, Late{Attr: rec.Attr, Version: rec.Version})
-	r, err := NewReader(rec, Header{}, Bytes(old), int64(len(old)))
+	r, err := NewReader(rec, Header{}, Bytes(old), int64(len(old)), nil)
 	if err != nil {
 		g.Fatal(err)
 	}
@@ -229,7 +229,7 @@ func (g *generator) versions() {
 	second.Name, second.Patch = "version 2", []patch{{At: SegmentSize + 5, Hex: "00112233"}}
 	next := rec.Clone()
 	next.Version++
-	if b, err = NewRewrite(g.Context(), next, r, second.plaintext(g), n, func(i int64) bool { return i == 1 }); err != nil {
+	if b, err = NewRewrite(g.Context(), next, nil, r, second.plaintext(g), n, func(i int64) bool { return i == 1 }); err != nil {
 		g.Fatal(err)
 	}
 	g.add(second, next, rewriteBody(g, b, old), Late{Attr: next.Attr, Version: next.Version})
@@ -241,19 +241,19 @@ func (g *generator) stream() {
 	const n = SegmentSize + 100
 	rec := g.record(typeRegular | 0o600)
 	o := vector{Name: "stream", Key: "data/stream", Size: n, Seed: "stream"}
-	s, err := NewStream(rec, n)
+	s, err := NewStream(rec, nil, n)
 	if err != nil {
 		g.Fatal(err)
 	}
 	src := o.plaintext(g)
-	section, err := s.Finish(g.Context(), src, 0, n, lateAttr)
+	section, _, err := s.Finish(g.Context(), src, 0, n, lateAttr)
 	if err != nil {
 		g.Fatal(err)
 	}
 	body := readAll(g, section)
 	g.add(o, rec, body, lateAttr)
 	settled := rec.Clone()
-	settled.Settle(lateAttr)
+	settled.Settle(lateAttr, n)
 	settled.Mode, settled.Version = typeRegular|0o400, 100
 	o.Name = "stream, then chmod"
 	g.add(o, settled, body, Late{Attr: settled.Attr, Version: settled.Version})

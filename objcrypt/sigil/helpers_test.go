@@ -53,6 +53,38 @@ func (k keystream) bytes(t testing.TB) []byte {
 	return p
 }
 
+// thin is a keystream of which some frames compress to about a half, and none of
+// the others does.
+type thin struct{ keystream }
+
+func (s thin) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	n, err := s.keystream.ReadAt(ctx, p, off)
+	for i := range p[:n] {
+		if at := off + int64(i); at/FrameSize%5 != 3 && at%64 >= 32 {
+			p[i] = ' '
+		}
+	}
+	return n, err
+}
+
+func (s thin) bytes(t testing.TB) []byte {
+	t.Helper()
+	p := make([]byte, s.n)
+	if n, err := s.ReadAt(t.Context(), p, 0); int64(n) != s.n && err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func testCompressor(t tb) *Compressor {
+	t.Helper()
+	c, err := NewCompressor(MinLevel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // sourceFunc is a source made of a function.
 type sourceFunc func(ctx context.Context, p []byte, off int64) (int, error)
 
@@ -85,6 +117,7 @@ type tb interface {
 var (
 	_ tb = (*testing.T)(nil)
 	_ tb = (*rapid.T)(nil)
+	_ tb = (*testing.F)(nil)
 )
 
 // object is a sealed one in memory.
@@ -94,10 +127,15 @@ type object struct {
 	body   []byte
 }
 
-// sealed makes an object of src under the epoch "test".
+// sealed makes an object of src under the epoch "test", in layout 0.
 func sealed(t tb, rec *Record, src ReaderAt, n int64) object {
 	t.Helper()
-	b, err := NewBody(rec, src, n)
+	return sealedBy(t, nil, rec, src, n)
+}
+
+func sealedBy(t tb, c *Compressor, rec *Record, src ReaderAt, n int64) object {
+	t.Helper()
+	b, err := NewBody(context.Background(), rec, c, src, n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +174,14 @@ func (o object) reader(t tb) (*Record, *Reader) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := NewReader(rec, h, Bytes(o.body), int64(len(o.body)))
+	if h.Layout == layoutFrames {
+		late, size, err := OpenSuffix(rec, h, o.body[max(0, len(o.body)-TailReadSize):], int64(len(o.body)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec.Settle(late, size)
+	}
+	r, err := NewReader(rec, h, Bytes(o.body), int64(len(o.body)), NewFrames())
 	if err != nil {
 		t.Fatal(err)
 	}

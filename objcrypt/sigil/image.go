@@ -2,11 +2,7 @@ package sigil
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
-	"sync/atomic"
 )
 
 // image is ciphertext still to be made: whole segments of one plaintext, or
@@ -24,15 +20,11 @@ type image struct {
 	kept  []bool // segments that stay as they are stored; nil: none
 	tail  []byte
 
-	marks []atomic.Pointer[marks]
+	marks marks
 }
 
-// marks hold the beginning of each chunk's tag, 0 before it was sealed. A
-// source that changed between two readings gives another tag.
-type marks [chunksPerSegment]atomic.Uint64
-
 func newImage(i image) *image {
-	i.marks = make([]atomic.Pointer[marks], len(i.salts))
+	i.marks = make(marks, len(i.salts))
 	return &i
 }
 
@@ -69,7 +61,7 @@ func (i *image) seal(ctx context.Context, buf []byte, c, count int64) (n int64, 
 	// The plaintext is read in one go to the end of where the chunks will lie;
 	// each then moves down to its place, which never reaches into the next.
 	gap := count * TagSize
-	if err := i.read(ctx, buf[gap:gap+plain], off); err != nil {
+	if err := readFull(ctx, i.src, buf[gap:gap+plain], off); err != nil {
 		return 0, err
 	}
 	var a keyed
@@ -84,8 +76,8 @@ func (i *image) seal(ctx context.Context, buf []byte, c, count int64) (n int64, 
 		at := buf[k*sealedChunk:]
 		copy(at, buf[gap+k*ChunkSize:][:size])
 		done := a.aead.sealChunk(at, size, chunk%chunksPerSegment, i.final && chunk == i.chunks()-1)
-		if err := i.mark(chunk, done[size:]); err != nil {
-			return 0, err
+		if !i.marks.same(chunk/chunksPerSegment, chunk%chunksPerSegment, done[size:]) {
+			return 0, fmt.Errorf("chunk at %d: %w", i.start()+chunk*ChunkSize, ErrSource)
 		}
 		n += int64(len(done))
 	}
@@ -98,37 +90,4 @@ func (i *image) cipher(s int64) (keyed, error) {
 		return keyed{}, fmt.Errorf("segment %d is kept, it is not sealed again: %w", i.first+s, ErrRecord)
 	}
 	return keyed{index: s, aead: segmentAEAD(i.dek, i.salts[s], i.first+s)}, nil
-}
-
-func (i *image) read(ctx context.Context, p []byte, off int64) error {
-	if len(p) == 0 {
-		return nil
-	}
-	n, err := i.src.ReadAt(ctx, p, off)
-	switch {
-	case n == len(p):
-		return nil
-	case err == nil || errors.Is(err, io.EOF):
-		return fmt.Errorf("ends at %d, not at %d: %w", off+int64(n), i.end, ErrSource)
-	default:
-		return fmt.Errorf("plaintext at %d: %w", off, err)
-	}
-}
-
-// mark remembers the tag of a chunk, or holds it against the one remembered.
-func (i *image) mark(chunk int64, tag []byte) error {
-	slot := &i.marks[chunk/chunksPerSegment]
-	m := slot.Load()
-	if m == nil {
-		m = new(marks)
-		if !slot.CompareAndSwap(nil, m) {
-			m = slot.Load()
-		}
-	}
-	is := max(1, binary.BigEndian.Uint64(tag))
-	cell := &m[chunk%chunksPerSegment]
-	if !cell.CompareAndSwap(0, is) && cell.Load() != is {
-		return fmt.Errorf("chunk at %d: %w", i.start()+chunk*ChunkSize, ErrSource)
-	}
-	return nil
 }

@@ -47,11 +47,23 @@ func (l ledger) chunk(t tb, i *image, c int64, sealed []byte) {
 	l.add(t, derive(i.dek[:], i.salts[s][:], string(info), 32), nonce, sealed, nil)
 }
 
+// frames adds those of segment s of what is packed, in sealed.
+func (l ledger) frames(t tb, p *packed, s int64, sealed []byte) {
+	t.Helper()
+	info := binary.BigEndian.AppendUint64([]byte("sigil/v1/segment"), uint64(p.first+s))
+	key := derive(p.dek[:], p.salts[s][:], string(info), 32)
+	for i, size := range p.segment(s) {
+		nonce := binary.BigEndian.AppendUint64(make([]byte, 4, 12), uint64(i))
+		l.add(t, key, nonce, sealed[:size.sealed()], nil)
+		sealed = sealed[size.sealed():]
+	}
+}
+
 // late adds the late block of a tail.
-func (l ledger) late(t tb, dek Key, g Generation, n int64, tail []byte) {
+func (l ledger) late(t tb, dek Key, g Generation, layout byte, n int64, tail []byte) {
 	t.Helper()
 	block := tail[len(tail)-trailerSize:][:lateSize]
-	aad := binary.BigEndian.AppendUint64([]byte("sigil/v1/late\x00"), uint64(n))
+	aad := binary.BigEndian.AppendUint64(append([]byte("sigil/v1/late"), layout), uint64(n))
 	l.add(t, derive(dek[:], g[:], "sigil/v1/late", 32), block[:12], block[12:], aad)
 }
 
@@ -69,6 +81,7 @@ type life struct {
 	uses  ledger
 	epoch int
 	rec   *Record
+	comp  *Compressor // nil for layout 0
 	n     int64
 	state int // changes with the content
 	old   *Reader
@@ -76,16 +89,50 @@ type life struct {
 
 // source is content that differs from state to state in one segment.
 func (l *life) source() ReaderAt {
-	return keystream{fmt.Sprint("state ", l.state), l.n}
+	all := keystream{fmt.Sprint("state ", l.state), l.n}
+	if l.comp == nil {
+		return all
+	}
+	return thin{all}
 }
 
 func (l *life) size() int64 {
+	if l.comp != nil { // compressing takes its time
+		return rapid.SampledFrom([]int64{0, 1, FrameSize, FrameSize + 1, 2*FrameSize + 7, 3 * FrameSize, SegmentSize + 5}).Draw(l.t, "size")
+	}
 	return rapid.SampledFrom([]int64{0, 1, ChunkSize, ChunkSize + 1, SegmentSize, SegmentSize + 1, 2*SegmentSize + 7}).Draw(l.t, "size")
 }
 
-// read takes windows out of a section, and each whole chunk of them into the
+// read takes some of what was made into the ledger, from off on.
+func (l *life) read(made ciphertext, off int64) {
+	switch c := made.(type) {
+	case *image:
+		l.readChunks(c, off)
+	case *packed:
+		l.readFrames(c)
+	}
+}
+
+// readFrames reads whole segments, as they were held or made again.
+func (l *life) readFrames(p *packed) {
+	for range rapid.IntRange(0, 3).Draw(l.t, "reads") {
+		if len(p.salts) == 0 {
+			return
+		}
+		s := rapid.Int64Range(0, int64(len(p.salts))-1).Draw(l.t, "at")
+		if p.keeps(s) {
+			continue
+		}
+		if rapid.Bool().Draw(l.t, "let go") {
+			p.release()
+		}
+		l.uses.frames(l.t, p, s, readAll(l.t, p.section(context.Background(), p.starts[s], p.starts[s+1]-p.starts[s])))
+	}
+}
+
+// readChunks takes windows out of a section, and each whole chunk of them into the
 // ledger. The section is all of img from off on.
-func (l *life) read(img *image, off int64) {
+func (l *life) readChunks(img *image, off int64) {
 	s := img.section(context.Background(), off, img.size())
 	first, chunks := ceil(off, sealedChunk), img.chunks()
 	for range rapid.IntRange(0, 3).Draw(l.t, "windows") {
@@ -127,7 +174,7 @@ func (l *life) body() {
 	if rapid.Bool().Draw(l.t, "new data key") {
 		l.rec.DEK = Key{}
 	}
-	b, err := NewBody(l.rec, l.source(), l.n)
+	b, err := NewBody(context.Background(), l.rec, l.comp, l.source(), l.n)
 	l.took(b, err)
 }
 
@@ -135,23 +182,37 @@ func (l *life) took(b *Body, err error) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	if hasTail(l.n) {
-		l.uses.late(l.t, l.rec.DEK, l.rec.Generation, l.n, b.img.tail)
+	tail := tailOf(b.made)
+	if tail != nil {
+		l.uses.late(l.t, l.rec.DEK, l.rec.Generation, l.rec.Layout, l.n, tail)
 	}
 	for range rapid.IntRange(1, 2).Draw(l.t, "sections") {
-		off := rapid.Int64Range(0, b.Size()).Draw(l.t, "off")
-		l.read(b.img, off)
+		l.read(b.made, rapid.Int64Range(0, b.Size()).Draw(l.t, "off"))
 	}
-	l.remember(b.img.salts)
+	l.remember(b.Size(), tail)
+}
+
+func tailOf(made ciphertext) []byte {
+	if p, ok := made.(*packed); ok {
+		return p.tail
+	}
+	return made.(*image).tail
 }
 
 // remember gives the reader of what was written last, as if it were stored.
-func (l *life) remember(salts []salt) {
-	r, err := NewReader(l.rec, Header{}, Bytes(nil), BodySize(l.n))
+func (l *life) remember(body int64, tail []byte) {
+	l.rec.Settle(Late{Attr: l.rec.Attr, Version: l.rec.Version}, l.n)
+	r, err := NewReader(l.rec, Header{Layout: l.rec.Layout}, Bytes(nil), body, NewFrames())
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	r.table.Store(&table{salts: salts})
+	if tail != nil {
+		t, err := parseTail(r.dek, r.gen, r.layout, l.n, body, tail)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		r.table.Store(t)
+	}
 	r.final.Store(true)
 	l.old = r
 }
@@ -164,38 +225,47 @@ func (l *life) rewrite() {
 	l.state++ // all content differs; kept segments are copied, not sealed
 	dirty := rapid.Int64Range(0, 3).Draw(l.t, "changed")
 	l.rec.Late = false
-	b, err := NewRewrite(context.Background(), l.rec, l.old, l.source(), l.n, func(i int64) bool { return i == dirty })
+	b, err := NewRewrite(context.Background(), l.rec, l.comp, l.old, l.source(), l.n, func(i int64) bool { return i == dirty })
 	l.took(b, err)
 }
 
 func (l *life) stream() {
-	l.n = rapid.SampledFrom([]int64{SegmentSize + 1, 2 * SegmentSize, 2*SegmentSize + 9}).Draw(l.t, "size")
-	s, err := NewStream(l.rec, SegmentSize+1)
+	if l.n = rapid.SampledFrom([]int64{SegmentSize + 1, 2 * SegmentSize, 2*SegmentSize + 9}).Draw(l.t, "size"); l.comp != nil {
+		l.n = l.size()
+	}
+	s, err := NewStream(l.rec, l.comp, SegmentSize+1)
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	ctx := context.Background()
 	for range rapid.IntRange(0, 3).Draw(l.t, "seals") {
 		l.state++ // the segment changes after it was sealed
 		off := rapid.Int64Range(0, s.Segments()).Draw(l.t, "segment") * SegmentSize
 		if off < l.n {
-			l.read(mustSeal[*image](l.t)(s.seal(l.source(), off, min(SegmentSize, l.n-off))), 0)
+			least := rapid.SampledFrom([]int64{0, 5 << 20, 7 << 20}).Draw(l.t, "least")
+			made, _, err := s.seal(ctx, l.source(), off, min(SegmentSize, l.n-off), least)
+			l.read(mustSeal[ciphertext](l.t)(made, err), 0)
 		}
 	}
 	for range rapid.IntRange(1, 2).Draw(l.t, "finishes") {
 		l.state++
-		end := mustSeal[*image](l.t)(s.finish(l.source(), 0, l.n, Late{Attr: l.rec.Attr, Version: uint64(l.state)}))
-		l.uses.late(l.t, l.rec.DEK, l.rec.Generation, l.n, end.tail)
+		end, body, err := s.finish(ctx, l.source(), 0, l.n, Late{Attr: l.rec.Attr, Version: uint64(l.state)})
+		mustSeal[ciphertext](l.t)(end, err)
+		l.uses.late(l.t, l.rec.DEK, l.rec.Generation, l.rec.Layout, l.n, tailOf(end))
 		l.read(end, 0)
+		l.remember(body, tailOf(end))
 	}
-	l.remember(s.salts[:segments(l.n)])
 }
 
 // However bodies, rewrites, streams, seals and retries follow one another
 // under one record, no key and nonce ever seal two plaintexts.
 func TestNoKeyAndNonceIsUsedTwice(t *testing.T) {
-	uses := ledger{}
+	uses, comp := ledger{}, testCompressor(t)
 	rapid.Check(t, func(t *rapid.T) {
 		f := &life{t: t, uses: uses, rec: file()}
+		if rapid.IntRange(0, 3).Draw(t, "compressed") == 0 {
+			f.comp = comp
+		}
 		t.Repeat(map[string]func(*rapid.T){
 			"body":    func(t *rapid.T) { f.t = t; f.body() },
 			"rewrite": func(t *rapid.T) { f.t = t; f.rewrite() },

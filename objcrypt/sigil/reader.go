@@ -44,6 +44,7 @@ type Reader struct {
 
 	n, body int64 // lengths of plaintext and body
 	src     ReaderAt
+	frames  *Frames // of layout 1
 
 	loading chan struct{}         // held by the one that reads the tail
 	table   atomic.Pointer[table] // once verified; of a body without a tail, at once
@@ -59,31 +60,53 @@ type keyed struct {
 }
 
 // NewReader reads the body of bodySize bytes that src gives. A length that does
-// not fit the record is objcrypt.ErrCorrupt. It reads nothing yet.
-func NewReader(rec *Record, h Header, src ReaderAt, bodySize int64) (*Reader, error) {
+// not fit the record is objcrypt.ErrCorrupt; in layout 1 the record holds the
+// plaintext's length, or was settled (Record.Settle). frames is for layout 1,
+// which without it is objcrypt.ErrVersion. It reads nothing yet.
+func NewReader(rec *Record, h Header, src ReaderAt, bodySize int64, frames *Frames) (*Reader, error) {
 	n, err := shape(rec, h, bodySize)
 	if err != nil {
 		return nil, err
 	}
+	if h.Layout == layoutFrames && frames == nil {
+		return nil, fmt.Errorf("layout %d: %w", h.Layout, objcrypt.ErrVersion)
+	}
+	return newReader(rec, h, src, n, bodySize, frames), nil
+}
+
+func newReader(rec *Record, h Header, src ReaderAt, n, bodySize int64, frames *Frames) *Reader {
 	r := &Reader{
 		dek: rec.DEK, gen: rec.Generation, layout: h.Layout,
 		own: Late{Attr: rec.Attr, Version: rec.Version}, late: rec.Late, none: rec.isDir(),
-		n: n, body: bodySize, src: src,
+		n: n, body: bodySize, src: src, frames: frames,
 		loading: make(chan struct{}, 1),
 	}
-	if !hasTail(n) {
+	if !r.hasTail() {
 		r.table.Store(&table{salts: []salt{salt(rec.Generation)}})
 	}
-	return r, nil
+	return r
+}
+
+func (r *Reader) hasTail() bool { return r.layout == layoutFrames || hasTail(r.n) }
+
+// CheckLength holds the length of a body against its record, as far as the two
+// alone tell. Errors: objcrypt.ErrCorrupt, objcrypt.ErrVersion.
+func CheckLength(rec *Record, h Header, bodySize int64) error {
+	if h.Layout == layoutFrames && !rec.SizeKnown {
+		return nil
+	}
+	_, err := shape(rec, h, bodySize)
+	return err
 }
 
 // shape holds a body's length against the record, and gives the plaintext's.
 func shape(rec *Record, h Header, bodySize int64) (int64, error) {
-	if h.Layout != 0 {
-		return 0, fmt.Errorf("layout %d: %w", h.Layout, objcrypt.ErrVersion)
-	}
 	n, err := int64(0), error(nil)
 	switch {
+	case h.Layout > layoutFrames:
+		err = fmt.Errorf("layout %d: %w", h.Layout, objcrypt.ErrVersion)
+	case h.Layout == layoutFrames:
+		return rec.Size, framed(rec, bodySize)
 	case !rec.isDir():
 		n, err = PlainSize(bodySize)
 	case bodySize != 0:
@@ -103,9 +126,44 @@ func shape(rec *Record, h Header, bodySize int64) (int64, error) {
 	return n, nil
 }
 
-// Size is the length of the plaintext in bytes, as the body's length says. It
-// is proved once Verify, or a read that reached the end, has succeeded.
+// framed holds the length of a body of layout 1 against that of its plaintext.
+func framed(rec *Record, bodySize int64) error {
+	if !rec.mayFrame() {
+		return fmt.Errorf("file of mode %o in layout 1: %w", rec.Mode, objcrypt.ErrCorrupt)
+	}
+	if rec.Size < 0 || rec.Size > MaxSize {
+		return fmt.Errorf("plaintext of %d bytes: %w", rec.Size, objcrypt.ErrCorrupt)
+	}
+	if least, most := framedRange(rec.Size); bodySize < least || bodySize > most {
+		return fmt.Errorf("body of %d bytes where %d of plaintext have from %d to %d: %w", bodySize, rec.Size, least, most, objcrypt.ErrCorrupt)
+	}
+	return nil
+}
+
+// Size is the length of the plaintext in bytes, as the body's length says, or in
+// layout 1 the record. It is proved once Verify, or a read that reached the end, has succeeded.
 func (r *Reader) Size() int64 { return r.n }
+
+// Unit is how much plaintext is sealed as one, in bytes: a chunk or a frame.
+func (r *Reader) Unit() int64 {
+	if r.layout == layoutFrames {
+		return FrameSize
+	}
+	return ChunkSize
+}
+
+// Stored tells where in the body the n > 0 bytes of plaintext at off lie, a
+// multiple of Unit as their end is, or else Size. In layout 1 the table was
+// verified before (Verify).
+func (r *Reader) Stored(off, n int64) (at, length int64) {
+	if r.layout == layoutFrames {
+		t := r.table.Load()
+		last := ceil(off+n, FrameSize) - 1
+		at = t.frameAt(off / FrameSize)
+		return at, t.frameAt(last) + frameLenAt(t.lens, last).sealed() - at
+	}
+	return off / ChunkSize * sealedChunk, n + TagSize*chunks(n)
+}
 
 // ReadAt reads plaintext as io.ReaderAt does. io.EOF comes only after the tail
 // or the final chunk was verified. On any other error p holds nothing of the
@@ -119,8 +177,12 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		return 0, nil
 	}
 	want := p[:max(0, min(int64(len(p)), r.n-off))]
+	window := r.window
+	if r.layout == layoutFrames {
+		window = r.windowFrames
+	}
 	for done := 0; done < len(want); {
-		n, err := r.window(ctx, want[done:], off+int64(done))
+		n, err := window(ctx, want[done:], off+int64(done))
 		if err != nil {
 			clear(want)
 			return 0, err
@@ -144,7 +206,7 @@ func (r *Reader) Verify(ctx context.Context) error {
 	switch {
 	case r.none:
 		return nil
-	case hasTail(r.n):
+	case r.hasTail():
 		_, err := r.tail(ctx)
 		return err
 	case r.final.Load():

@@ -24,7 +24,7 @@ func TestReaderHoldsLengthsAgainstTheRecord(t *testing.T) {
 		want error
 	}{
 		"good":              {file(), Header{}, 21, nil},
-		"layout 1":          {file(), Header{Layout: 1}, 21, objcrypt.ErrVersion},
+		"layout 2":          {file(), Header{Layout: 2}, 21, objcrypt.ErrVersion},
 		"nothing":           {file(), Header{}, 0, objcrypt.ErrCorrupt},
 		"impossible":        {file(), Header{}, 65553, objcrypt.ErrCorrupt},
 		"record agrees":     {sized, Header{}, 21, nil},
@@ -32,7 +32,7 @@ func TestReaderHoldsLengthsAgainstTheRecord(t *testing.T) {
 		"late without tail": {late, Header{}, 21, objcrypt.ErrCorrupt},
 		"late with tail":    {late, Header{}, BodySize(SegmentSize + 1), nil},
 	} {
-		if _, err := NewReader(c.rec, c.h, Bytes(nil), c.size); !errors.Is(err, c.want) {
+		if _, err := NewReader(c.rec, c.h, Bytes(nil), c.size, nil); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 		if _, _, err := OpenSuffix(c.rec, c.h, nil, c.size); c.want != nil && !errors.Is(err, c.want) {
@@ -68,7 +68,7 @@ func TestReaderFetchesWhatItNeeds(t *testing.T) {
 	o := sealed(t, file(), keystream{"fetch", n}, n)
 	src := &watchedSource{body: o.body}
 	rec, _ := o.reader(t)
-	r, err := NewReader(rec, o.header, src, int64(len(o.body)))
+	r, err := NewReader(rec, o.header, src, int64(len(o.body)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestReaderVerifiesTheTailFirst(t *testing.T) {
 		return nil
 	}}
 	rec, _ := o.reader(t)
-	r, _ := NewReader(rec, o.header, src, int64(len(o.body)))
+	r, _ := NewReader(rec, o.header, src, int64(len(o.body)), nil)
 	p := make([]byte, 100)
 	if k, err := r.ReadAt(t.Context(), p, 0); k != 0 || !errors.Is(err, boom) || !bytes.Equal(p, make([]byte, 100)) {
 		t.Fatalf("without a tail: %d, %v", k, err)
@@ -145,7 +145,7 @@ func TestReaderProvesTheEnd(t *testing.T) {
 		}
 		o.body[len(o.body)-1] ^= 1
 		src := &watchedSource{body: o.body}
-		r, _ = NewReader(rec, o.header, src, int64(len(o.body)))
+		r, _ = NewReader(rec, o.header, src, int64(len(o.body)), nil)
 		for range 2 {
 			if k, err := r.ReadAt(t.Context(), p, n); k != 0 || !errors.Is(err, io.EOF) {
 				t.Errorf("%d bytes, read at the end: %d, %v", n, k, err)
@@ -186,7 +186,7 @@ func TestReaderErrorsOfTheSource(t *testing.T) {
 		"cancelled":           {context.Canceled, context.Canceled},
 	} {
 		src := sourceFunc(func(context.Context, []byte, int64) (int, error) { return 10, c.err })
-		r, _ := NewReader(rec, o.header, src, int64(len(o.body)))
+		r, _ := NewReader(rec, o.header, src, int64(len(o.body)), nil)
 		k, err := r.ReadAt(t.Context(), make([]byte, 5), 0)
 		if k != 0 || !errors.Is(err, c.want) || errors.Is(err, objcrypt.ErrCorrupt) != (c.want == objcrypt.ErrCorrupt) {
 			t.Errorf("%s: %d, %v", name, k, err)
@@ -211,7 +211,7 @@ func TestReaderWaitsForTheTailByContext(t *testing.T) {
 		}
 		return Bytes(o.body).ReadAt(ctx, p, off)
 	})
-	r, _ := NewReader(rec, o.header, src, int64(len(o.body)))
+	r, _ := NewReader(rec, o.header, src, int64(len(o.body)), nil)
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -259,7 +259,7 @@ func TestSuffixServesTheEnd(t *testing.T) {
 	rec, _ := o.reader(t)
 	src := &watchedSource{body: o.body}
 	size := int64(len(o.body))
-	r, _ := NewReader(rec, o.header, WithSuffix(src, o.body[size-TailReadSize:], size), size)
+	r, _ := NewReader(rec, o.header, WithSuffix(src, o.body[size-TailReadSize:], size), size, nil)
 	if err := r.Verify(t.Context()); err != nil || len(src.reads) != 0 {
 		t.Errorf("tail out of the suffix: %v, read %v", err, src.reads)
 	}

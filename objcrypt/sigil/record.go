@@ -48,13 +48,19 @@ type Record struct {
 	// Late: the attributes and the version in the body's tail stand, not these.
 	Late bool
 
-	Size      int64 // of the plaintext in bytes, where SizeKnown
+	// Size is of the plaintext in bytes. It is sealed where SizeKnown; else it is
+	// what Settle was told.
+	Size      int64
 	SizeKnown bool
 
 	Nlink     uint64 // 0 and 1 are the same; Open gives at least 1
 	FileID    uint64
 	Inode     [16]byte // of the inode object that a hard-link name points to; else zero
 	SealEpoch EpochID  // under which the DEK was first sealed; Seal fills in a zero one
+
+	// Layout of the body: 0 chunks, 1 compressed frames. It stands in the header,
+	// to which the seal is bound.
+	Layout byte
 
 	extra map[uint64]any // unknown fields from 64 on, kept as they came
 }
@@ -109,10 +115,12 @@ func (r *Record) Clone() *Record {
 	return &c
 }
 
-// Settle takes over what a late block says: from now on the record's own
-// attributes and version stand.
-func (r *Record) Settle(l Late) {
-	r.Attr, r.Version, r.Late = l.Attr, l.Version, false
+// Settle takes over what OpenSuffix or a late block says: from now on the
+// record's own attributes and version stand. A late block of layout 1 proves the
+// size, which its body's length does not tell.
+func (r *Record) Settle(l Late, size int64) {
+	r.SizeKnown = r.SizeKnown || r.Late && r.Layout == layoutFrames
+	r.Attr, r.Version, r.Size, r.Late = l.Attr, l.Version, size, false
 }
 
 // Format implements fmt.Formatter, for all verbs.
@@ -122,6 +130,9 @@ func (r Record) Format(f fmt.State, _ rune) {
 
 // MarshalText keeps the record's content out of JSON and structured logs.
 func (r Record) MarshalText() ([]byte, error) { return fmt.Append(nil, r), nil }
+
+// mayFrame tells whether the body may be of layout 1: that of a regular file.
+func (r *Record) mayFrame() bool { return r.Mode&typeMask == typeRegular && !r.isEmptyKind() }
 
 func (r *Record) isDir() bool { return r.Mode&typeMask == typeDir }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/sigilfs/sigilfs/objcrypt"
@@ -15,15 +16,17 @@ import (
 func rewriteBody(t tb, b *Body, old []byte) []byte {
 	t.Helper()
 	var body []byte
-	for i := range Segments(b.PlainSize()) {
-		off, size := SegmentRange(b.PlainSize(), i)
-		if b.Kept(i) {
-			body = append(body, old[off:off+size]...)
-			continue
-		}
-		body = append(body, readAll(t, b.Section(context.Background(), off, size))...)
+	for _, k := range b.Kept() {
+		body = append(body, readAll(t, b.Section(context.Background(), int64(len(body)), k.Off-int64(len(body))))...)
+		body = append(body, old[k.From:k.From+k.Len]...)
 	}
 	return append(body, readAll(t, b.Section(context.Background(), int64(len(body)), b.Size()))...)
+}
+
+// keeps tells whether segment i of a body of layout 0 is kept.
+func keeps(b *Body, i int64) bool {
+	off, size := SegmentRange(b.PlainSize(), i)
+	return slices.ContainsFunc(b.Kept(), func(k Kept) bool { return k.Off == k.From && k.Off <= off && off+size <= k.Off+k.Len })
 }
 
 func TestRewrites(t *testing.T) {
@@ -58,12 +61,12 @@ func TestRewrites(t *testing.T) {
 				dirty[at/SegmentSize] = true
 			}
 			rec.Version++
-			b, err := NewRewrite(t.Context(), rec, r, src, c.n, func(i int64) bool { return dirty[i] })
+			b, err := NewRewrite(t.Context(), rec, nil, r, src, c.n, func(i int64) bool { return dirty[i] })
 			if err != nil {
 				t.Fatal(err)
 			}
 			for i, want := range c.kept {
-				if b.Kept(int64(i)) != want {
+				if keeps(b, int64(i)) != want {
 					t.Errorf("segment %d is kept: %v", i, !want)
 				}
 			}
@@ -86,7 +89,7 @@ func TestVersionsDoNotMix(t *testing.T) {
 	rec, r := o.reader(t)
 	src := bytes.Clone(was)
 	src[0] ^= 1
-	b, err := NewRewrite(t.Context(), rec, r, Bytes(src), n, func(i int64) bool { return i == 0 })
+	b, err := NewRewrite(t.Context(), rec, nil, r, Bytes(src), n, func(i int64) bool { return i == 0 })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,13 +116,13 @@ func TestRewriteRefuses(t *testing.T) {
 	rec, r := o.reader(t)
 	other := rec.Clone()
 	other.DEK[0] ^= 1
-	if _, err := NewRewrite(t.Context(), other, r, src, n, never); !errors.Is(err, ErrRecord) {
+	if _, err := NewRewrite(t.Context(), other, nil, r, src, n, never); !errors.Is(err, ErrRecord) {
 		t.Errorf("another data key: %v", err)
 	}
-	if _, err := NewRewrite(t.Context(), rec, r, src, MaxSize+1, never); !errors.Is(err, ErrRecord) {
+	if _, err := NewRewrite(t.Context(), rec, nil, r, src, MaxSize+1, never); !errors.Is(err, ErrRecord) {
 		t.Errorf("too long: %v", err)
 	}
-	b, err := NewRewrite(t.Context(), rec, r, src, n, never)
+	b, err := NewRewrite(t.Context(), rec, nil, r, src, n, never)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +131,7 @@ func TestRewriteRefuses(t *testing.T) {
 	}
 	o.body[len(o.body)-1] ^= 1
 	rec, r = o.reader(t)
-	if _, err := NewRewrite(t.Context(), rec, r, src, n, never); !errors.Is(err, objcrypt.ErrCorrupt) {
+	if _, err := NewRewrite(t.Context(), rec, nil, r, src, n, never); !errors.Is(err, objcrypt.ErrCorrupt) {
 		t.Errorf("over a bad tail: %v", err)
 	}
 }
@@ -152,7 +155,7 @@ func TestRewritesComeBack(t *testing.T) {
 				now[at]++
 				dirty[at/SegmentSize] = true
 			}
-			b, err := NewRewrite(context.Background(), rec, r, now, int64(len(now)), func(i int64) bool { return dirty[i] })
+			b, err := NewRewrite(context.Background(), rec, nil, r, now, int64(len(now)), func(i int64) bool { return dirty[i] })
 			if err != nil {
 				t.Fatal(err)
 			}

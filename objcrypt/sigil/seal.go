@@ -30,7 +30,7 @@ func (r *Record) Seal(e Epoch, key string) (Header, error) {
 	if size := sealPrefix + len(plain) + TagSize; size > maxSeal {
 		return Header{}, fmt.Errorf("seal of %d bytes, at most %d: %w", size, maxSeal, ErrXattrTooLarge)
 	}
-	h := Header{Epoch: e.ID}
+	h := Header{Epoch: e.ID, Layout: r.Layout}
 	h.seal = string(sealRecord(e.Key, plain, h.sigil()))
 	return h, nil
 }
@@ -94,5 +94,12 @@ func (h Header) open(e Epoch) (*Record, error) {
 		return nil, fmt.Errorf("does not authenticate: %w", objcrypt.ErrCorrupt)
 	}
 	defer clear(plain)
-	return decodeRecord(plain)
+	r, err := decodeRecord(plain)
+	if err != nil {
+		return nil, err
+	}
+	if r.Layout = h.Layout; r.Layout == layoutFrames && !r.mayFrame() {
+		return nil, fmt.Errorf("file of mode %o in layout 1: %w", r.Mode, objcrypt.ErrCorrupt)
+	}
+	return r, nil
 }

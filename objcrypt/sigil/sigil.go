@@ -17,7 +17,9 @@
 //
 // A body of at most 8 MiB is a row of chunks; a larger one is segments of 128
 // chunks and a tail with the salts of their keys, the late attributes, the
-// size and a MAC. Every key seals one plaintext, so nonces are counters.
+// size and a MAC: layout 0. In layout 1 a segment is 32 frames, each compressed
+// before it is sealed (Compressor, Frames), and the tail, which is never missing,
+// has their lengths too. Every key seals one plaintext, so nonces are counters.
 //
 // Errors wrap the sentinels of package objcrypt and say where and why; no
 // error, String or %v shows a key.

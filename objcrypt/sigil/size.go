@@ -106,6 +106,20 @@ func SegmentRange(n, i int64) (off, length int64) {
 	return i * sealedSegment, plain + TagSize*chunks(plain)
 }
 
+// TailSize is the length of the tail of n plaintext bytes in a layout, 0 where
+// the body has none.
+func TailSize(layout byte, n int64) int64 { return tailLen(layout, n) }
+
+// MayBe tells whether n bytes of plaintext may be a body of body bytes, in either
+// layout.
+func MayBe(n, body int64) bool {
+	if n < 0 || n > MaxSize {
+		return false
+	}
+	least, most := framedRange(n)
+	return body == BodySize(n) || least <= body && body <= most
+}
+
 // PartSegments is how many segments part p = 0, 1, … of a stream of unknown
 // length holds: 2^min(9, floor(p/1000)), so that 5 TiB fit in 9,282 parts.
 func PartSegments(p int) int { return 1 << min(9, max(0, p)/1000) }

@@ -33,18 +33,26 @@ func mustSeal[S any](t tb) func(S, error) S {
 	}
 }
 
+// finished is mustSeal of the last section.
+func finished(t tb) func(*section.Section, int64, error) *section.Section {
+	return func(s *section.Section, _ int64, err error) *section.Section {
+		t.Helper()
+		return mustSeal[*section.Section](t)(s, err)
+	}
+}
+
 func TestStream(t *testing.T) {
 	for _, n := range []int64{SegmentSize + 1, 2 * SegmentSize, 2*SegmentSize + 5, 3*SegmentSize - 1} {
 		src := keystream{"stream", n}
 		rec := file()
-		s, err := NewStream(rec, SegmentSize+1)
+		s, err := NewStream(rec, nil, SegmentSize+1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		o := finish(t, rec, nil) // the metadata is fixed before the first part
 		must := mustSeal[*section.Section](t)
-		first := must(s.Seal(t.Context(), src, 0, SegmentSize))
-		rest := must(s.Finish(t.Context(), src, SegmentSize, n, lateAttr))
+		first := must(s.Seal(t.Context(), src, 0, SegmentSize, 0))
+		rest := finished(t)(s.Finish(t.Context(), src, SegmentSize, n, lateAttr))
 		o.body = concat(t, first, rest)
 		got, r := o.reader(t)
 		if !got.Late || got.SizeKnown || r.Size() != n {
@@ -62,7 +70,7 @@ func TestStream(t *testing.T) {
 				t.Errorf("suffix of %d: %v, %d, %v", size, l, m, err)
 			}
 		}
-		got.Settle(lateAttr)
+		got.Settle(lateAttr, n)
 		again := finish(t, got, o.body)
 		if _, r := again.reader(t); true {
 			if l, err := r.Late(t.Context()); err != nil || l != lateAttr {
@@ -77,29 +85,29 @@ func TestStream(t *testing.T) {
 func TestStreamSealsAgain(t *testing.T) {
 	const n = 2*SegmentSize + 3
 	rec := file()
-	s, err := NewStream(rec, n)
+	s, err := NewStream(rec, nil, n)
 	if err != nil {
 		t.Fatal(err)
 	}
 	must := mustSeal[*section.Section](t)
 	old := keystream{"before", n}
-	seg0 := readAll(t, must(s.Seal(t.Context(), old, 0, SegmentSize)))
-	seg1 := must(s.Seal(t.Context(), old, SegmentSize, 1000)) // a file of one segment and a bit, then longer
+	seg0 := readAll(t, must(s.Seal(t.Context(), old, 0, SegmentSize, 0)))
+	seg1 := must(s.Seal(t.Context(), old, SegmentSize, 1000, 0)) // a file of one segment and a bit, then longer
 	if s.Segments() != 2 {
 		t.Fatalf("%d segments", s.Segments())
 	}
-	if _, err := s.Finish(t.Context(), nil, n, n, lateAttr); !errors.Is(err, ErrRecord) {
+	if _, _, err := s.Finish(t.Context(), nil, n, n, lateAttr); !errors.Is(err, ErrRecord) {
 		t.Fatalf("finished without segment 2: %v", err)
 	}
 	src := keystream{"after", n}
-	again := readAll(t, must(s.Seal(t.Context(), src, 0, SegmentSize)))
-	same := readAll(t, must(s.Seal(t.Context(), src, 0, SegmentSize)))
+	again := readAll(t, must(s.Seal(t.Context(), src, 0, SegmentSize, 0)))
+	same := readAll(t, must(s.Seal(t.Context(), src, 0, SegmentSize, 0)))
 	if bytes.Equal(again[:100], same[:100]) || bytes.Equal(seg0[:100], again[:100]) {
 		t.Error("a segment was sealed twice under one key")
 	}
 	_ = seg1
-	body := concat(t, must(s.Seal(t.Context(), src, 0, 2*SegmentSize)), must(s.Seal(t.Context(), src, 2*SegmentSize, 3)),
-		must(s.Finish(t.Context(), nil, n, n, lateAttr)))
+	body := concat(t, must(s.Seal(t.Context(), src, 0, 2*SegmentSize, 0)), must(s.Seal(t.Context(), src, 2*SegmentSize, 3, 0)),
+		finished(t)(s.Finish(t.Context(), nil, n, n, lateAttr)))
 	_, r := finish(t, rec, body).reader(t)
 	if p, err := content(t.Context(), r); err != nil || !bytes.Equal(p, src.bytes(t)) {
 		t.Errorf("%d bytes, %v", len(p), err)
@@ -119,19 +127,19 @@ func TestStreamRefuses(t *testing.T) {
 		rec  *Record
 		have int64
 	}{"one segment": {file(), SegmentSize}, "too long": {file(), MaxSize + 1}, "directory": {dir, 2 * SegmentSize}} {
-		if _, err := NewStream(c.rec, c.have); !errors.Is(err, ErrRecord) {
+		if _, err := NewStream(c.rec, nil, c.have); !errors.Is(err, ErrRecord) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	s, _ := NewStream(file(), SegmentSize+1)
+	s, _ := NewStream(file(), nil, SegmentSize+1)
 	src := keystream{"x", 4 * SegmentSize}
-	for _, c := range [][2]int64{{1, 5}, {-SegmentSize, 5}, {SegmentSize, 5}, {0, 0}, {0, -1}, {0, MaxSize + 1}} {
-		if _, err := s.Seal(t.Context(), src, c[0], c[1]); !errors.Is(err, ErrRecord) {
+	for _, c := range [][2]int64{{1, 5}, {-SegmentSize, 5}, {0, 0}, {0, -1}, {0, MaxSize + 1}} {
+		if _, err := s.Seal(t.Context(), src, c[0], c[1], 0); !errors.Is(err, ErrRecord) {
 			t.Errorf("seal %d bytes at %d: %v", c[1], c[0], err)
 		}
 	}
 	for _, c := range [][2]int64{{0, SegmentSize}, {0, -1}, {2 * SegmentSize, SegmentSize + 1}, {0, MaxSize + 1}, {SegmentSize, 2 * SegmentSize}} {
-		if _, err := s.Finish(t.Context(), src, c[0], c[1], lateAttr); !errors.Is(err, ErrRecord) {
+		if _, _, err := s.Finish(t.Context(), src, c[0], c[1], lateAttr); !errors.Is(err, ErrRecord) {
 			t.Errorf("finish %d bytes from %d: %v", c[1], c[0], err)
 		}
 	}
@@ -140,11 +148,11 @@ func TestStreamRefuses(t *testing.T) {
 // No reader would take attributes of another file type than the record's.
 func TestStreamKeepsTheFileType(t *testing.T) {
 	const n = SegmentSize + 1
-	s, _ := NewStream(file(), n)
+	s, _ := NewStream(file(), nil, n)
 	for _, mode := range []uint32{typeSymlink | 0o777, 0o644, 1<<16 | typeRegular} {
 		late := lateAttr
 		late.Mode = mode
-		if _, err := s.Finish(t.Context(), keystream{"x", n}, 0, n, late); !errors.Is(err, ErrRecord) {
+		if _, _, err := s.Finish(t.Context(), keystream{"x", n}, 0, n, late); !errors.Is(err, ErrRecord) {
 			t.Errorf("mode %o: %v", mode, err)
 		}
 	}
@@ -152,14 +160,14 @@ func TestStreamKeepsTheFileType(t *testing.T) {
 
 // A partial last segment that was sealed, then grew, must be sealed again.
 func TestStreamNoticesAStaleLength(t *testing.T) {
-	s, _ := NewStream(file(), SegmentSize+1)
+	s, _ := NewStream(file(), nil, SegmentSize+1)
 	src := keystream{"x", 4 * SegmentSize}
 	must := mustSeal[*section.Section](t)
-	must(s.Seal(t.Context(), src, 0, SegmentSize+1))
-	if _, err := s.Finish(t.Context(), src, SegmentSize+2, SegmentSize+2, lateAttr); !errors.Is(err, ErrRecord) {
+	must(s.Seal(t.Context(), src, 0, SegmentSize+1, 0))
+	if _, _, err := s.Finish(t.Context(), src, SegmentSize+2, SegmentSize+2, lateAttr); !errors.Is(err, ErrRecord) {
 		t.Errorf("stale segment 1: %v", err)
 	}
-	must(s.Finish(t.Context(), src, SegmentSize+1, SegmentSize+1, lateAttr))
+	finished(t)(s.Finish(t.Context(), src, SegmentSize+1, SegmentSize+1, lateAttr))
 }
 
 func TestLateAttributesAreChecked(t *testing.T) {
@@ -167,9 +175,9 @@ func TestLateAttributesAreChecked(t *testing.T) {
 	src := keystream{"late", n}
 	written := func(l Late) (object, *Record) {
 		rec := file()
-		s, _ := NewStream(rec, n)
+		s, _ := NewStream(rec, nil, n)
 		s.kind = l.Mode & typeMask // past the check of Finish
-		body := readAll(t, mustSeal[*section.Section](t)(s.Finish(context.Background(), src, 0, n, l)))
+		body := readAll(t, finished(t)(s.Finish(context.Background(), src, 0, n, l)))
 		return finish(t, rec, body), rec
 	}
 	other := lateAttr

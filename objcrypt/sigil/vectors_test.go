@@ -201,7 +201,7 @@ func (v *vectors) open(t testing.TB, key string, metadata map[string]string, bod
 	if err != nil {
 		return nil, stat{}, err
 	}
-	r, err := NewReader(rec, h, Bytes(body), int64(len(body)))
+	r, err := NewReader(rec, h, Bytes(body), int64(len(body)), nil)
 	if err != nil {
 		return nil, stat{}, err
 	}

@@ -47,7 +47,7 @@ func TestReaderViews(t *testing.T) {
 		body := bytes.Clone(o.body)
 		src := &viewed{Bytes: body}
 		rec, _ := o.reader(t)
-		r, err := NewReader(rec, o.header, src, int64(len(body)))
+		r, err := NewReader(rec, o.header, src, int64(len(body)), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func TestReaderViewsWhatIsBad(t *testing.T) {
 		src := &viewed{Bytes: o.body}
 		c.spoil(src)
 		rec, _ := o.reader(t)
-		r, _ := NewReader(rec, o.header, src, int64(len(o.body)))
+		r, _ := NewReader(rec, o.header, src, int64(len(o.body)), nil)
 		p := make([]byte, n)
 		k, err := r.ReadAt(t.Context(), p, 0)
 		if k != 0 || !errors.Is(err, c.want) || !bytes.Equal(p, make([]byte, n)) {
