@@ -10,7 +10,7 @@ import (
 // TestRemovalThatNobodyHeardOf: a file with changes that are not committed yet has
 // gone with its object, also where the answer to its removal was lost.
 func TestRemovalThatNobodyHeardOf(t *testing.T) {
-	f := mount(t, bucket())
+	f := mountIdle(t, bucket()) // nobody commits the rest
 	f.put("a", "text")
 	file, err := f.Open(f.ctx, "a", OpenOptions{Write: true})
 	f.must(err)
@@ -29,7 +29,6 @@ func TestRemovalThatNobodyHeardOf(t *testing.T) {
 	}
 	wants(t, f.Remove(f.ctx, "a"), ErrNotExist)
 	f.absent("a")
-	f.settle()
 	if got := f.mem.Keys(); len(got) > 0 {
 		t.Errorf("the bucket holds %v", got)
 	}

@@ -98,7 +98,7 @@ func TestFramedReadAtIsThatOfThePlaintext(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		off := rapid.Int64Range(0, n+10).Draw(t, "off")
-		p := make([]byte, rapid.IntRange(0, 600_000).Draw(t, "size"))
+		p := make([]byte, rapid.IntRange(1, 600_000).Draw(t, "size"))
 		k, err := r.ReadAt(context.Background(), p, off)
 		end := min(n, off+int64(len(p)))
 		if int64(k) != max(0, end-off) || (err != nil) != (end-off < int64(len(p))) || err != nil && !errors.Is(err, io.EOF) {
@@ -266,7 +266,7 @@ func TestBombs(t *testing.T) {
 		if c.ok != (err == nil) || err != nil && (!errors.Is(err, objcrypt.ErrCorrupt) || len(p) > 0) {
 			t.Errorf("%s: %d bytes, %v", name, len(p), err)
 		}
-		if took := after.TotalAlloc - before.TotalAlloc; took > 4*FrameSize {
+		if took := after.TotalAlloc - before.TotalAlloc; took > 16*FrameSize {
 			t.Errorf("%s took %d bytes of memory", name, took)
 		}
 	}
@@ -311,7 +311,10 @@ func TestFrameLengthsAreChecked(t *testing.T) {
 func TestFramedRewritesComeBack(t *testing.T) {
 	c := testCompressor(t)
 	rapid.Check(t, func(t *rapid.T) {
-		size := rapid.SampledFrom([]int64{0, 5, FrameSize, 3*FrameSize + 1, SegmentSize, SegmentSize + 9, SegmentSize + FrameSize + 3})
+		size := rapid.SampledFrom([]int64{0, 5, FrameSize, FrameSize + 1}) // compressing takes its time
+		if rapid.IntRange(0, 15).Draw(t, "long") == 0 {
+			size = rapid.SampledFrom([]int64{5, SegmentSize, SegmentSize + 9, SegmentSize + FrameSize + 3})
+		}
 		was := make(Bytes, size.Draw(t, "size"))
 		_, _ = thin{keystream{"was", int64(len(was))}}.ReadAt(context.Background(), was, 0)
 		o := sealedBy(t, c, file(), was, int64(len(was)))
