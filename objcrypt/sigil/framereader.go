@@ -15,7 +15,7 @@ func (r *Reader) windowFrames(ctx context.Context, p []byte, off int64) (int, er
 		return 0, err
 	}
 	first := off / FrameSize
-	if n, ok := r.frames.copyOut(p, r.gen, first, off-first*FrameSize); ok {
+	if n, ok := r.frames.copyOut(p, r.name, first, off-first*FrameSize); ok {
 		return n, nil
 	}
 	count := min((off+int64(len(p))-1)/FrameSize-first+1, framesPerSegment)
@@ -56,7 +56,7 @@ func (r *Reader) copyFrame(p, sealed []byte, f, skip int64) (int, error) {
 		return 0, err
 	}
 	done := copy(p, room[skip:n])
-	r.frames.keep(r.gen, f, room, n)
+	r.frames.keep(r.name, f, room, n)
 	return done, nil
 }
 

@@ -1,7 +1,10 @@
 package sigil
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -27,11 +30,19 @@ type Frames struct {
 	spare  [][]byte
 }
 
-// recentFrame is one decompressed: frame index of the body of that generation.
+// recentFrame is one decompressed: frame index of a body.
 type recentFrame struct {
-	gen   Generation
+	body  [sha256.Size]byte
 	index int64
 	plain []byte
+}
+
+// frameBody names a body by what its frames open with: whoever seals a record
+// chooses the generation, but not another's data key.
+func frameBody(dek Key, g Generation, n int64) [sha256.Size]byte {
+	name := append(dek[:len(dek):len(dek)], g[:]...)
+	defer clear(name)
+	return sha256.Sum256(binary.BigEndian.AppendUint64(name, uint64(n)))
 }
 
 // NewFrames gives one. What decompresses takes no more memory than a frame and
@@ -61,15 +72,18 @@ func (c *Frames) unpack(dst, packed []byte) error {
 }
 
 // copyOut copies of a remembered frame what p has room for from skip on.
-func (c *Frames) copyOut(p []byte, g Generation, f, skip int64) (int, bool) {
+func (c *Frames) copyOut(p []byte, body [sha256.Size]byte, f, skip int64) (int, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := range c.recent {
-		if r := &c.recent[i]; r.index == f && r.gen == g {
-			return copy(p, r.plain[skip:]), true
-		}
+	if i := c.find(body, f); i >= 0 && skip < int64(len(c.recent[i].plain)) {
+		return copy(p, c.recent[i].plain[skip:]), true
 	}
 	return 0, false
+}
+
+// find needs c.mu; -1: it is not remembered.
+func (c *Frames) find(body [sha256.Size]byte, f int64) int {
+	return slices.IndexFunc(c.recent, func(r recentFrame) bool { return r.index == f && r.body == body })
 }
 
 // room gives FrameSize bytes, whose content is undefined.
@@ -85,25 +99,36 @@ func (c *Frames) room() []byte {
 }
 
 // keep remembers a frame of n bytes in room, and forgets the oldest.
-func (c *Frames) keep(g Generation, f int64, room []byte, n int64) {
+func (c *Frames) keep(body [sha256.Size]byte, f int64, room []byte, n int64) {
+	c.giveBack(c.swap(recentFrame{body, f, room[:n]}))
+}
+
+// swap remembers r, and gives the room of what is not remembered any more: the
+// oldest, or the same frame, which somebody else has read meanwhile.
+func (c *Frames) swap(r recentFrame) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.recent) == recentFrames {
-		c.back(c.recent[0].plain[:FrameSize])
-		c.recent = append(c.recent[:0], c.recent[1:]...)
+	i := c.find(r.body, r.index)
+	if i < 0 && len(c.recent) == recentFrames {
+		i = 0
 	}
-	c.recent = append(c.recent, recentFrame{g, f, room[:n]})
+	var old []byte
+	if i >= 0 {
+		old = c.recent[i].plain[:FrameSize]
+		c.recent = slices.Delete(c.recent, i, i+1)
+	}
+	c.recent = append(c.recent, r)
+	return old
 }
 
+// giveBack clears room, if there is any, to be used again.
 func (c *Frames) giveBack(room []byte) {
+	if room == nil {
+		return
+	}
+	clear(room)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.back(room)
-}
-
-// back needs c.mu.
-func (c *Frames) back(room []byte) {
-	clear(room)
 	if len(c.spare) < recentFrames {
 		c.spare = append(c.spare, room)
 	}

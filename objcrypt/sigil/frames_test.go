@@ -618,10 +618,12 @@ func FuzzFramedTail(f *testing.F) {
 	rec.Fresh()
 	late, _ := lateAttr.seal(rec.DEK, rec.Generation, layoutFrames, n)
 	lens := make([]frameLen, frames(n))
+	body := framedTail(n)
 	for i := range lens {
 		lens[i] = frameLen(100 + i)
+		body += lens[i].sealed()
 	}
-	f.Add(makeTail(rec.DEK, rec.Generation, layoutFrames, n, newSalts(2), lens, late), int64(9000))
+	f.Add(makeTail(rec.DEK, rec.Generation, layoutFrames, n, newSalts(2), lens, late), body)
 	f.Add([]byte{}, int64(0))
 	f.Fuzz(func(t *testing.T, tail []byte, body int64) {
 		if int64(len(tail)) == framedTail(n) { // as who has the key signs it

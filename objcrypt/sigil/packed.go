@@ -39,6 +39,7 @@ func newPacked(ctx context.Context, p packed, least int64) (*packed, error) {
 	p.lens = make([]frameLen, frames(p.end-p.start()))
 	p.held = make([]atomic.Pointer[[]byte], len(p.salts))
 	p.marks = make(marks, len(p.salts))
+	outer := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for s := range int64(len(p.salts)) {
@@ -46,9 +47,16 @@ func newPacked(ctx context.Context, p packed, least int64) (*packed, error) {
 			copy(p.segment(s), p.old.table.Load().segment(s))
 			continue
 		}
+		if ctx.Err() != nil {
+			break
+		}
 		g.Go(func() error { return p.measure(ctx, s) })
 	}
-	if err := g.Wait(); err != nil {
+	err := g.Wait()
+	if err == nil {
+		err = context.Cause(outer)
+	}
+	if err != nil {
 		p.release()
 		return nil, err
 	}
@@ -90,7 +98,10 @@ func (p *packed) measure(ctx context.Context, s int64) error {
 		if !tries && !holds {
 			continue
 		}
-		err := readFull(ctx, p.src, plain, off)
+		err := context.Cause(ctx)
+		if err == nil {
+			err = readFull(ctx, p.src, plain, off)
+		}
 		if err != nil {
 			if holds {
 				p.comp.held.Add(-most)

@@ -44,7 +44,8 @@ type Reader struct {
 
 	n, body int64 // lengths of plaintext and body
 	src     ReaderAt
-	frames  *Frames // of layout 1
+	frames  *Frames  // of layout 1
+	name    [32]byte // of the body in frames
 
 	loading chan struct{}         // held by the one that reads the tail
 	table   atomic.Pointer[table] // once verified; of a body without a tail, at once
@@ -80,6 +81,9 @@ func newReader(rec *Record, h Header, src ReaderAt, n, bodySize int64, frames *F
 		own: Late{Attr: rec.Attr, Version: rec.Version}, late: rec.Late, none: rec.isDir(),
 		n: n, body: bodySize, src: src, frames: frames,
 		loading: make(chan struct{}, 1),
+	}
+	if r.layout == layoutFrames {
+		r.name = frameBody(r.dek, r.gen, n)
 	}
 	if !r.hasTail() {
 		r.table.Store(&table{salts: []salt{salt(rec.Generation)}})

@@ -113,11 +113,14 @@ func (s *Stream) finish(ctx context.Context, src ReaderAt, off, n int64, late La
 		}
 	}
 	salts, lens, err := s.complete(n)
-	if err != nil {
-		return nil, 0, err
+	var block []byte
+	if err == nil {
+		block, err = late.seal(s.dek, s.gen, s.layout(), n)
 	}
-	block, err := late.seal(s.dek, s.gen, s.layout(), n)
 	if err != nil {
+		if p, ok := made.(*packed); ok {
+			p.release()
+		}
 		return nil, 0, err
 	}
 	tail := makeTail(s.dek, s.gen, s.layout(), n, salts, lens, block)

@@ -18,23 +18,28 @@ import (
 	"github.com/sigilfs/sigilfs/objcrypt"
 )
 
-// vectors is testdata/vectors.json; docs/FORMAT.md says how to read it.
+// vectors is a file of testdata; docs/FORMAT.md says how to read it.
 type vectors struct {
 	Epochs   map[string]string `json:"epochs"` // id to the epoch key in hex
 	Objects  []vector          `json:"objects"`
 	Tampered []tampered        `json:"tampered"`
+
+	bodies map[string][]byte // by name, once made and checked
 }
 
-// vector is one object. Its plaintext is the keystream of Seed, patched; its
-// body is given as it is, or by what it is made of.
+// vector is one object. Its plaintext is the keystream of Seed, of which most
+// frames repeat the first Period bytes where there is one, patched; its body is
+// given as it is, or by what it is made of.
 type vector struct {
 	Name       string            `json:"name"`
 	Key        string            `json:"key"`
 	Metadata   map[string]string `json:"metadata"`
 	Size       int64             `json:"size"`
 	Seed       string            `json:"seed,omitempty"`
+	Period     int64             `json:"period,omitempty"`
 	Patch      []patch           `json:"patch,omitempty"`
 	Body       []byte            `json:"body,omitempty"`
+	Frames     [][]byte          `json:"frames,omitempty"` // of layout 1, compressed; nil: stored
 	Tail       []byte            `json:"tail,omitempty"`
 	BodySize   int64             `json:"body_size"`
 	BodySHA256 string            `json:"body_sha256"`
@@ -106,11 +111,20 @@ var sentinels = map[string]error{
 	"ErrDowngrade": objcrypt.ErrDowngrade, "ErrVersion": objcrypt.ErrVersion,
 }
 
-const vectorFile = "testdata/vectors.json"
+const (
+	vectorFile = "testdata/vectors.json"
+	framesFile = "testdata/vectors-frames.json" // of layout 1
+)
 
-func loadVectors(t testing.TB) *vectors {
+// vectorFiles are both, by what subtests are named.
+func vectorFiles(t testing.TB) map[string]*vectors {
 	t.Helper()
-	b, err := os.ReadFile(vectorFile)
+	return map[string]*vectors{"chunks": loadVectors(t, vectorFile), "frames": loadVectors(t, framesFile)}
+}
+
+func loadVectors(t testing.TB, name string) *vectors {
+	t.Helper()
+	b, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,6 +159,11 @@ func (v *vectors) epoch(t testing.TB, id EpochID) Epoch {
 func (o vector) plaintext(t testing.TB) Bytes {
 	t.Helper()
 	p := keystream{o.Seed, o.Size}.bytes(t)
+	for i := o.Period; o.Period > 0 && i < o.Size; i++ {
+		if i/FrameSize%8 != 3 {
+			p[i] = p[i%o.Period]
+		}
+	}
 	for _, c := range o.Patch {
 		b, err := hex.DecodeString(c.Hex)
 		if err != nil {
@@ -160,12 +179,19 @@ func (o vector) plaintext(t testing.TB) Bytes {
 func (v *vectors) body(t testing.TB, o vector) []byte {
 	t.Helper()
 	b := o.Body
+	if made, ok := v.bodies[o.Name]; ok {
+		return made
+	}
 	if int64(len(b)) != o.BodySize {
 		b = v.makeBody(t, o)
 	}
 	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != o.BodySHA256 || int64(len(b)) != o.BodySize {
 		t.Fatalf("%s: the body is not the one that was written down", o.Name)
 	}
+	if v.bodies == nil {
+		v.bodies = map[string][]byte{}
+	}
+	v.bodies[o.Name] = b
 	return b
 }
 
@@ -179,15 +205,38 @@ func (v *vectors) makeBody(t testing.TB, o vector) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if rec.Layout == layoutFrames {
+		return append(sealFrames(rec.DEK, saltsOf(o.Tail, o.Size), o.plaintext(t), o.Frames), o.Tail...)
+	}
 	salts := []salt{salt(rec.Generation)}
 	if len(o.Tail) > 0 {
-		salts = nil
-		for s := range slices.Chunk(o.Tail[:len(o.Tail)-trailerSize], saltSize) {
-			salts = append(salts, salt(s))
-		}
+		salts = saltsOf(o.Tail, o.Size)
 	}
 	img := newImage(image{dek: rec.DEK, src: o.plaintext(t), end: o.Size, salts: salts, final: len(o.Tail) == 0, tail: o.Tail})
 	return readAll(t, img.section(t.Context(), 0, img.size()))
+}
+
+// saltsOf gives the salts at the beginning of the tail of n bytes.
+func saltsOf(tail []byte, n int64) (salts []salt) {
+	for s := range slices.Chunk(tail[:saltSize*ceil(n, SegmentSize)], saltSize) {
+		salts = append(salts, salt(s))
+	}
+	return salts
+}
+
+// sealFrames seals what frames have of the plaintext, and where they have nothing
+// the plaintext.
+func sealFrames(dek Key, salts []salt, plain []byte, frames [][]byte) []byte {
+	var body []byte
+	for f := range ceil(int64(len(plain)), FrameSize) {
+		data := plain[f*FrameSize:][:plainFrame(int64(len(plain)), f)]
+		if frames[f] != nil {
+			data = frames[f]
+		}
+		s, nonce := f/framesPerSegment, chunkNonce(f%framesPerSegment, false)
+		body = segmentAEAD(dek, salts[s], s).Seal(body, nonce[:], data, nil)
+	}
+	return body
 }
 
 // open reads an object from the metadata to the last byte.
@@ -201,7 +250,14 @@ func (v *vectors) open(t testing.TB, key string, metadata map[string]string, bod
 	if err != nil {
 		return nil, stat{}, err
 	}
-	r, err := NewReader(rec, h, Bytes(body), int64(len(body)), nil)
+	if h.Layout == layoutFrames && !rec.SizeKnown {
+		_, n, err := OpenSuffix(rec, h, body[max(0, len(body)-TailReadSize):], int64(len(body)))
+		if err != nil {
+			return nil, stat{}, err
+		}
+		rec.Size = n
+	}
+	r, err := NewReader(rec, h, Bytes(body), int64(len(body)), NewFrames())
 	if err != nil {
 		return nil, stat{}, err
 	}
@@ -217,27 +273,31 @@ func (v *vectors) open(t testing.TB, key string, metadata map[string]string, bod
 }
 
 func TestVectors(t *testing.T) {
-	v := loadVectors(t)
-	for _, o := range v.Objects {
-		t.Run(o.Name, func(t *testing.T) {
-			body := v.body(t, o)
-			p, s, err := v.open(t, o.Key, o.Metadata, body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(p, o.plaintext(t)) {
-				t.Error("the plaintext differs")
-			}
-			if diff := cmp.Diff(o.Stat, s); diff != "" {
-				t.Error(diff)
-			}
-			tail := body[max(0, len(body)-TailReadSize):]
-			h, _ := ParseHeader(o.Metadata)
-			rec, _ := h.Open(v.epoch(t, h.Epoch), o.Key)
-			if l, n, err := OpenSuffix(rec, h, tail, o.BodySize); err != nil || n != o.Size || statOf(rec, l, n).Mode != o.Stat.Mode {
-				t.Errorf("by its suffix: %v, %d, %v", l, n, err)
-			}
-		})
+	for file, v := range vectorFiles(t) {
+		for _, o := range v.Objects {
+			t.Run(file+"/"+o.Name, func(t *testing.T) { v.check(t, o) })
+		}
+	}
+}
+
+func (v *vectors) check(t *testing.T, o vector) {
+	t.Helper()
+	body := v.body(t, o)
+	p, s, err := v.open(t, o.Key, o.Metadata, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(p, o.plaintext(t)) {
+		t.Error("the plaintext differs")
+	}
+	if diff := cmp.Diff(o.Stat, s); diff != "" {
+		t.Error(diff)
+	}
+	tail := body[max(0, len(body)-TailReadSize):]
+	h, _ := ParseHeader(o.Metadata)
+	rec, _ := h.Open(v.epoch(t, h.Epoch), o.Key)
+	if l, n, err := OpenSuffix(rec, h, tail, o.BodySize); err != nil || n != o.Size || statOf(rec, l, n).Mode != o.Stat.Mode {
+		t.Errorf("by its suffix: %v, %d, %v", l, n, err)
 	}
 }
 
@@ -293,24 +353,28 @@ func (v *vectors) apply(t testing.TB, c tampered) (key string, metadata map[stri
 }
 
 func TestTamperedVectors(t *testing.T) {
-	v := loadVectors(t)
-	if len(v.Tampered) < 40 {
-		t.Errorf("only %d tampered vectors", len(v.Tampered))
+	for file, v := range vectorFiles(t) {
+		if len(v.Tampered) < 40 {
+			t.Errorf("only %d tampered vectors of %s", len(v.Tampered), file)
+		}
+		for _, c := range v.Tampered {
+			t.Run(file+"/"+c.Name, func(t *testing.T) { v.checkTampered(t, c) })
+		}
 	}
-	for _, c := range v.Tampered {
-		t.Run(c.Name, func(t *testing.T) {
-			key, metadata, body := v.apply(t, c)
-			p, _, err := v.open(t, key, metadata, body)
-			if len(p) != 0 {
-				t.Errorf("%d bytes of it are released", len(p))
-			}
-			for name, sentinel := range sentinels {
-				want := name == c.Error || name == "ErrCorrupt" && c.Error == "ErrMoved"
-				if errors.Is(err, sentinel) != want {
-					t.Errorf("%v, want %s", err, c.Error)
-				}
-			}
-		})
+}
+
+func (v *vectors) checkTampered(t *testing.T, c tampered) {
+	t.Helper()
+	key, metadata, body := v.apply(t, c)
+	p, _, err := v.open(t, key, metadata, body)
+	if len(p) != 0 {
+		t.Errorf("%d bytes of it are released", len(p))
+	}
+	for name, sentinel := range sentinels {
+		want := name == c.Error || name == "ErrCorrupt" && c.Error == "ErrMoved"
+		if errors.Is(err, sentinel) != want {
+			t.Errorf("%v, want %s", err, c.Error)
+		}
 	}
 }
 
