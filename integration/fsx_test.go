@@ -25,6 +25,11 @@ var fsxRuns = []struct {
 	aws        bool // the AWS CLI reads the same
 }{
 	{name: "client", rule: "mode: client, key: main", opt: fsx.Options{Ops: 50_000}},
+	{name: "client-zstd", rule: "mode: client, key: main, compress: zstd", opt: fsx.Options{Ops: 20_000}},
+	{
+		name: "client-zstd-small-spool", rule: "mode: client, key: main, compress: 'zstd:1'", args: []string{"--spool-size", "64MiB"},
+		opt: fsx.Options{Ops: 500, Large: 60, MaxSize: 80 << 20, Full: true},
+	},
 	{name: "sse-s3", rule: "mode: sse-s3", opt: fsx.Options{Ops: 50_000}, aws: true},
 	{name: "s3ec", rule: "mode: s3ec, key: s3ec", opt: fsx.Options{Ops: 50_000}},
 	{

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/manual"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/option"
+	"github.com/sigilfs/sigilfs/internal/config"
 	"github.com/spf13/pflag"
 )
 
@@ -60,6 +61,7 @@ func (s *settings) addStoreFlags(f *pflag.FlagSet) {
 	f.BoolVar(&s.payer, "requester-pays", false, "pay for requests to a requester-pays bucket")
 	f.StringVar(&s.bucketOwner, "expected-bucket-owner", "", "`ACCOUNT` that must own the bucket")
 	f.StringVar(&s.storageClass, "storage-class", "", "`CLASS` of new files (default: the bucket's)")
+	f.Var(parsed(&s.compress, config.ParseCompression, config.Compression.String), "compress", "`HOW` files are compressed before they are encrypted (mode client): zstd, zstd:LEVEL (1 to 22, default 3) or none. Sizes in the bucket then tell of the content")
 	f.StringVar(&s.volumeRoot, "volume-root", "", "`PREFIX` under which .sigil/ lies, shared by mounts below it (default: the mount's own)")
 	f.Var(parsed(&s.retryTimeout, option.Duration, time.Duration.String), "retry-timeout", "`TIME` for which a failing request is tried again")
 	f.Var(parsed(&s.uploadLimit, option.Size, size), "upload-limit", "`SIZE` that is sent to the bucket in a second, by all requests of the mount together; 0 is no limit")

@@ -18,6 +18,7 @@ import (
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/mountpoint"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/state"
 	"github.com/sigilfs/sigilfs/fs"
+	"github.com/sigilfs/sigilfs/internal/config"
 	"github.com/sigilfs/sigilfs/internal/doctor"
 	"github.com/sigilfs/sigilfs/internal/freshness"
 	"github.com/sigilfs/sigilfs/internal/keyring"
@@ -26,6 +27,7 @@ import (
 	"github.com/sigilfs/sigilfs/internal/objstore/s3"
 	"github.com/sigilfs/sigilfs/internal/volume"
 	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
@@ -52,10 +54,11 @@ type mounting struct {
 	passing  bool        // it is such a command
 	caps     objstore.Capabilities
 	ring     *keyring.Ring
-	dry      bool            // no epoch is written
-	idle     bool            // the volume is asked what is there, and writes nothing
-	own      *keyring.Set    // what the volume's own objects are sealed under; nil: nothing
-	policy   []volume.Rule   // rules, as the volume takes them
+	dry      bool          // no epoch is written
+	idle     bool          // the volume is asked what is there, and writes nothing
+	own      *keyring.Set  // what the volume's own objects are sealed under; nil: nothing
+	policy   []volume.Rule // rules, as the volume takes them
+	packers  map[config.Compression]*sigil.Compressor
 	contexts s3ec.Keyring    // keys of KMS under contexts that rules of s3ec have
 	memory   *keymemory.File // of SSE-C keys; nil: none
 	seals    *freshness.Memory

@@ -38,6 +38,9 @@ func (s *settings) settlePolicy() error {
 	if err := s.policy.Settle(); err != nil {
 		return s.explainPolicy(err)
 	}
+	if s.compress != 0 && !slices.ContainsFunc(s.policy.Rules, func(r config.Rule) bool { return r.Mode == config.Client }) {
+		return s.wrong("compress", "is for what this host encrypts in the sigil format, and no rule is of mode client")
+	}
 	if s.allowPlaintext && s.requireEncryption && s.allowGiven == s.requireGiven {
 		return s.wrong("require-encryption", "and allow-plaintext contradict each other")
 	}

@@ -143,6 +143,9 @@ func TestPolicyErrors(t *testing.T) {
 		{[]string{"--encryption", "sse-kms,bucket-key=perhaps"}, "bucket-key takes true or false"},
 		{[]string{"--encryption", "sse-s3,storage-class=DEEP_ARCHIVE"}, "objects of class DEEP_ARCHIVE cannot be read back without a restore, so a filesystem cannot live there; give it to a rule with a prefix"},
 		{[]string{"--encryption", "sse-s3", "--encryption", "a/=sse-s3,storage-class=a/b"}, "not a storage class"},
+		{[]string{"--encryption", "sse-s3,compress=zstd"}, "compress does not go with mode sse-s3"},
+		{[]string{"--encryption", "client,compress=zstd:99", "--key", "file:x"}, "a level of zstd is a number from 1 to 22"},
+		{[]string{"--encryption", "none", "--compress", "zstd"}, "no rule is of mode client"},
 		{[]string{"--encryption", "sse-kms,bucket-kye"}, "unknown field bucket-kye; did you mean bucket-key?"},
 		{[]string{"--encryption", "sse-kms,mode=none"}, "unknown field mode"},
 		{[]string{"--encryption", "sse-kms,context=a"}, "context takes NAME=VALUE"},
@@ -249,7 +252,7 @@ func TestFileErrors(t *testing.T) {
 		head + "volume-root: other\n\n":                   ":4:14: volume-root other/ does not contain",
 		head + "rename-dir-limit: 99999999999999999999\n": ":4:19: rename-dir-limit takes a number",
 		head + "endpont-url: x\n":                         ":4:1: unknown field endpont-url; did you mean endpoint-url?",
-		head + "compress: zstd\n":                         ":4:1: field compress is not supported by this version",
+		head + "names: encrypted\n":                       ":4:1: field names is not supported by this version",
 		head + "options: ro\n":                            ":4:1: unknown field options",
 	} {
 		path := writeConfig(t, text)
@@ -333,6 +336,15 @@ func TestResolve(t *testing.T) {
 	for _, r := range resolve(s, map[string]*key{"--key 1": main}) {
 		if r.allowPlaintext != (r.Prefix == "") || r.requireEncryption != (r.Prefix == "a/") {
 			t.Errorf("%q: allow %v, require %v", r.Prefix, r.allowPlaintext, r.requireEncryption)
+		}
+	}
+	s, err = policyOf(t, "s3://acme", "--compress", "zstd", "--encryption", "client", "--encryption", "a/=client,key=--key 1,compress=none", "--encryption", "b/=client,key=--key 1,compress=zstd:19", "--key", "file:x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range resolve(s, map[string]*key{"--key 1": main}) {
+		if want := map[string]config.Compression{"": 3, "a/": 0, "b/": 19}[r.Prefix]; r.packed != want {
+			t.Errorf("%q: %v, want %v", r.Prefix, r.packed, want)
 		}
 	}
 	s, err = policyOf(t, writeConfig(t, fileText))

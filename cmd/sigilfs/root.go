@@ -90,7 +90,7 @@ func laterCommands() []string {
 
 func laterFlags() []string {
 	return []string{
-		"compress", "names", "accept-volume",
+		"names", "accept-volume",
 	}
 }
 

@@ -24,6 +24,7 @@ type rule struct {
 	keys    []*key            // as Keys; of mode client the first draws epoch keys
 	context map[string]string // of the KMS key: the rule's own, else the key's
 	sse     *serverRule       // nil: nothing beneath is asked for
+	packed  config.Compression
 
 	allowPlaintext, requireEncryption bool
 }
@@ -46,6 +47,9 @@ func resolve(s *settings, opened map[string]*key) []rule {
 			r.keys = append(r.keys, opened[name])
 		}
 		r.context = contextOf(from.Context, r.keys)
+		if r.packed = s.compress; from.Compress != nil {
+			r.packed = *from.Compress
+		}
 		if from.SSE != nil {
 			r.sse = &serverRule{Beneath: *from.SSE, key: opened[from.SSE.Key]}
 			r.sse.context = contextOf(from.SSE.Context, []*key{r.sse.key})

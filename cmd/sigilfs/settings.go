@@ -44,6 +44,7 @@ type settings struct {
 	passwdFile                              string
 	pathStyle, insecure, anonymous, payer   bool
 	bucketOwner, storageClass, volumeRoot   string
+	compress                                config.Compression // of rules of mode client that do not say
 	retryTimeout, stopTimeout, attrTimeout  time.Duration
 	keyRecheck                              time.Duration
 	stateDir, cacheDir                      string

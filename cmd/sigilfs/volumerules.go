@@ -12,6 +12,7 @@ import (
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/volume"
 	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"github.com/sigilfs/sigilfs/objcrypt/sse"
 )
 
@@ -56,6 +57,9 @@ func (m *mounting) volumeRule(ctx context.Context, r rule) (volume.Rule, error) 
 	switch r.Mode {
 	case config.Client:
 		v.Keys, err = m.clientKeys(r)
+		if err == nil {
+			v.Compress, err = m.packer(r.packed)
+		}
 	case config.S3EC:
 		v.S3EC, err = m.s3ecWriter(r)
 	case config.BucketDefault:
@@ -69,6 +73,23 @@ func (m *mounting) volumeRule(ctx context.Context, r rule) (volume.Rule, error) 
 		return v, mountError("%s: %w", r.At, err)
 	}
 	return v, nil
+}
+
+// packer compresses at a level: one for all rules that have it, whose memory is
+// bounded together; nil for none.
+func (m *mounting) packer(level config.Compression) (*sigil.Compressor, error) {
+	if level == 0 || m.packers[level] != nil {
+		return m.packers[level], nil
+	}
+	c, err := sigil.NewCompressor(int(level))
+	if err != nil {
+		return nil, err
+	}
+	if m.packers == nil {
+		m.packers = map[config.Compression]*sigil.Compressor{}
+	}
+	m.packers[level] = c
+	return c, nil
 }
 
 func first(keys []*key) *key {

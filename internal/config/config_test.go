@@ -28,7 +28,7 @@ keys:
   cust-25: {ssec: "command:pass show a: b"}
   partner: {rsa: env:RSA}
 encryption:
-  - {mode: client, key: [main, escrow], sse: {mode: sse-kms, key: main, bucket-key: false}, allow-plaintext: true}
+  - {mode: client, key: [main, escrow], sse: {mode: sse-kms, key: main, bucket-key: false}, allow-plaintext: true, compress: "zstd:9"}
   - {prefix: logs/, mode: sse-kms, key: main, bucket-key: true, context: {a: b}, require-encryption: true, storage-class: deep_archive}
   - prefix: exports/
     mode: s3ec
@@ -90,7 +90,7 @@ func TestParse(t *testing.T) {
 				{Prefix: "exports/", Mode: config.S3EC, Keys: []string{"local"}, SSE: &config.Beneath{Mode: config.SSES3}, Version: 2, LegacyWrapping: true, LegacyCBC: true, InstructionFiles: true},
 				{Prefix: "partner/", Mode: config.SSEC, Keys: []string{"cust-25"}},
 				{Prefix: "logs/", Mode: config.SSEKMS, Keys: []string{"main"}, BucketKey: &yes, Context: map[string]string{"a": "b"}, RequireEncryption: &yes, StorageClass: "DEEP_ARCHIVE"},
-				{Mode: config.Client, Keys: []string{"main", "escrow"}, SSE: &config.Beneath{Mode: config.SSEKMS, Key: "main", BucketKey: &no}, AllowPlaintext: &yes},
+				{Mode: config.Client, Keys: []string{"main", "escrow"}, SSE: &config.Beneath{Mode: config.SSEKMS, Key: "main", BucketKey: &no}, AllowPlaintext: &yes, Compress: ptr(config.Compression(9))},
 			},
 		},
 	}
@@ -107,6 +107,8 @@ func TestParse(t *testing.T) {
 		t.Errorf("a rule in lines is at %s", at)
 	}
 }
+
+func ptr[T any](v T) *T { return &v }
 
 // settled parses and settles, as mount does where no flag is given.
 func settled(text string) error {
@@ -218,6 +220,8 @@ func TestErrors(t *testing.T) {
 		{rules("mode: client, key: a, sse: {mode: sse-s3, key: m}"), "c.yaml:4:58: key does not go with mode sse-s3"},
 		{rules("mode: client, key: a, sse: {mode: sse-kms, size: m}"), "c.yaml:4:59: unknown field size"},
 		{rules("mode: client, key: a, storage-class: 'STANDARD IA'"), "c.yaml:4:53: not a storage class; write one as S3 does"},
+		{rules("mode: client, key: a, compress: gzip"), "c.yaml:4:48: compression is none, zstd or zstd:LEVEL"},
+		{rules("mode: s3ec, key: a, compress: zstd"), "c.yaml:4:36: compress does not go with mode s3ec"},
 		{rules("mode: client, key: a, storage-class:"), "c.yaml:4:38: storage-class has no value"},
 		{"encryption:\n- {mode: none, storage-class: glacier}\n", "c.yaml:2:16: objects of class GLACIER cannot be read back without a restore"},
 		{rules("mode: client, key: a, keys: b"), "c.yaml:4:38: unknown field keys"},

@@ -76,6 +76,7 @@ func RuleFields() []Doc {
 		{"bucket-key", "true|false", "Whether KMS is spared calls by a key of the bucket (default: as the bucket is configured)"},
 		{"sse", "MODE, or {mode, key, context, bucket-key}", "What S3 is asked to do with what this host has encrypted (default: nothing)"},
 		{"storage-class", "CLASS", "The storage class of new files (default: as for the whole mount). Below a prefix GLACIER or DEEP_ARCHIVE too: what is written there has to be restored before it can be read, renamed or changed"},
+		{"compress", "zstd[:LEVEL]|none", "Whether files are compressed before they are encrypted, and at which level, 1 to 22 (default: as for the whole mount)"},
 		{"allow-plaintext", "true|false", "Whether objects are read that are not encrypted on the client (default: as for the whole mount)"},
 		{"require-encryption", "true|false", "Whether objects are refused that are encrypted more weakly than mode (default: as for the whole mount)"},
 		{"s3ec-version", "2|3", "The version that is written (default: 3)"},

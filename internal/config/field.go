@@ -39,6 +39,7 @@ func Flags() []Field {
 		{Name: "requester-pays", Type: Switch},
 		{Name: "expected-bucket-owner"},
 		{Name: "storage-class"},
+		{Name: "compress"},
 		{Name: "volume-root"},
 		{Name: "retry-timeout"},
 		{Name: "upload-limit"},

@@ -58,7 +58,7 @@ func (m Mode) use() (use, bool) {
 		SSEKMS:        {[]Kind{KMS}, 0, 1, append(kms, "bucket-key")},
 		DSSEKMS:       {[]Kind{KMS}, 0, 1, kms},
 		SSEC:          {[]Kind{SSE}, 1, 1, []string{"key", "require-encryption"}},
-		Client:        {[]Kind{KMS, Age, AES}, 1, many, own},
+		Client:        {[]Kind{KMS, Age, AES}, 1, many, append(own, "compress")},
 		S3EC: {[]Kind{KMS, AES, RSA}, 1, 1, append(own, "context", "s3ec-version", "s3ec-legacy-wrapping",
 			"s3ec-legacy-cbc", "s3ec-require-commitment", "instruction-files")},
 	}[m]

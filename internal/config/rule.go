@@ -21,7 +21,8 @@ type Rule struct {
 	BucketKey *bool             // sse-kms; nil: as the bucket is configured
 	SSE       *Beneath          // client, s3ec; nil: the server is asked for nothing
 
-	StorageClass string // of new files; "": as the whole mount has it
+	StorageClass string       // of new files; "": as the whole mount has it
+	Compress     *Compression // client; nil: as the whole mount has it
 
 	// What may be read. nil: as the whole mount has it.
 	AllowPlaintext    *bool // client, s3ec: objects that are not encrypted on the client too
@@ -91,6 +92,8 @@ func (r *Rule) set(e entry) (err error) {
 		return r.setSSE(e)
 	case "storage-class":
 		return r.setClass(e)
+	case "compress":
+		return r.setCompress(e)
 	case "s3ec-version":
 		return r.setVersion(e)
 	case "bucket-key":

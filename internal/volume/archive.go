@@ -73,11 +73,14 @@ func (v *Volume) openChilled(ctx context.Context, o *object, info objstore.Info)
 		return false, err
 	}
 	size, err := plainSize(rec, info)
+	if err == nil && size < 0 { // its tail knows, and is in the archive
+		err = fmt.Errorf("how long it is cannot be told: %w", ErrArchived)
+	}
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", info.Key, err)
 	}
 	f := &sealedForm{header: h, rec: rec}
-	f.settle(o, max(size, 0))
+	f.settle(o, size)
 	o.trace = info.Metadata[metaMove]
 	return rec.Late, o.checkType()
 }

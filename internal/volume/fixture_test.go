@@ -153,7 +153,7 @@ func mountIdle(t testing.TB, m *mem.Store, tweaks ...tweak) *fixture {
 }
 
 // compressAll has every rule that may compress do so, where SIGILFS_COMPRESS asks
-// for it: `make test-full` runs all tests that way, too.
+// for it: most tests hold then, too.
 func compressAll(t testing.TB, opt *Options) {
 	t.Helper()
 	if os.Getenv("SIGILFS_COMPRESS") == "" {

@@ -155,6 +155,7 @@ func setups() []setup {
 		s3ecSetup("s3ec-v2", aesKey(1), s3ec.FormatV2),
 		s3ecSetup("s3ec-kms", fakeKMSKey(), s3ec.FormatV3),
 		{name: "client", rules: []Rule{{Mode: "client", Keys: k}}, tweak: func(o *Options) { o.Keys = k }},
+		{name: "client-zstd", rules: []Rule{{Mode: "client", Keys: k, Compress: need(sigil.NewCompressor(sigil.MinLevel))}}, tweak: func(o *Options) { o.Keys = k }},
 		{name: "client-sse", bucket: awsBucket, rules: []Rule{{Mode: "client", Keys: k, Server: sse.S3()}}, tweak: func(o *Options) { o.Keys = k }},
 	}
 }

@@ -290,6 +290,9 @@ func (v *Volume) openIndex(ctx context.Context, o *object, body []byte) (*attrin
 	if !sealed {
 		return nil, ErrDowngrade
 	}
+	if err := f.ours(o); err != nil {
+		return nil, err
+	}
 	plain := make([]byte, o.attr.Size)
 	r, err := sigil.NewReader(f.rec, f.header, sigil.Bytes(body), o.length, v.frames)
 	if err == nil && len(plain) > 0 {

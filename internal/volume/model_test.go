@@ -290,6 +290,8 @@ func models(t *testing.T, test func(*testing.T, *setup)) {
 	versioned.bucket = func() *mem.Store { return mem.New(mem.Options{Versioned: true}) }
 	t.Run("versioned", func(t *testing.T) { test(t, &versioned) })
 	t.Run("nested", func(t *testing.T) { test(t, &setup{bucket: awsBucket, tweak: nested}) })
+	packed := setupOf("client-zstd")
+	t.Run(packed.name, func(t *testing.T) { test(t, &packed) })
 }
 
 // nested is a policy of a rule in a rule in a rule, over the machine's paths.

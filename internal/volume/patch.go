@@ -25,7 +25,7 @@ func (s sealedScheme) patch(ctx context.Context, v *Volume, d draft, epoch sigil
 	d.describe(v, rec)
 	comp := s.comp
 	if comp == nil && rec.Layout != 0 { // the rule has none any more: what is compressed stays so
-		if comp, err = sigil.NewCompressor(sigil.DefaultLevel); err != nil {
+		if comp, err = v.packer(); err != nil {
 			return nil, err
 		}
 	}

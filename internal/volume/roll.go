@@ -153,6 +153,9 @@ func (v *Volume) fetchSealed(ctx context.Context, key string, limit int64) (*obj
 
 // whole reads a body that is here.
 func (f *sealedForm) whole(ctx context.Context, v *Volume, o *object, body []byte) ([]byte, error) {
+	if err := f.ours(o); err != nil {
+		return nil, err
+	}
 	r, err := sigil.NewReader(f.rec, f.header, sigil.Bytes(body), o.length, v.frames)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.id.Key, err)

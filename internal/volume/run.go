@@ -32,7 +32,8 @@ type Volume struct {
 	trees     *trees
 	index     *attrIndex // nil: none is kept
 	recent    *recentBodies
-	frames    *sigil.Frames // what readers of compressed bodies share
+	frames    *sigil.Frames                     // what readers of compressed bodies share
+	packer    func() (*sigil.Compressor, error) // for what is compressed, and is under no rule that does
 	server    serverKeys
 	untagged  atomic.Bool // tags are denied
 	conflicts atomic.Uint64
@@ -144,6 +145,7 @@ func New(opt Options) *Volume {
 		revoked:      map[sigil.EpochID]uint64{},
 		keyless:      map[sigil.EpochID]bool{},
 		frames:       sigil.NewFrames(),
+		packer:       sync.OnceValues(func() (*sigil.Compressor, error) { return sigil.NewCompressor(sigil.DefaultLevel) }),
 		incarnations: 1, // that of directories
 	}
 	for _, m := range opt.Customers {

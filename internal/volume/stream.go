@@ -282,7 +282,8 @@ func (st *stream) open(ctx context.Context) (err error) {
 	return err
 }
 
-// cut is the length of part number i, but for the last. It needs st.flow.
+// cut is the length that part number i should have now, but for the last: it may
+// be another the next time. It needs st.flow.
 func (st *stream) cut(i int) int64 { return st.flow.segments(i, st.most) * sigil.SegmentSize }
 
 // maxFlown bounds the parts that go up before the end: there must be room for
@@ -296,10 +297,10 @@ func (st *stream) launchNext(ctx context.Context, pressed bool) bool {
 	if !st.waits(ready) {
 		return false
 	}
-	st.f.gate.Lock() // content stands still while it is sealed
+	st.f.gate.Lock() // content stands still while a part of it is taken
 	defer st.f.gate.Unlock()
 	st.mu.Lock()
-	i := st.next(ready)
+	i, n := st.next(ready)
 	if i < 0 {
 		st.mu.Unlock()
 		return false
@@ -310,7 +311,7 @@ func (st *stream) launchNext(ctx context.Context, pressed bool) bool {
 		st.mu.Unlock()
 		return false
 	}
-	work, err := st.take(i)
+	work, err := st.take(i, n)
 	if err != nil {
 		st.pause.later(st.v.opt.Now())
 		st.mu.Unlock()
@@ -326,26 +327,28 @@ func (st *stream) launchNext(ctx context.Context, pressed bool) bool {
 func (st *stream) waits(ready int64) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return st.next(ready) >= 0
+	i, _ := st.next(ready)
+	return i >= 0
 }
 
-// next is the index of the part to be sent now, -1 for none. It needs st.mu.
-func (st *stream) next(ready int64) int {
+// next is the index of the part to be sent now, -1 for none, and its length. It
+// needs st.mu.
+func (st *stream) next(ready int64) (i int, n int64) {
 	if st.state != running || st.flying >= parallelParts || st.v.opt.Now().Before(st.pause.at) {
-		return -1
+		return -1, 0
 	}
 	if st.pause != (retry{}) {
 		for i, p := range st.parts {
 			if !p.there && !p.flying {
-				return i
+				return i, p.n
 			}
 		}
 	}
-	i, end := len(st.parts), st.end()
-	if i >= maxFlown || end+st.cut(i) > ready {
-		return -1
+	i = len(st.parts)
+	if n = st.cut(i); i >= maxFlown || st.end()+n > ready {
+		return -1, 0
 	}
-	return i
+	return i, n
 }
 
 // end of the parts, those that are under way too. It needs st.mu.
@@ -356,14 +359,14 @@ func (st *stream) end() int64 {
 	return 0
 }
 
-// take holds part i as it is now, and gives what seals and sends it. It needs st.mu
-// and the gate.
-func (st *stream) take(i int) (func(context.Context), error) {
+// take holds part i, of n bytes, as it is now, and gives what seals and sends it. It
+// needs st.mu and the gate.
+func (st *stream) take(i int, n int64) (func(context.Context), error) {
 	snap, err := st.data.Snapshot()
 	if err != nil {
 		return nil, err
 	}
-	p := &part{off: st.end(), n: st.cut(i)}
+	p := &part{off: st.end(), n: n}
 	if i < len(st.parts) {
 		p = st.parts[i]
 	}
