@@ -312,7 +312,7 @@ func TestFramedRewritesComeBack(t *testing.T) {
 	c := testCompressor(t)
 	rapid.Check(t, func(t *rapid.T) {
 		size := rapid.SampledFrom([]int64{0, 5, FrameSize, FrameSize + 1}) // compressing takes its time
-		if rapid.IntRange(0, 15).Draw(t, "long") == 0 {
+		if rapid.IntRange(0, 39).Draw(t, "long") == 0 {
 			size = rapid.SampledFrom([]int64{5, SegmentSize, SegmentSize + 9, SegmentSize + FrameSize + 3})
 		}
 		was := make(Bytes, size.Draw(t, "size"))

@@ -98,7 +98,7 @@ func (l *life) source() ReaderAt {
 }
 
 func (l *life) size() int64 {
-	if l.comp != nil && rapid.IntRange(0, 9).Draw(l.t, "short") > 0 { // compressing takes its time
+	if l.comp != nil && rapid.IntRange(0, 29).Draw(l.t, "short") > 0 { // compressing takes its time
 		return rapid.SampledFrom([]int64{0, 1, FrameSize, FrameSize + 1}).Draw(l.t, "size")
 	} else if l.comp != nil {
 		return SegmentSize + 5
