@@ -235,3 +235,22 @@ func TestCompressedIndex(t *testing.T) {
 		}
 	}
 }
+
+// TestCompressedStreamsShareASpool: files of which none has enough for a part that
+// compresses to 5 MiB give up room all the same, in parts that are stored as far as
+// they must be.
+func TestCompressedStreamsShareASpool(t *testing.T) {
+	s := setupOf("client-zstd")
+	f := mount(t, s.store(), s.on, spoolOf(t, 256))
+	text := prose(31 * mib) // of 32 that a part would have
+	var files []*File
+	for i := range 9 {
+		files = append(files, f.began(fmt.Sprint(i), text))
+	}
+	for i, file := range files {
+		f.must(file.Commit(f.ctx))
+		file.Release()
+		f.has(fmt.Sprint(i), text)
+	}
+	f.noLeftovers()
+}

@@ -294,13 +294,13 @@ const maxFlown = objstore.MaxParts - 100
 // False: there is none, or too much is under way.
 func (st *stream) launchNext(ctx context.Context, pressed bool) bool {
 	ready := st.f.ready(pressed)
-	if !st.waits(ready) {
+	if !st.waits(ready, pressed) {
 		return false
 	}
 	st.f.gate.Lock() // content stands still while a part of it is taken
 	defer st.f.gate.Unlock()
 	st.mu.Lock()
-	i, n := st.next(ready)
+	i, n := st.next(ready, pressed)
 	if i < 0 {
 		st.mu.Unlock()
 		return false
@@ -324,16 +324,16 @@ func (st *stream) launchNext(ctx context.Context, pressed bool) bool {
 	return true
 }
 
-func (st *stream) waits(ready int64) bool {
+func (st *stream) waits(ready int64, pressed bool) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	i, _ := st.next(ready)
+	i, _ := st.next(ready, pressed)
 	return i >= 0
 }
 
-// next is the index of the part to be sent now, -1 for none, and its length. It
-// needs st.mu.
-func (st *stream) next(ready int64) (i int, n int64) {
+// next is the index of the part to be sent now, -1 for none, and its length. Pressed,
+// a part need not be longer than the schedule has it. It needs st.mu.
+func (st *stream) next(ready int64, pressed bool) (i int, n int64) {
 	if st.state != running || st.flying >= parallelParts || st.v.opt.Now().Before(st.pause.at) {
 		return -1, 0
 	}
@@ -345,7 +345,11 @@ func (st *stream) next(ready int64) (i int, n int64) {
 		}
 	}
 	i = len(st.parts)
-	if n = st.cut(i); i >= maxFlown || st.end()+n > ready {
+	left := (ready - st.end()) / sigil.SegmentSize * sigil.SegmentSize
+	if n = st.cut(i); pressed {
+		n = max(min(n, left), min(int64(sigil.PartSegments(i)), st.most)*sigil.SegmentSize)
+	}
+	if i >= maxFlown || n > left {
 		return -1, 0
 	}
 	return i, n
