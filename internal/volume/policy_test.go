@@ -38,7 +38,7 @@ func readers(o *Options) {
 // TestMixedBucket: what an object is decides how it is read, the rule of its
 // prefix whether it may be.
 func TestMixedBucket(t *testing.T) {
-	all := []string{"client", "client-sse", "dsse-kms", "none", "s3ec", "s3ec-kms", "s3ec-v2", "sse-c", "sse-kms", "sse-kms-customer", "sse-s3"}
+	all := []string{"client", "client-sse", "client-zstd", "dsse-kms", "none", "s3ec", "s3ec-kms", "s3ec-v2", "sse-c", "sse-kms", "sse-kms-customer", "sse-s3"}
 	without := func(names ...string) []string {
 		return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(names, s) })
 	}
@@ -58,10 +58,10 @@ func TestMixedBucket(t *testing.T) {
 		{"SSEKMSRequired", Rule{Mode: "sse-kms", Server: need(sse.KMS(kmsKey, nil, nil)), RequireEncryption: true}, without("none", "sse-s3")},
 		{"SSECRequired", Rule{Mode: "sse-c", Server: ssecMode('a'), RequireEncryption: true}, without("none", "sse-s3")},
 		{"DSSERequired", Rule{Mode: "dsse-kms", Server: need(sse.DSSE("", nil)), RequireEncryption: true}, without("none", "sse-s3", "sse-kms", "sse-kms-customer", "sse-c")},
-		{"S3EC", Rule{Mode: "s3ec", S3EC: aes}, []string{"client", "client-sse", "s3ec", "s3ec-kms", "s3ec-v2"}},
-		{"S3ECCommitting", Rule{Mode: "s3ec", S3EC: aes, Reading: s3ec.Policy{RequireCommitment: true}}, []string{"client", "client-sse", "s3ec", "s3ec-kms"}},
+		{"S3EC", Rule{Mode: "s3ec", S3EC: aes}, []string{"client", "client-sse", "client-zstd", "s3ec", "s3ec-kms", "s3ec-v2"}},
+		{"S3ECCommitting", Rule{Mode: "s3ec", S3EC: aes, Reading: s3ec.Policy{RequireCommitment: true}}, []string{"client", "client-sse", "client-zstd", "s3ec", "s3ec-kms"}},
 		{"S3ECPlain", Rule{Mode: "s3ec", S3EC: aes, AllowPlaintext: true}, all},
-		{"Client", Rule{Mode: "client", Keys: k}, []string{"client", "client-sse"}},
+		{"Client", Rule{Mode: "client", Keys: k}, []string{"client", "client-sse", "client-zstd"}},
 		{"ClientPlain", Rule{Mode: "client", Keys: k, AllowPlaintext: true}, all},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
