@@ -4,13 +4,14 @@ import (
 	"context"
 
 	"github.com/sigilfs/sigilfs/internal/volume"
+	"github.com/sigilfs/sigilfs/internal/volume/named"
 )
 
 // Of makes a Volume of v: Go does not see that a method which returns or takes
 // a *volume.File does so with a File.
-func Of(v *volume.Volume) Volume { return adapter{v} }
+func Of(v named.Volume) Volume { return adapter{v} }
 
-type adapter struct{ *volume.Volume }
+type adapter struct{ named.Volume }
 
 var (
 	_ Volume = adapter{}

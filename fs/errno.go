@@ -35,6 +35,7 @@ var errnos = [...]struct {
 	{volume.ErrInvalid, syscall.EINVAL},
 	{volume.ErrName, syscall.EPERM},
 	{volume.ErrNoLinks, syscall.EPERM},
+	{volume.ErrPlainLink, syscall.EPERM},
 	{volume.ErrManyLinks, syscall.EMLINK},
 	{volume.ErrTooLong, syscall.ENAMETOOLONG},
 	{volume.ErrTooLarge, syscall.EFBIG},

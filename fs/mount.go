@@ -48,6 +48,8 @@ type Options struct {
 	// there is nothing to say. Nil: nobody does.
 	Remedy func(path string, err error) string
 
+	NameLen int // bytes of the longest name; 0 is NAME_MAX
+
 	ReadOnly   bool
 	AllowOther bool // users other than the one who mounts
 	Dev, Suid  bool // honour device nodes, and suid and sgid bits
@@ -119,6 +121,9 @@ func (opt Options) withDefaults() (Options, error) {
 	opt.AttrTimeout, opt.EntryTimeout = timeout(opt.AttrTimeout), timeout(opt.EntryTimeout)
 	if opt.Source == "" {
 		opt.Source = "sigilfs"
+	}
+	if opt.NameLen == 0 {
+		opt.NameLen = unix.NAME_MAX
 	}
 	return opt, nil
 }

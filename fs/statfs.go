@@ -5,7 +5,6 @@ import (
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
-	"golang.org/x/sys/unix"
 )
 
 // A bucket has no size. What statfs(2) tells is large enough for every program
@@ -21,6 +20,6 @@ func (n *node) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
 	out.Bsize, out.Frsize = statBlock, statBlock
 	out.Blocks, out.Bfree, out.Bavail = statBlocks, statBlocks, statBlocks
 	out.Files, out.Ffree = statFiles, statFiles
-	out.NameLen = unix.NAME_MAX
+	out.NameLen = uint32(n.opt.NameLen) //nolint:gosec // at most NAME_MAX
 	return 0
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/mem"
 	"github.com/sigilfs/sigilfs/internal/volume"
+	"github.com/sigilfs/sigilfs/internal/volume/named"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"github.com/sirupsen/logrus"
 )
@@ -66,7 +67,7 @@ func TestPosixOnTheVolume(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			dir, _ := mount(t, Of(realVolume(t)), Options{})
+			dir, _ := mount(t, Of(named.Of(realVolume(t), nil)), Options{})
 			test(t, dir)
 		})
 	}

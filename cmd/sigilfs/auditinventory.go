@@ -86,7 +86,7 @@ func listedObject(policy []audit.Rule, r inventory.Record) audit.Object {
 		o.Mode = audit.Internal
 		return o
 	}
-	for _, f := range volume.KeyFlaws(r.Key) {
+	for _, f := range volume.KeyFlaws(r.Key, "", nil) {
 		o.Findings = append(o.Findings, audit.Finding{Kind: audit.Kind(f.Kind), Text: f.Text})
 	}
 	if mode == audit.Unknown {

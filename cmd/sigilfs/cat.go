@@ -81,7 +81,7 @@ func (o *offline) openFile(ctx context.Context, p string) (*volume.File, error) 
 	case info.Mode&unix.S_IFMT != unix.S_IFREG:
 		return nil, fmt.Errorf("not a regular file: %w", volume.ErrInvalid)
 	}
-	return o.volume.Open(ctx, at, volume.OpenOptions{})
+	return o.files.Open(ctx, at, volume.OpenOptions{})
 }
 
 // copyOut writes what authenticates of f, and gives how much that was; done is

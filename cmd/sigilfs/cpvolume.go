@@ -31,7 +31,7 @@ func (t *volumeTree) stat(ctx context.Context, p string, follow bool) (n node, e
 	if follow {
 		_, info, err = t.o.follow(ctx, p)
 	} else {
-		info, err = t.o.volume.Stat(ctx, p)
+		info, err = t.o.files.Stat(ctx, p)
 	}
 	if err != nil {
 		return n, err
@@ -42,7 +42,7 @@ func (t *volumeTree) stat(ctx context.Context, p string, follow bool) (n node, e
 	a := info.Attr
 	n = node{mode: a.Mode, uid: a.UID, gid: a.GID, rdev: a.Rdev, size: a.Size, mtime: a.Mtime, nlink: a.Nlink, id: fileID{ino: a.FileID}, xattrs: keptXattrs(info.Xattrs)}
 	if a.Mode&unix.S_IFMT == unix.S_IFLNK {
-		n.link, err = t.o.volume.Readlink(ctx, p)
+		n.link, err = t.o.files.Readlink(ctx, p)
 	}
 	return n, err
 }
@@ -61,7 +61,7 @@ func keptXattrs(all map[string][]byte) map[string][]byte {
 
 func (t *volumeTree) list(ctx context.Context, p string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		for e, err := range t.o.volume.List(ctx, p, "") {
+		for e, err := range t.o.files.List(ctx, p, "") {
 			if !yield(e.Name, err) {
 				return
 			}
@@ -137,7 +137,7 @@ func (t *volumeTree) attr(n node) volume.Attr {
 // write has a copy written at p. What is no regular file there, a symbolic link
 // too, is not followed but replaced, once the copy is in the bucket.
 func (t *volumeTree) write(ctx context.Context, p string, n node, fill func(f *volume.File) error) error {
-	info, err := t.o.volume.Stat(ctx, p)
+	info, err := t.o.files.Stat(ctx, p)
 	switch {
 	case err == nil && info.Mode&unix.S_IFMT == unix.S_IFDIR:
 		return volume.ErrIsDir
@@ -163,10 +163,10 @@ func (t *volumeTree) over(ctx context.Context, p string, place func(at string) e
 	at := path.Join(path.Dir(p), ".sigilfs-cp-"+rand.Text())
 	err := place(at)
 	if err == nil {
-		err = t.o.volume.Rename(ctx, at, p, false)
+		err = t.o.files.Rename(ctx, at, p, false)
 	}
 	if err != nil {
-		if rerr := t.o.volume.Remove(context.WithoutCancel(ctx), at); rerr != nil && !absent(rerr) {
+		if rerr := t.o.files.Remove(context.WithoutCancel(ctx), at); rerr != nil && !absent(rerr) {
 			err = fmt.Errorf("%w; %q is left: %w", err, at, rerr)
 		}
 	}
@@ -230,11 +230,11 @@ func (t *volumeTree) mkdir(ctx context.Context, p string, n node) error {
 	if p == "" {
 		return nil
 	}
-	_, err := t.o.volume.Mkdir(ctx, p, t.attr(n))
+	_, err := t.o.files.Mkdir(ctx, p, t.attr(n))
 	if !errors.Is(err, volume.ErrExist) {
 		return err
 	}
-	info, err := t.o.volume.Stat(ctx, p)
+	info, err := t.o.files.Stat(ctx, p)
 	if err == nil && info.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return volume.ErrNotDir
 	}
@@ -245,20 +245,20 @@ func (t *volumeTree) endDir(ctx context.Context, p string, n node) error {
 	if !t.archive {
 		return nil
 	}
-	_, err := t.o.volume.SetAttr(ctx, p, t.change(n, true))
+	_, err := t.o.files.SetAttr(ctx, p, t.change(n, true))
 	return err
 }
 
 func (t *volumeTree) symlink(ctx context.Context, p string, n node) error {
 	return t.replace(ctx, p, n, func(p string) error {
-		_, err := t.o.volume.Symlink(ctx, p, n.link, t.attr(n))
+		_, err := t.o.files.Symlink(ctx, p, n.link, t.attr(n))
 		return err
 	})
 }
 
 func (t *volumeTree) mknod(ctx context.Context, p string, n node) error {
 	return t.replace(ctx, p, n, func(p string) error {
-		_, err := t.o.volume.Mknod(ctx, p, t.attr(n))
+		_, err := t.o.files.Mknod(ctx, p, t.attr(n))
 		return err
 	})
 }
@@ -270,7 +270,7 @@ func (t *volumeTree) replace(ctx context.Context, p string, n node, place func(a
 		err = t.over(ctx, p, place)
 	}
 	if err == nil && t.archive {
-		_, err = t.o.volume.SetAttr(ctx, p, volume.Change{Mtime: &n.mtime})
+		_, err = t.o.files.SetAttr(ctx, p, volume.Change{Mtime: &n.mtime})
 	}
 	return err
 }
@@ -278,7 +278,7 @@ func (t *volumeTree) replace(ctx context.Context, p string, n node, place func(a
 // link makes a hard link where the rule has any, else a copy.
 func (t *volumeTree) link(ctx context.Context, from, to string) error {
 	link := func(at string) error {
-		_, err := t.o.volume.Link(ctx, from, at)
+		_, err := t.o.files.Link(ctx, from, at)
 		return err
 	}
 	err := link(to)
@@ -299,8 +299,8 @@ func (t *volumeTree) link(ctx context.Context, from, to string) error {
 }
 
 func (t *volumeTree) sameFile(ctx context.Context, a, b string) bool {
-	x, err := t.o.volume.Stat(ctx, a)
-	y, yerr := t.o.volume.Stat(ctx, b)
+	x, err := t.o.files.Stat(ctx, a)
+	y, yerr := t.o.files.Stat(ctx, b)
 	return err == nil && yerr == nil && x.FileID == y.FileID && x.Nlink > 1
 }
 

@@ -136,7 +136,7 @@ func (l *listing) below(ctx context.Context, p, shown string) error {
 // one may be an error.
 func (l *listing) entries(ctx context.Context, p, shown string) func(yield func(row) bool) {
 	return func(yield func(row) bool) {
-		for e, err := range l.o.volume.List(ctx, p, "") {
+		for e, err := range l.o.files.List(ctx, p, "") {
 			r := row{path: joinPath(p, e.Name), name: joinPath(shown, e.Name), err: err, fatal: err != nil}
 			r.info.Mode = e.Type
 			if !yield(r) || err != nil {
@@ -160,9 +160,9 @@ func (l *listing) look(ctx context.Context, r row) row {
 		return r
 	}
 	if l.json {
-		return l.o.look(ctx, r, l.o.volume.Stat)
+		return l.o.look(ctx, r, l.o.files.Stat)
 	}
-	return l.o.look(ctx, r, l.o.volume.Glance)
+	return l.o.look(ctx, r, l.o.files.Glance)
 }
 
 // look fills in what stat tells of the entry at r.path.
@@ -174,7 +174,7 @@ func (o *offline) look(ctx context.Context, r row, stat func(context.Context, st
 	}
 	r.info, r.known, r.err = info, true, info.Err
 	if info.Mode&unix.S_IFMT == unix.S_IFLNK && r.err == nil {
-		r.link, r.err = o.volume.Readlink(ctx, r.path)
+		r.link, r.err = o.files.Readlink(ctx, r.path)
 	}
 	return r
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/s3"
 	"github.com/sigilfs/sigilfs/internal/volume"
+	"github.com/sigilfs/sigilfs/internal/volume/named"
 	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"github.com/sirupsen/logrus"
@@ -69,7 +70,9 @@ type mounting struct {
 	cacheDir *disk.Dir   // nil: none
 	disk     *disk.Cache // nil: what is read is kept in memory only
 	cache    *cache.Cache
+	names    *named.Names // nil: they are in the bucket as they are
 	volume   *volume.Volume
+	files    named.Volume // volume, by names
 	endLife  context.CancelFunc // of what volume does by itself
 	recheck  func()             // ends the rechecks of ring
 	rechecks rechecks           // how these went
@@ -292,6 +295,7 @@ func (m *mounting) makeVolume(opt volume.Options) (err error) {
 	m.cache = m.newCache(opt.Memory)
 	opt.Cache = m.cache
 	m.volume = volume.New(opt)
+	m.files = named.Of(m.volume, m.names)
 	return nil
 }
 
@@ -376,8 +380,8 @@ func (m *mounting) mount(ctx context.Context) error {
 	if err != nil {
 		m.log.WithError(err).Warn("sigilfs umount will not be able to wait for this mount")
 	}
-	m.server, err = fs.Mount(ctx, fs.Of(m.volume), fs.Options{
-		Dir: m.dir, Source: s.source, Log: m.log, Failed: m.seen.failed(), Remedy: s.remedy,
+	m.server, err = fs.Mount(ctx, fs.Of(m.files), fs.Options{
+		Dir: m.dir, Source: s.source, Log: m.log, NameLen: m.names.Longest(), Failed: m.seen.failed(), Remedy: s.remedy,
 		AttrTimeout: believed(s.attrTimeout), EntryTimeout: believed(s.attrTimeout),
 		ReadOnly: s.readOnly, AllowOther: s.allowOther, Dev: s.dev, Suid: s.suid, NoExec: s.noExec,
 	})

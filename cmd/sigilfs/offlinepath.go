@@ -72,7 +72,7 @@ const maxLinks = 40
 // follow gives what is at p, and where that is: as with a mount, whose kernel
 // follows symbolic links. One that leads out of the volume is an error.
 func (o *offline) follow(ctx context.Context, p string) (string, volume.Info, error) {
-	info, err := o.volume.Stat(ctx, p)
+	info, err := o.files.Stat(ctx, p)
 	if err == nil && info.Mode&unix.S_IFMT != unix.S_IFLNK {
 		return p, info, nil
 	}
@@ -85,7 +85,7 @@ func (o *offline) follow(ctx context.Context, p string) (string, volume.Info, er
 		case ferr != nil:
 			return p, info, ferr
 		case next == p:
-			info, err = o.volume.Stat(ctx, p)
+			info, err = o.files.Stat(ctx, p)
 			return p, info, err
 		}
 		p = next
@@ -103,7 +103,7 @@ func (o *offline) followOnce(ctx context.Context, p string) (string, error) {
 	parts := strings.Split(p, "/")
 	for i := range parts {
 		at := strings.Join(parts[:i+1], "/")
-		info, err := o.volume.Stat(ctx, at)
+		info, err := o.files.Stat(ctx, at)
 		if absent(err) {
 			return p, nil
 		}
@@ -113,7 +113,7 @@ func (o *offline) followOnce(ctx context.Context, p string) (string, error) {
 		if info.Mode&unix.S_IFMT != unix.S_IFLNK {
 			continue
 		}
-		target, err := o.volume.Readlink(ctx, at)
+		target, err := o.files.Readlink(ctx, at)
 		if err != nil {
 			return p, err
 		}

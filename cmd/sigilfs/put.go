@@ -146,7 +146,7 @@ func (p *putting) run(ctx context.Context, c *cobra.Command, o *offline) error {
 // would tells what a put to at would do, and refuses what that would.
 func (p *putting) would(ctx context.Context, c *cobra.Command, o *offline, at string) error {
 	did := "replace"
-	_, err := o.volume.Stat(ctx, at)
+	_, err := o.files.Stat(ctx, at)
 	switch {
 	case absent(err):
 		did = "write"
@@ -284,7 +284,7 @@ func (o *offline) creatable(ctx context.Context, p string) (string, error) {
 // parents refuses a path that goes through a file.
 func (o *offline) parents(ctx context.Context, p string) error {
 	for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
-		info, err := o.volume.Stat(ctx, dir)
+		info, err := o.files.Stat(ctx, dir)
 		switch {
 		case absent(err):
 			continue
@@ -301,7 +301,7 @@ func (o *offline) parents(ctx context.Context, p string) error {
 // beginFile opens the file at p to be written anew, or makes it. Nothing is in
 // the bucket before finishFile.
 func (o *offline) beginFile(ctx context.Context, p string, ifAbsent bool) (*volume.File, error) {
-	f, err := o.volume.Open(ctx, p, volume.OpenOptions{Write: true, Truncate: !ifAbsent})
+	f, err := o.files.Open(ctx, p, volume.OpenOptions{Write: true, Truncate: !ifAbsent})
 	switch {
 	case err == nil && ifAbsent:
 		f.Release()
@@ -310,7 +310,7 @@ func (o *offline) beginFile(ctx context.Context, p string, ifAbsent bool) (*volu
 		return f, err
 	}
 	a := volume.Attr{Mode: 0o666 &^ o.mask, UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}
-	return o.volume.Create(ctx, p, a, ifAbsent)
+	return o.files.Create(ctx, p, a, ifAbsent)
 }
 
 // umask is the process's, which can only be read by setting it (umask(2)): to be

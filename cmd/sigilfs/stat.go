@@ -39,7 +39,7 @@ It ends with exit code 32 where one of them is not there, or does not open.`,
 		var all []entryJSON
 		var failed error
 		for _, p := range paths {
-			r := o.look(ctx, row{path: p, name: o.name(p)}, o.volume.Stat)
+			r := o.look(ctx, row{path: p, name: o.name(p)}, o.files.Stat)
 			if r.err != nil && failed == nil {
 				failed = o.explain("stat", p, r.err)
 			}

@@ -53,7 +53,7 @@ func (v *Volume) NewAdopter(opt AdoptOptions) (*Adopter, error) {
 	if v.opt.ReadOnly && !opt.Dry {
 		return nil, ErrReadOnly
 	}
-	if err := checkPath(opt.Path); err != nil {
+	if err := v.checkPath(opt.Path); err != nil {
 		return nil, err
 	}
 	return &Adopter{v, opt}, nil

@@ -52,7 +52,7 @@ func (v *Volume) NewRestorer(opt RestorerOptions) (*Restorer, error) {
 	if v.opt.ReadOnly && !opt.Dry {
 		return nil, ErrReadOnly
 	}
-	if _, ok := v.opt.Store.(objstore.Versioner); !ok {
+	if _, ok := v.raw.(objstore.Versioner); !ok {
 		return nil, fmt.Errorf("older versions: %w", objstore.ErrUnsupported)
 	}
 	// A path that nothing has: names are not counted by what it reads.
@@ -206,7 +206,7 @@ func (r *Restorer) unwritten(ctx context.Context, m past.Moment) (objstore.Condi
 	if m.Is() && r.v.opt.Capabilities.CopyConditions {
 		return objstore.Condition{IfMatch: m.Now.ETag}, nil
 	}
-	now, err := past.Of(ctx, r.v.opt.Store.(objstore.Versioner), m.Key, r.v.opt.Now())
+	now, err := past.Of(ctx, r.v.raw.(objstore.Versioner), m.Key, r.v.opt.Now())
 	if err == nil && (now.Is() != m.Is() || now.Now.VersionID != m.Now.VersionID) {
 		err = fmt.Errorf("%s: somebody writes it now: %w", m.Key, ErrChanged)
 	}
@@ -289,7 +289,7 @@ func (r *Restorer) asItIs(ctx context.Context, m past.Moment) error {
 // then, or, for a single version, that it opens. What counts its names is only
 // brought back where it does not open, since other names may have come.
 func (r *Restorer) inode(ctx context.Context, name sight) (BroughtBack, error) {
-	store := r.v.opt.Store.(objstore.Versioner)
+	store := r.v.raw.(objstore.Versioner)
 	err := fmt.Errorf("%s: its inode: %w", name.id.Key, ErrNoVersion)
 	for _, key := range r.v.inodeKeys(name.object) {
 		at := r.at
@@ -402,7 +402,7 @@ func (r *Restorer) content(ctx context.Context, m past.Moment, was sight) (Broug
 func (r *Restorer) newest(ctx context.Context, key string) error {
 	m := past.Moment{Key: key}
 	var passed passedOver
-	for ver, err := range r.v.opt.Store.(objstore.Versioner).Versions(ctx, objstore.ListOptions{Prefix: key}) {
+	for ver, err := range r.v.raw.(objstore.Versioner).Versions(ctx, objstore.ListOptions{Prefix: key}) {
 		if err != nil {
 			return err
 		}

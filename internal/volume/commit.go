@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -433,7 +432,10 @@ func (f *File) yield(ctx context.Context, s *snapshot, data *spool.Snapshot, cau
 // saveBeside writes s under the name of a conflict copy.
 func (v *Volume) saveBeside(ctx context.Context, s *snapshot) (*snapshot, *object, error) {
 	saved := *s
-	saved.path = v.conflictPath(s.shown)
+	var err error
+	if saved.path, err = v.conflictPath(s.shown); err != nil {
+		return nil, nil, err
+	}
 	saved.shown = saved.path
 	saved.attr.Nlink = 1
 	if s.base != nil { // the name keeps its file id, under the other host's version
@@ -456,13 +458,16 @@ func (f *File) renumber(id uint64) {
 }
 
 // conflictPath is NAME.conflict-HOST-TIME beside p, cut to what a name may be.
-func (v *Volume) conflictPath(p string) string {
-	dir, name := path.Split(p)
+func (v *Volume) conflictPath(p string) (string, error) {
+	name, err := v.nameOf(p)
+	if err != nil {
+		return "", err
+	}
 	suffix := fmt.Sprintf(".conflict-%s-%s", strings.ReplaceAll(v.opt.Host, "/", "_"), v.opt.Now().UTC().Format("20060102T150405.000000000Z"))
-	if over := len(name) + len(suffix) - maxName; over > 0 {
+	if over := len(name) + len(suffix) - v.longestName(); over > 0 {
 		name = name[:max(0, len(name)-over)]
 	}
-	return dir + name + suffix
+	return v.beside(p, name+suffix)
 }
 
 var _ sigil.ReaderAt = (*snapshot)(nil)

@@ -171,7 +171,7 @@ func (v *Volume) remembers(key string, c *customer) {
 // tagged gives the key ID in the object's tags; "" where there is none, or tags
 // are not told: the keys are tried then.
 func (s *search) tagged(ctx context.Context) (string, error) {
-	tagger, ok := s.v.opt.Store.(objstore.Tagger)
+	tagger, ok := s.v.raw.(objstore.Tagger)
 	if !ok || !s.needed {
 		return "", nil
 	}
@@ -212,7 +212,7 @@ func (v *Volume) movedTags(ctx context.Context, o *object, want *asked) (map[str
 		return nil, nil
 	}
 	tags := map[string]string{}
-	if tagger, ok := v.opt.Store.(objstore.Tagger); ok && o.tags > 0 {
+	if tagger, ok := v.raw.(objstore.Tagger); ok && o.tags > 0 {
 		old, err := tagger.Tags(ctx, o.id)
 		if errors.Is(err, ErrAccess) || errors.Is(err, ErrUnsupported) {
 			return nil, nil // a stale key ID costs requests, the others would be lost

@@ -26,7 +26,7 @@ var ErrUploading = errors.New("an upload is under way, or was left behind")
 func (v *Volume) Stored(ctx context.Context, after string) iter.Seq2[objstore.Version, error] {
 	opt := objstore.ListOptions{Prefix: v.opt.Root, After: after}
 	return func(yield func(objstore.Version, error) bool) {
-		if past, ok := v.opt.Store.(objstore.Versioner); ok {
+		if past, ok := v.raw.(objstore.Versioner); ok {
 			some := false
 			for ver, err := range past.Versions(ctx, opt) {
 				if err != nil && !some && errors.Is(err, ErrUnsupported) {
@@ -40,7 +40,7 @@ func (v *Volume) Stored(ctx context.Context, after string) iter.Seq2[objstore.Ve
 				return
 			}
 		}
-		for e, err := range v.opt.Store.List(ctx, opt) {
+		for e, err := range v.raw.List(ctx, opt) {
 			if !yield(objstore.Version{Info: e.Info, Latest: true}, err) || err != nil {
 				return
 			}

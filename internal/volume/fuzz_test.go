@@ -16,7 +16,7 @@ func FuzzParseJournal(f *testing.F) {
 	f.Add([]byte(`{"version":2}`), "")
 	f.Add([]byte(`{"version":1,"from":"../","to":".sigil/","x":1} {}`), "")
 	f.Fuzz(func(t *testing.T, b []byte, root string) {
-		j, err := parseJournal(b, root)
+		j, err := parseJournal(b, root, checkPath)
 		if err != nil {
 			if j != nil || !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrVersion) {
 				t.Fatalf("%+v, %v", j, err)
@@ -56,7 +56,7 @@ func TestParseJournal(t *testing.T) {
 		{`nothing`, ErrCorrupt},
 		{``, ErrCorrupt},
 	} {
-		_, err := parseJournal([]byte(tc.in), "r/")
+		_, err := parseJournal([]byte(tc.in), "r/", checkPath)
 		if tc.want == nil && err != nil || !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v, want %v", tc.in, err, tc.want)
 		}
@@ -174,7 +174,7 @@ func FuzzParseNote(f *testing.F) {
 				t.Fatalf("%+v", u)
 			}
 		}
-		shown, path, ok := n.place(prefix)
+		shown, path, ok := n.place(prefix, checkPath)
 		if ok && (prefix+shown != n.name() || shown == "" || strings.Contains("/"+shown+"/", "/../") ||
 			strings.Contains("/"+shown+"/", "/.sigil/") || n.Name == "" && path != shown) {
 			t.Fatalf("%q in %q is %q, %q", n.name(), prefix, shown, path)

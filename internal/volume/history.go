@@ -29,7 +29,7 @@ type Kept struct {
 // versions cannot be asked for, and those of a listing.
 func (v *Volume) History(ctx context.Context, p, after string) iter.Seq2[objstore.Version, error] {
 	return func(yield func(objstore.Version, error) bool) {
-		store, ok := v.opt.Store.(objstore.Versioner)
+		store, ok := v.raw.(objstore.Versioner)
 		if !ok {
 			yield(objstore.Version{}, fmt.Errorf("versions of %q: %w", p, objstore.ErrUnsupported))
 			return
@@ -76,7 +76,7 @@ func (v *Volume) ofKey(ctx context.Context, store objstore.Versioner, key, after
 // names of.
 func (v *Volume) InodeHistory(ctx context.Context, kept []Kept) iter.Seq2[objstore.Version, error] {
 	return func(yield func(objstore.Version, error) bool) {
-		store, ok := v.opt.Store.(objstore.Versioner)
+		store, ok := v.raw.(objstore.Versioner)
 		var seen []string
 		for _, k := range kept {
 			if !ok || k.Link == "" || slices.Contains(seen, k.Link) {
@@ -121,7 +121,7 @@ func (v *Volume) Look(ctx context.Context, ver objstore.Version) (Kept, error) {
 // inodeThere is where the inode of a name is or was.
 func (v *Volume) inodeThere(ctx context.Context, name *object) string {
 	keys := v.inodeKeys(name)
-	store, _ := v.opt.Store.(objstore.Versioner)
+	store, _ := v.raw.(objstore.Versioner)
 	for _, key := range keys {
 		for ver, err := range store.Versions(ctx, objstore.ListOptions{Prefix: key, Limit: 1}) {
 			if err == nil && ver.Key == key {

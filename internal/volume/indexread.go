@@ -323,7 +323,7 @@ func (v *Volume) loadIndexes(ctx context.Context, g *errgroup.Group, dirs []*tre
 	}
 	for _, d := range dirs {
 		dir := strings.TrimSuffix(strings.TrimPrefix(d.prefix, v.opt.Prefix), "/")
-		if ctx.Err() != nil || len(d.entries) < 3 || checkPath(dir) != nil { // the marker is one of them
+		if ctx.Err() != nil || len(d.entries) < 3 || v.checkPath(dir) != nil { // the marker is one of them
 			continue
 		}
 		g.Go(func() error {

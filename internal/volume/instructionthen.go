@@ -44,7 +44,7 @@ func (v *Volume) formerInstructions(ctx context.Context, key string, at time.Tim
 
 // instructionsNear gives the versions next to a time, those before it first.
 func (v *Volume) instructionsNear(ctx context.Context, key string, at time.Time) ([]objstore.ID, error) {
-	store, ok := v.opt.Store.(objstore.Versioner)
+	store, ok := v.raw.(objstore.Versioner)
 	if !ok || len(key) > objstore.MaxKeyLen {
 		return nil, nil
 	}

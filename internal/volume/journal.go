@@ -248,7 +248,7 @@ func (v *Volume) readJournal(ctx context.Context, key string) (*journal, error) 
 	if err != nil {
 		return nil, err
 	}
-	j, err := parseJournal(b, v.opt.Root)
+	j, err := parseJournal(b, v.opt.Root, func(p string) error { return v.checkIn(v.opt.Root, p) })
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
@@ -258,7 +258,7 @@ func (v *Volume) readJournal(ctx context.Context, key string) (*journal, error) 
 
 // parseJournal reads a journal and refuses one that reaches out of the volume
 // or into what is hidden.
-func parseJournal(b []byte, root string) (*journal, error) {
+func parseJournal(b []byte, root string, check func(path string) error) (*journal, error) {
 	j := &journal{}
 	d := json.NewDecoder(strings.NewReader(string(b)))
 	d.DisallowUnknownFields()
@@ -271,7 +271,7 @@ func parseJournal(b []byte, root string) (*journal, error) {
 	for _, key := range []string{j.From, j.To} {
 		p, ok := strings.CutPrefix(key, root)
 		p, slash := strings.CutSuffix(p, "/")
-		if !ok || !slash || p == "" || checkPath(p) != nil {
+		if !ok || !slash || p == "" || check(p) != nil {
 			return nil, fmt.Errorf("journal names %q: %w", key, ErrCorrupt)
 		}
 	}

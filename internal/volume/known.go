@@ -176,7 +176,7 @@ func (v *Volume) lookup(ctx context.Context, p string) (*dentry, error) {
 
 // ask is lookup without memory.
 func (v *Volume) ask(ctx context.Context, p string) (*dentry, error) {
-	if err := checkPath(p); err != nil {
+	if err := v.checkPath(p); err != nil {
 		return nil, absent(err)
 	}
 	file, dir, err := v.probe(ctx, p)

@@ -21,7 +21,7 @@ import (
 // out.
 func (v *Volume) List(ctx context.Context, p, after string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		if err := checkPath(p); err != nil {
+		if err := v.checkPath(p); err != nil {
 			yield(Entry{}, err)
 			return
 		}
@@ -152,7 +152,7 @@ func there(err error) (bool, error) {
 func (v *Volume) entry(dir, prefix string, e objstore.Entry) Entry {
 	cookie := strings.TrimPrefix(e.Key+e.Prefix, prefix)
 	name := strings.TrimSuffix(cookie, "/")
-	if !expressible(name) || strings.HasSuffix(e.Key, "/") || e.Key != "" && v.isInstruction(e.Key) {
+	if !v.nameable(name) || strings.HasSuffix(e.Key, "/") || e.Key != "" && v.isInstruction(e.Key) {
 		return Entry{Cookie: cookie}
 	}
 	out := Entry{Name: name, Cookie: cookie}

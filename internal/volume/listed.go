@@ -16,7 +16,7 @@ func (v *Volume) askListed(ctx context.Context, p string) (*dentry, error) {
 	if p == "" {
 		return v.ask(ctx, p)
 	}
-	if err := checkPath(p); err != nil {
+	if err := v.checkPath(p); err != nil {
 		return nil, absent(err)
 	}
 	if d, err := v.askWitness(ctx, p); d != nil || err != nil {

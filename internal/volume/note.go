@@ -77,9 +77,9 @@ func parseNote(b []byte) (n note, err error) {
 // place gives the path at which the file is shown in a mount of prefix, and that
 // by which its File goes. False: it is not below, or has a name that no path can
 // express.
-func (n note) place(prefix string) (shown, path string, ok bool) {
+func (n note) place(prefix string, check func(path string) error) (shown, path string, ok bool) {
 	shown, ok = strings.CutPrefix(n.name(), prefix)
-	if !ok || shown == "" || checkPath(shown) != nil {
+	if !ok || shown == "" || check(shown) != nil {
 		return "", "", false
 	}
 	if n.Name == "" {

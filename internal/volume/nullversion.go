@@ -48,11 +48,11 @@ func (k *versioning) ask(ctx context.Context, store objstore.Store) (kept bool, 
 // its null version, if there is one: ErrNotKept. Of itself a copy may be made.
 // Where nobody tells how the bucket is set up, it counts as suspended.
 func (x *Verifier) sparesNull(ctx context.Context, key, source string) error {
-	store, ok := x.v.opt.Store.(objstore.Versioner)
+	store, ok := x.v.raw.(objstore.Versioner)
 	if !ok || source == objstore.NullVersion {
 		return nil
 	}
-	kept, denied, err := x.versioning.ask(ctx, x.v.opt.Store)
+	kept, denied, err := x.versioning.ask(ctx, x.v.raw)
 	if err != nil || kept {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 )
 
 // hidden is the component below which a volume keeps what is its own.
@@ -27,6 +28,32 @@ func checkPath(p string) error {
 		if err := checkName(name); err != nil {
 			return fmt.Errorf("%q: %w", p, err)
 		}
+	}
+	return nil
+}
+
+// checkPath is checkPath or, where names are encrypted, refuses what is not: so
+// that no request tells a name.
+func (v *Volume) checkPath(p string) error { return v.checkIn(v.opt.Prefix, p) }
+
+// checkIn is checkPath of what lies below the key prefix of a directory.
+func (v *Volume) checkIn(prefix, p string) error {
+	if v.hide == nil {
+		return checkPath(p)
+	}
+	if p == "" {
+		return nil
+	}
+	for name := range strings.SplitSeq(p, "/") {
+		switch {
+		case name == hidden:
+			return fmt.Errorf("%q: %w", p, ErrName)
+		case v.opt.MaxComponent > 0 && len(name) > v.opt.MaxComponent:
+			return fmt.Errorf("%q: component of %d bytes, this server takes %d: %w", p, len(name), v.opt.MaxComponent, ErrTooLong)
+		}
+	}
+	if !v.hide.decodes(v.hide.dir(prefix), p) {
+		return fmt.Errorf("%q: name is not encrypted: %w", p, ErrInvalid)
 	}
 	return nil
 }
@@ -51,6 +78,22 @@ func expressible(name string) bool {
 		len(name) <= maxName && !strings.ContainsAny(name, "\x00/") && utf8.ValidString(name)
 }
 
+// longestName is the most bytes of a name as people know it.
+func (v *Volume) longestName() int {
+	if v.hide != nil && v.opt.MaxComponent > 0 {
+		return min(maxName, sigil.DecodedLen(v.opt.MaxComponent))
+	}
+	return maxName
+}
+
+// nameable tells whether a component that was listed is a name.
+func (v *Volume) nameable(name string) bool {
+	if v.hide != nil { // which has passed over what is not
+		return name != "" && name != hidden
+	}
+	return expressible(name)
+}
+
 // fileKey is the key of the object that a file at p is.
 func (v *Volume) fileKey(p string) string {
 	if isInodePath(p) {
@@ -70,7 +113,7 @@ func (v *Volume) dirKey(p string) string {
 
 // keyFor checks p and the length of its key, a directory's with the slash.
 func (v *Volume) keyFor(p string, dir bool) (string, error) {
-	if err := checkPath(p); err != nil {
+	if err := v.checkPath(p); err != nil {
 		return "", err
 	}
 	key := v.fileKey(p)

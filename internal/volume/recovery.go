@@ -157,7 +157,7 @@ func (l *leftover) identify(r *Recovery) error {
 		return l.unfit(r)
 	}
 	ok := false
-	if l.Path, l.path, ok = n.place(r.v.opt.Prefix); !ok {
+	if l.Path, l.path, ok = n.place(r.v.opt.Prefix, r.v.checkPath); !ok {
 		l.Path = n.Key
 		return ErrElsewhere
 	}

@@ -57,7 +57,7 @@ func (o *OldVersions) Add(n OldVersions) {
 // ErrUnsupported: the store does not tell.
 func (r *Reencryption) Histories(ctx context.Context, prefix string) iter.Seq2[History, error] {
 	return func(yield func(History, error) bool) {
-		store, ok := r.v.opt.Store.(objstore.Versioner)
+		store, ok := r.v.raw.(objstore.Versioner)
 		if !ok {
 			yield(History{}, objstore.ErrUnsupported)
 			return
@@ -177,7 +177,7 @@ func (r *Reencryption) purge(ctx context.Context, now objstore.Version, weak []o
 		n.Deleted += int64(len(weak))
 		return nil
 	}
-	locker, ok := r.v.opt.Store.(objstore.Locker)
+	locker, ok := r.v.raw.(objstore.Locker)
 	if !ok {
 		return fmt.Errorf("%s: nobody tells whether its versions are locked: %w", now.Key, objstore.ErrUnsupported)
 	}

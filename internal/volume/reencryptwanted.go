@@ -89,7 +89,7 @@ func (r *Reencryption) known(rule *Rule) (s sse.State, ok bool) {
 // that this need not be learned by a write. Only S3's own keys are believed: a key
 // of KMS may be named otherwise than objects name it.
 func (r *Reencryption) Ask(ctx context.Context) {
-	bucket, ok := r.v.opt.Store.(objstore.Defaulter)
+	bucket, ok := r.v.raw.(objstore.Defaulter)
 	if !ok {
 		return
 	}

@@ -164,7 +164,7 @@ func (v *Volume) keptTags(ctx context.Context, o *object, anew bool) (map[string
 	if o.tags == 0 || !anew && o.length <= v.maxCopy {
 		return nil, nil
 	}
-	tagger, ok := v.opt.Store.(objstore.Tagger)
+	tagger, ok := v.raw.(objstore.Tagger)
 	if !ok {
 		return nil, nil
 	}

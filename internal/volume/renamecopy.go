@@ -47,7 +47,10 @@ func (v *Volume) copyAll(ctx context.Context, j *journal, t *tally) error {
 
 // copyOne makes sure that the object at src is under its new name too.
 func (v *Volume) copyOne(ctx context.Context, j *journal, src string) (moved, error) {
-	dst := j.To + strings.TrimPrefix(src, j.From)
+	dst, err := v.rekey(src, j.From, j.To)
+	if err != nil {
+		return moved{}, err
+	}
 	if v.isInstruction(src) {
 		return v.copyInstruction(ctx, j, src, dst)
 	}

@@ -160,7 +160,11 @@ func (v *Volume) checkMove(ctx context.Context, from, to string) (n int, err err
 		if len(e.Key)+grow > objstore.MaxKeyLen {
 			return n, fmt.Errorf("%s: %w", e.Key, ErrTooLong)
 		}
-		if dst := v.dirKey(to) + strings.TrimPrefix(e.Key, v.dirKey(from)); v.isInstruction(dst) && !v.isInstruction(e.Key) {
+		dst, err := v.rekey(e.Key, v.dirKey(from), v.dirKey(to))
+		if err != nil {
+			return n, err
+		}
+		if v.isInstruction(dst) && !v.isInstruction(e.Key) {
 			return n, fmt.Errorf("%s: %w", dst, ErrName)
 		}
 	}
@@ -312,24 +316,31 @@ func (v *Volume) moveKnown(from, to string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	moves := func(p string) bool { return p == from || below(p, from) }
+	now := func(p string) string {
+		p, err := v.repath(p, from, to)
+		if err != nil {
+			panic(err) // what is remembered was let in by checkPath
+		}
+		return p
+	}
 	for p, d := range maps.Clone(v.known) {
 		if moves(p) {
 			delete(v.known, p)
 			stale := *d
 			stale.at = time.Time{}
-			v.known[to+p[len(from):]] = &stale
+			v.known[now(p)] = &stale
 		}
 	}
 	for p, t := range maps.Clone(v.touched) {
 		if moves(p) {
 			delete(v.touched, p)
-			v.touched[to+p[len(from):]] = t
+			v.touched[now(p)] = t
 		}
 	}
 	for p := range maps.Clone(v.ghosts) {
 		if moves(p) {
 			delete(v.ghosts, p)
-			v.ghosts[to+p[len(from):]] = true
+			v.ghosts[now(p)] = true
 		}
 	}
 }

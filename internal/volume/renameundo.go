@@ -35,7 +35,7 @@ func (v *Volume) removeCopies(ctx context.Context, j *journal) error {
 			g.SetLimit(parallelMoves)
 			for _, e := range page {
 				if v.late(e.Key) == late {
-					g.Go(func() error { return v.undoOne(gctx, j, e.Key, j.To+strings.TrimPrefix(e.Key, j.From)) })
+					g.Go(func() error { return v.undoOne(gctx, j, e.Key) })
 				}
 			}
 			return g.Wait()
@@ -46,7 +46,11 @@ func (v *Volume) removeCopies(ctx context.Context, j *journal) error {
 	return nil
 }
 
-func (v *Volume) undoOne(ctx context.Context, j *journal, src, dst string) error {
+func (v *Volume) undoOne(ctx context.Context, j *journal, src string) error {
+	dst, err := v.rekey(src, j.From, j.To)
+	if err != nil {
+		return err
+	}
 	if v.isInstruction(src) {
 		return v.undoInstruction(ctx, src, dst)
 	}

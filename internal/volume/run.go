@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sigilfs/sigilfs/internal/freshness"
+	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
@@ -21,7 +22,9 @@ const parallelCommits = 4
 // Volume is one mounted prefix of a bucket. It is safe for concurrent use.
 type Volume struct {
 	opt     Options
-	started int64 // ns
+	raw     objstore.Store // opt.Store, with what it has beside that seam, and all that it lists
+	hide    *nameGuard     // opt.Store where names are encrypted; nil
+	started int64          // ns
 	names   nameLocks
 
 	policy    policy
@@ -122,6 +125,7 @@ func New(opt Options) *Volume {
 	opt.complete()
 	v := &Volume{
 		opt:          opt,
+		raw:          opt.Store,
 		started:      opt.Now().UnixNano(),
 		onePut:       cmp.Or(opt.onePut, onePut),
 		maxCopy:      maxCopy,
@@ -147,6 +151,10 @@ func New(opt Options) *Volume {
 		frames:       sigil.NewFrames(),
 		packer:       sync.OnceValues(func() (*sigil.Compressor, error) { return sigil.NewCompressor(sigil.DefaultLevel) }),
 		incarnations: 1, // that of directories
+	}
+	if opt.Names != nil {
+		v.hide = &nameGuard{Store: opt.Store, root: opt.Root, names: opt.Names}
+		v.opt.Store = v.hide
 	}
 	for _, m := range opt.Customers {
 		v.asked(m, false)

@@ -219,7 +219,7 @@ func (s *survey) list(ctx context.Context, rows chan<- *surveyRow, all *sync.Wai
 		r.done = make(chan struct{})
 		r.out = sketch(r)
 		if !r.old {
-			r.out.Flaws = append(r.out.Flaws, KeyFlaws(r.info.Key)...)
+			r.out.Flaws = append(r.out.Flaws, s.v.keyFlaws(r.info.Key)...)
 			r.dir = s.indexes.dir(r.info.Key)
 		}
 		if !send(r) {
@@ -258,7 +258,7 @@ func Within(key, prefix string) bool {
 
 // listed gives what is there, by listing.
 func (s *survey) listed(ctx context.Context) iter.Seq2[*surveyRow, error] {
-	if past, ok := s.v.opt.Store.(objstore.Versioner); ok && s.opt.Versions {
+	if past, ok := s.v.raw.(objstore.Versioner); ok && s.opt.Versions {
 		return s.versions(ctx, past)
 	}
 	return s.current(ctx)
@@ -266,7 +266,7 @@ func (s *survey) listed(ctx context.Context) iter.Seq2[*surveyRow, error] {
 
 func (s *survey) current(ctx context.Context) iter.Seq2[*surveyRow, error] {
 	return func(yield func(*surveyRow, error) bool) {
-		for e, err := range s.v.opt.Store.List(ctx, objstore.ListOptions{Prefix: s.opt.Prefix, After: s.opt.After}) {
+		for e, err := range s.v.raw.List(ctx, objstore.ListOptions{Prefix: s.opt.Prefix, After: s.opt.After}) {
 			if err != nil {
 				yield(nil, err)
 				return

@@ -83,7 +83,7 @@ func (s *survey) refused(ctx context.Context, r *surveyRow, err error) {
 
 // taggedKey is the ID that the object's tags give its SSE-C key.
 func (s *survey) taggedKey(ctx context.Context, r *surveyRow) string {
-	t, ok := s.v.opt.Store.(objstore.Tagger)
+	t, ok := s.v.raw.(objstore.Tagger)
 	if !ok || r.old {
 		return ""
 	}

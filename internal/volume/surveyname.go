@@ -8,10 +8,18 @@ import (
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 )
 
-// KeyFlaws is what a key alone shows.
-func KeyFlaws(key string) []Flaw {
+// KeyFlaws is what a key alone shows. names, of the volume at root, is nil where
+// names are not encrypted.
+func KeyFlaws(key, root string, names *sigil.Names) []Flaw {
 	var flaws []Flaw
-	if text := unnameable(key); text != "" {
+	text := unnameable(key)
+	if names != nil {
+		text = ""
+		if g := (&nameGuard{root: root, names: names}); strings.HasPrefix(key, root) && !g.mine(key) {
+			text = "a name that was not encrypted for its place in this volume, or was changed: mounts hide it"
+		}
+	}
+	if text != "" {
 		flaws = append(flaws, Flaw{Kind: FlawName, Text: text})
 	}
 	if text := foreignOwn(key); text != "" {
@@ -19,6 +27,8 @@ func KeyFlaws(key string) []Flaw {
 	}
 	return flaws
 }
+
+func (v *Volume) keyFlaws(key string) []Flaw { return KeyFlaws(key, v.opt.Root, v.opt.Names) }
 
 // unnameable says why no path expresses a key; "" where one does.
 func unnameable(key string) string {

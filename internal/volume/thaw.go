@@ -73,14 +73,14 @@ const (
 // NewThawer makes one. Errors: ErrInvalid, ErrUnsupported where the store has no
 // archives.
 func (v *Volume) NewThawer(opt ThawOptions) (*Thawer, error) {
-	store, ok := v.opt.Store.(objstore.Restorer)
+	store, ok := v.raw.(objstore.Restorer)
 	switch {
 	case !ok:
 		return nil, fmt.Errorf("restore %q: %w", opt.Path, ErrUnsupported)
 	case opt.Days < 1, opt.Tier != TierStandard && opt.Tier != TierBulk && opt.Tier != TierExpedited:
 		return nil, fmt.Errorf("restore for %d days by %q: %w", opt.Days, opt.Tier, ErrInvalid)
 	}
-	if err := checkPath(opt.Path); err != nil {
+	if err := v.checkPath(opt.Path); err != nil {
 		return nil, err
 	}
 	return &Thawer{v: v, store: store, opt: opt}, nil

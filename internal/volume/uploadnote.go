@@ -62,7 +62,7 @@ func (f *File) jot(u uploading, over bool) error {
 // endUploads aborts what a dead process was uploading of l; what cannot be
 // aborted is recorded in the bucket.
 func (r *Recovery) endUploads(ctx context.Context, l *leftover) error {
-	store, ok := r.v.opt.Store.(objstore.Resumer)
+	store, ok := r.v.raw.(objstore.Resumer)
 	if len(l.note.Uploads) == 0 || !ok || r.v.opt.ReadOnly {
 		return nil
 	}

@@ -64,7 +64,7 @@ func (v *Volume) beginUpload(ctx context.Context, d draft, opt objstore.PutOptio
 	if err := d.want.refused(up.Encrypted()); err != nil {
 		return nil, u.giveUp(ctx, fmt.Errorf("%s: %w: %w", d.key, ErrNotEncrypted, err))
 	}
-	if _, ok := v.opt.Store.(objstore.Resumer); !ok {
+	if _, ok := v.raw.(objstore.Resumer); !ok {
 		return u, nil
 	}
 	if err := u.register(ctx, d); err != nil {
@@ -133,7 +133,7 @@ func (u *upload) removeRecord(ctx context.Context, record string) {
 // what another host was that has been silent for long. What cannot be ended now
 // is reported and left for the next mount.
 func (v *Volume) abortUploads(ctx context.Context) error {
-	store, ok := v.opt.Store.(objstore.Resumer)
+	store, ok := v.raw.(objstore.Resumer)
 	if !ok {
 		return nil
 	}

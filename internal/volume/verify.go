@@ -175,7 +175,7 @@ func (v *Volume) NewVerifier(opt VerifyOptions) (*Verifier, error) {
 	if opt.Repair && v.opt.ReadOnly && !opt.Dry {
 		return nil, ErrReadOnly
 	}
-	if err := checkPath(opt.Path); err != nil {
+	if err := v.checkPath(opt.Path); err != nil {
 		return nil, err
 	}
 	if opt.Settled <= 0 {
@@ -385,7 +385,7 @@ func (x *Verifier) changed(ctx context.Context, s *suspicion) (bool, error) {
 func (x *Verifier) path(key string) string {
 	p, ok := strings.CutPrefix(key, x.v.opt.Prefix)
 	p = strings.TrimSuffix(p, "/")
-	if !ok || checkPath(p) != nil {
+	if !ok || x.v.checkPath(p) != nil {
 		return ""
 	}
 	return p

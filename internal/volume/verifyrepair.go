@@ -145,7 +145,7 @@ func (x *Verifier) newestGood(ctx context.Context, key, etag string, fault Fault
 	if fault == FaultRollback {
 		none = ErrNoNewer
 	}
-	store, ok := x.v.opt.Store.(objstore.Versioner)
+	store, ok := x.v.raw.(objstore.Versioner)
 	if !ok {
 		return good, passed, fmt.Errorf("%s: %w", key, ErrNoVersion)
 	}

@@ -36,7 +36,7 @@ type bodySum struct {
 // checksum gives what computes the checksum that the server keeps of a body, and
 // that checksum; nil where it keeps none of the body as a whole, or does not tell.
 func (v *Volume) checksum(ctx context.Context, id objstore.ID) (hash.Hash, []byte, error) {
-	store, ok := v.opt.Store.(objstore.Checksummer)
+	store, ok := v.raw.(objstore.Checksummer)
 	if !ok {
 		return nil, nil, nil
 	}

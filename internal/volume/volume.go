@@ -86,6 +86,7 @@ var (
 	ErrXattrs    = errors.New("extended attributes take too much space")
 	ErrNoXattr   = errors.New("no such extended attribute")
 	ErrNoLinks   = errors.New("hard links need a file under mode client")
+	ErrPlainLink = errors.New("symbolic links need content that is encrypted, since names are")
 	ErrManyLinks = errors.New("file has too many names")
 	ErrClosed    = errors.New("volume is shutting down")
 
@@ -132,8 +133,16 @@ type Options struct {
 
 	Prefix string // of every key of the mount: "" or ending in "/"
 	Root   string // volume root, where .sigil/ lies: a prefix of Prefix, "" or ending in "/"
-	Host   string // names this host in conflict files and journals; stable over remounts
-	Boot   string // names this run of the kernel, which forgets what is not synced; "" is not known
+
+	// Names encrypts names; nil: they lie in the bucket as they are. Then all paths
+	// and keys that the volume takes and gives are encrypted, Prefix and those of
+	// Rules too: package named converts them. MaxComponent is the longest component
+	// of a key that the server takes, in bytes; 0 is no limit.
+	Names        *sigil.Names
+	MaxComponent int
+
+	Host string // names this host in conflict files and journals; stable over remounts
+	Boot string // names this run of the kernel, which forgets what is not synced; "" is not known
 
 	ReadOnly bool
 

@@ -53,7 +53,7 @@ const (
 	magic      = "sigilix\x01"
 	headSize   = len(magic) + 4
 	fixedSize  = 3*8 + 3*4 + 2*8 + 2*8 + 16 + 16 + 8 + 16
-	maxName    = 255 // NAME_MAX, without the slash of a directory
+	maxName    = 362 // as NAME_MAX is where names are encrypted, without the slash of a directory
 	leastEntry = 2 + 1 + 1 + 1 + fixedSize
 )
 
