@@ -72,7 +72,7 @@ type mounting struct {
 	cache    *cache.Cache
 	names    *named.Names // nil: they are in the bucket as they are
 	volume   *volume.Volume
-	files    named.Volume // volume, by names
+	files    named.Volume       // volume, by names
 	endLife  context.CancelFunc // of what volume does by itself
 	recheck  func()             // ends the rechecks of ring
 	rechecks rechecks           // how these went
