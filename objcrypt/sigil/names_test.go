@@ -90,7 +90,7 @@ func TestNameKeyIsNotShown(t *testing.T) {
 
 // TestLengthsOfNames: the longest names that fit what servers take.
 func TestLengthsOfNames(t *testing.T) {
-	for _, tc := range []struct{ name, component int }{{1, 23}, {175, 255}, {255, 362}} {
+	for _, tc := range []struct{ name, component int }{{1, 23}, {2, 24}, {8, 32}, {175, 255}, {176, 256}, {255, 362}} {
 		if got := EncodedLen(tc.name); got != tc.component {
 			t.Errorf("%d bytes of name are %d, want %d", tc.name, got, tc.component)
 		}
