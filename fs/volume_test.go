@@ -33,8 +33,15 @@ func (k oneKey) Open(_ context.Context, _ string, id sigil.EpochID, check func(s
 	return sigil.Epoch{}, volume.ErrNoKey
 }
 
+// variant is how a volume stores what it has: a layout, and names.
+type variant struct{ compressed, hidden bool }
+
+func variants() map[string]variant {
+	return map[string]variant{"Plain": {}, "Compressed": {compressed: true}, "Hidden": {hidden: true}, "CompressedHidden": {true, true}}
+}
+
 // realVolume is the real volume on a bucket in memory.
-func realVolume(t *testing.T) *volume.Volume {
+func realVolume(t *testing.T, as variant) named.Volume {
 	t.Helper()
 	sp, err := spool.Open(filepath.Join(t.TempDir(), "spool"), spool.Options{Limit: 256 << 20, Reserve: -1, Key: &[32]byte{7}})
 	check(t, err)
@@ -42,8 +49,17 @@ func realVolume(t *testing.T) *volume.Volume {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	k := oneKey{sigil.Epoch{ID: sigil.EpochID{1}, Key: sigil.Key{1}}}
+	rule := volume.Rule{Mode: "client", Keys: k}
+	if as.compressed {
+		rule.Compress, err = sigil.NewCompressor(sigil.MinLevel)
+		check(t, err)
+	}
+	var siv *sigil.Names
+	if as.hidden {
+		siv = sigil.NewNames(sigil.NewNameKey())
+	}
 	v := volume.New(volume.Options{
-		Store: mem.New(mem.Options{}), Keys: k, Rules: []volume.Rule{{Mode: "client", Keys: k}},
+		Store: mem.New(mem.Options{}), Keys: k, Rules: []volume.Rule{rule}, Names: siv,
 		Spool: sp, Cache: c, Log: log, Host: "here",
 		Capabilities: objstore.Capabilities{PutConditions: true, CopyConditions: true, DeleteConditions: true},
 	})
@@ -57,18 +73,24 @@ func realVolume(t *testing.T) *volume.Volume {
 		_ = c.Close()
 		_ = sp.Close()
 	})
-	return v
+	names, err := named.New(siv, "", 0)
+	check(t, err)
+	return named.Of(v, names)
 }
 
 // TestPosixOnTheVolume holds the fake to what it stands for.
 func TestPosixOnTheVolume(t *testing.T) {
-	for name, test := range posixtest.All {
-		if skipped[name] != "" {
-			continue
-		}
-		t.Run(name, func(t *testing.T) {
-			dir, _ := mount(t, Of(named.Of(realVolume(t), nil)), Options{})
-			test(t, dir)
+	for kind, as := range variants() {
+		t.Run(kind, func(t *testing.T) {
+			for name, test := range posixtest.All {
+				if skipped[name] != "" {
+					continue
+				}
+				t.Run(name, func(t *testing.T) {
+					dir, _ := mount(t, Of(realVolume(t, as)), Options{})
+					test(t, dir)
+				})
+			}
 		})
 	}
 }

@@ -29,6 +29,9 @@ const (
 	labelNames = "sigil/v1/volume"
 )
 
+// nameNonce is zero: every seal has a key of its own, from a fresh salt.
+var nameNonce [12]byte
+
 // VolumeObject is `.sigil/volume` of a volume root: what the volume is called
 // and, where its names are encrypted, the key of that, sealed under an epoch key.
 // As stored it is one JSON line,
@@ -58,7 +61,7 @@ func (o VolumeObject) Sealed(epoch EpochID, key *[KeySize]byte, names *[NameKeyS
 	_, _ = rand.Read(out) // never fails (crypto/rand)
 	gcm, commitment := o.cipher(key, out)
 	out = append(out, commitment...)
-	o.Epoch, o.names = epoch, gcm.Seal(out, make([]byte, gcm.NonceSize()), names[:], o.aad())
+	o.Epoch, o.names = epoch, gcm.Seal(out, nameNonce[:], names[:], o.aad())
 	return o
 }
 
@@ -79,7 +82,7 @@ func (o VolumeObject) NameKey(key *[KeySize]byte) (*[NameKeySize]byte, error) {
 		return nil, fmt.Errorf("name key of volume %s was not sealed under the key of epoch %s: %w", o.ID, o.Epoch, ErrWrongKey)
 	}
 	gcm, _ := o.cipher(key, o.names[:nameSalt])
-	plain, err := gcm.Open(nil, make([]byte, gcm.NonceSize()), o.names[nameSalt+nameCommit:], o.aad())
+	plain, err := gcm.Open(nil, nameNonce[:], o.names[nameSalt+nameCommit:], o.aad())
 	if err != nil {
 		return nil, fmt.Errorf("name key of volume %s does not authenticate: %w", o.ID, ErrCorrupt)
 	}

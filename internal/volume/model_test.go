@@ -292,6 +292,17 @@ func models(t *testing.T, test func(*testing.T, *setup)) {
 	t.Run("nested", func(t *testing.T) { test(t, &setup{bucket: awsBucket, tweak: nested}) })
 	packed := setupOf("client-zstd")
 	t.Run(packed.name, func(t *testing.T) { test(t, &packed) })
+	for _, of := range []string{"client", "client-zstd"} {
+		hiding := setupOf(of)
+		before := hiding.tweak
+		hiding.tweak = func(o *Options) {
+			if before != nil {
+				before(o)
+			}
+			hiddenNames(o)
+		}
+		t.Run(of+"-names", func(t *testing.T) { test(t, &hiding) })
+	}
 }
 
 // nested is a policy of a rule in a rule in a rule, over the machine's paths.

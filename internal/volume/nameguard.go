@@ -154,11 +154,11 @@ func (v *Volume) rekey(key, from, to string) (string, error) {
 		if !slash {
 			name, end = cutInstruction(name)
 		}
-		clear, err := v.hide.names.Decode(old, name)
+		said, err := v.hide.names.Decode(old, name)
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", key, err)
 		}
-		next, err := v.hide.names.Encode(dir, clear)
+		next, err := v.hide.names.Encode(dir, said)
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", key, err)
 		}

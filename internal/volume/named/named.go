@@ -72,7 +72,9 @@ func (n *Names) Stored(p string) (string, error) {
 		return p, nil
 	}
 	dir, name := "", p
-	if i := strings.LastIndexByte(p, '/'); i >= 0 {
+	if i := strings.LastIndexByte(p, '/'); i == 0 {
+		return "", fmt.Errorf("%q: %w", p, volume.ErrInvalid)
+	} else if i > 0 {
 		var err error
 		if dir, err = n.storedDir(p[:i]); err != nil {
 			return "", err
@@ -120,11 +122,11 @@ func (n *Names) Shown(p string) (shown string, ok bool) {
 	}
 	var dir string
 	for name := range strings.SplitSeq(p, "/") {
-		clear, ok := n.name(dir, name)
+		said, ok := n.name(dir, name)
 		if !ok {
 			return "", false
 		}
-		dir, shown = join(dir, name), join(shown, clear)
+		dir, shown = join(dir, name), join(shown, said)
 	}
 	return shown, true
 }
@@ -134,8 +136,8 @@ func (n *Names) name(dir, stored string) (string, bool) {
 	if n == nil {
 		return stored, true
 	}
-	clear, err := n.siv.Decode(join(n.base, dir), stored)
-	return clear, err == nil && clear != reserved
+	said, err := n.siv.Decode(join(n.base, dir), stored)
+	return said, err == nil && said != reserved
 }
 
 func (n *Names) remembered(dir string) (string, bool) {
