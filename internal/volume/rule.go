@@ -29,6 +29,7 @@ type KeySet interface {
 // and what is acceptable to read. Reading itself goes by what an object is.
 type Rule struct {
 	Prefix string // of full keys: "" or ending in "/"; the longest that fits counts
+	Clear  string // what Prefix was before names were encrypted, of a volume where some are not yet; "" is none
 	Mode   string // as the configuration names it, for messages and xattrs
 
 	// Keys seals in the sigil format (mode client), S3EC in that of the Amazon
@@ -107,7 +108,7 @@ func (p policy) ownRule(root string) *Rule {
 // whoever makes the options sees to it.
 func (p policy) of(key string) *Rule {
 	for _, r := range p.rules {
-		if strings.HasPrefix(key, r.Prefix) {
+		if strings.HasPrefix(key, r.Prefix) || r.Clear != "" && strings.HasPrefix(key, r.Clear) {
 			return r
 		}
 	}

@@ -76,7 +76,7 @@ func foreignOwn(key string) string {
 		if !isID(name) {
 			return "an epoch without an id"
 		}
-	case "volume":
+	case "volume", "hiding":
 		if rest != dir {
 			return "below what is an object"
 		}
@@ -92,7 +92,7 @@ func foreignOwn(key string) string {
 	default:
 		return "no volume keeps anything there"
 	}
-	if name == "" && dir != "volume" {
+	if name == "" && dir != "volume" && dir != "hiding" {
 		return "no volume makes a marker there"
 	}
 	return ""
