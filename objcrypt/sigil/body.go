@@ -19,6 +19,8 @@ type Body struct {
 type ciphertext interface {
 	size() int64
 	section(ctx context.Context, off, size int64) *section.Section
+	setTail(tail []byte) // which comes behind, before anything is read
+	release()            // what is held is made again
 }
 
 // Kept is a range of a body that is stored already, in the body that NewRewrite
@@ -86,7 +88,7 @@ func newBody(rec *Record, src ReaderAt, n int64, salts []salt, kept []bool) (*Bo
 	b := &Body{n: n, made: newImage(img)}
 	for i, kept := range kept {
 		if kept {
-			off, size := SegmentRange(n, int64(i))
+			off, size := segmentRange(n, int64(i))
 			b.keeps(Kept{off, size, off})
 		}
 	}
@@ -144,8 +146,4 @@ func (b *Body) Section(ctx context.Context, off, size int64) *section.Section {
 func (b *Body) Kept() []Kept { return b.kept }
 
 // Close lets go of what is held of the body; it can still be read again.
-func (b *Body) Close() {
-	if p, ok := b.made.(*packed); ok {
-		p.release()
-	}
-}
+func (b *Body) Close() { b.made.release() }

@@ -40,7 +40,7 @@ func (r *Reader) tail(ctx context.Context) (*table, error) {
 	if t := r.table.Load(); t != nil {
 		return t, nil
 	}
-	tail := make([]byte, tailLen(r.layout, r.n)) // not longer than the body
+	tail := make([]byte, TailSize(r.layout, r.n)) // not longer than the body
 	if err := r.read(ctx, tail, r.body-int64(len(tail))); err != nil {
 		return nil, err
 	}

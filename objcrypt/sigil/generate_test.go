@@ -153,7 +153,7 @@ func (g *generator) add(o vector, rec *Record, body []byte, l Late) {
 	}
 	sum := sha256.Sum256(body)
 	o.Metadata, o.BodySize, o.BodySHA256 = h.Metadata(), int64(len(body)), hex.EncodeToString(sum[:])
-	o.Tail = body[int64(len(body))-tailLen(rec.Layout, o.Size):]
+	o.Tail = body[int64(len(body))-TailSize(rec.Layout, o.Size):]
 	if rec.Layout == layoutFrames {
 		o.Frames = packedFrames(g, rec, body, o.Size)
 	}

@@ -44,6 +44,11 @@ func (i *image) chunks() int64 {
 // sealed is the length of the chunks as stored.
 func (i *image) sealed() int64 { return i.end - i.start() + TagSize*i.chunks() }
 
+func (i *image) setTail(tail []byte) { i.tail = tail }
+
+// release does nothing: no ciphertext is held.
+func (i *image) release() {}
+
 // size is the length of everything as stored.
 func (i *image) size() int64 { return i.sealed() + int64(len(i.tail)) }
 

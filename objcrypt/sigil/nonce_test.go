@@ -246,7 +246,7 @@ func (l *life) stream() {
 		off := rapid.Int64Range(0, s.Segments()).Draw(l.t, "segment") * SegmentSize
 		if off < l.n {
 			least := rapid.SampledFrom([]int64{0, 100 << 10, 5 << 20}).Draw(l.t, "least")
-			made, _, err := s.seal(ctx, l.source(), off, min(SegmentSize, l.n-off), least)
+			made, err := s.seal(ctx, l.source(), off, min(SegmentSize, l.n-off), least)
 			l.read(mustSeal[ciphertext](l.t)(made, err), 0)
 		}
 	}

@@ -170,6 +170,8 @@ func (p *packed) lengthen(least int64) {
 }
 
 // release lets go of what is held; it can still be made again.
+func (p *packed) setTail(tail []byte) { p.tail = tail }
+
 func (p *packed) release() {
 	for s := range p.held {
 		p.drop(int64(s))

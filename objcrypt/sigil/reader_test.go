@@ -92,7 +92,7 @@ func TestReaderFetchesWhatItNeeds(t *testing.T) {
 		}
 		most := c.size + 2*ChunkSize + (c.size/ChunkSize+2)*TagSize
 		if c.reads == 2 {
-			most += tailSize(n)
+			most += TailSize(layoutChunks, n)
 		}
 		if len(src.reads) != c.reads || total > most {
 			t.Errorf("%d bytes at %d: read %v", c.size, c.off, src.reads)
@@ -106,7 +106,7 @@ func TestReaderVerifiesTheTailFirst(t *testing.T) {
 	const n = SegmentSize + 1
 	o := sealed(t, file(), keystream{"tail", n}, n)
 	boom := errors.New("boom")
-	tailAt := int64(len(o.body)) - tailSize(n)
+	tailAt := int64(len(o.body)) - TailSize(layoutChunks, n)
 	src := &watchedSource{body: o.body, fail: func(off int64) error {
 		if off == tailAt {
 			return boom

@@ -25,7 +25,7 @@ func rewriteBody(t tb, b *Body, old []byte) []byte {
 
 // keeps tells whether segment i of a body of layout 0 is kept.
 func keeps(b *Body, i int64) bool {
-	off, size := SegmentRange(b.PlainSize(), i)
+	off, size := segmentRange(b.PlainSize(), i)
 	return slices.ContainsFunc(b.Kept(), func(k Kept) bool { return k.Off == k.From && k.Off <= off && off+size <= k.Off+k.Len })
 }
 
@@ -98,7 +98,7 @@ func TestVersionsDoNotMix(t *testing.T) {
 	for name, spoilt := range map[string][]byte{
 		"old segment": append(bytes.Clone(o.body[:sealedSegment]), body[sealedSegment:]...),
 		"old chunk":   append(bytes.Clone(o.body[:sealedChunk]), body[sealedChunk:]...),
-		"old tail":    append(bytes.Clone(body[:size-tailSize(n)]), o.body[size-tailSize(n):]...),
+		"old tail":    append(bytes.Clone(body[:size-TailSize(layoutChunks, n)]), o.body[size-TailSize(layoutChunks, n):]...),
 		"old body":    o.body,
 	} {
 		_, r := finish(t, rec, spoilt).reader(t)

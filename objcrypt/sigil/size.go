@@ -39,7 +39,7 @@ func BodySize(n int64) int64 {
 	if n < 0 || n > MaxSize {
 		return -1
 	}
-	return n + TagSize*chunks(n) + tailSize(n)
+	return n + TagSize*chunks(n) + TailSize(layoutChunks, n)
 }
 
 // PlainSize is the inverse of BodySize. A length that no plaintext gives is
@@ -78,14 +78,6 @@ func chunks(n int64) int64 { return max(1, ceil(n, ChunkSize)) }
 // segments counts the segments of n bytes, at least one.
 func segments(n int64) int64 { return max(1, ceil(n, SegmentSize)) }
 
-// tailSize is the length of the tail of n bytes' body, 0 where it has none.
-func tailSize(n int64) int64 {
-	if !hasTail(n) {
-		return 0
-	}
-	return saltSize*segments(n) + trailerSize
-}
-
 // segmentLen is the plaintext length of segment i of n bytes.
 func segmentLen(n, i int64) int64 { return min(SegmentSize, n-i*SegmentSize) }
 
@@ -98,17 +90,25 @@ func ceil(a, b int64) int64 { return (a + b - 1) / b }
 // at least one.
 func Segments(n int64) int64 { return segments(n) }
 
-// SegmentRange tells where segment i, 0 <= i < Segments(n), lies in the body
+// segmentRange tells where segment i, 0 <= i < Segments(n), lies in the body
 // of n bytes: its offset and length as stored. Segments follow one another
 // without a gap; the tail comes after the last.
-func SegmentRange(n, i int64) (off, length int64) {
+func segmentRange(n, i int64) (off, length int64) {
 	plain := segmentLen(n, i)
 	return i * sealedSegment, plain + TagSize*chunks(plain)
 }
 
 // TailSize is the length of the tail of n plaintext bytes in a layout, 0 where
 // the body has none.
-func TailSize(layout byte, n int64) int64 { return tailLen(layout, n) }
+func TailSize(layout byte, n int64) int64 {
+	switch {
+	case layout == layoutFrames:
+		return framedTail(n)
+	case !hasTail(n):
+		return 0
+	}
+	return saltSize*segments(n) + trailerSize
+}
 
 // MayBe tells whether n bytes of plaintext may be a body of body bytes, in either
 // layout.

@@ -44,7 +44,7 @@ func TestBodySize(t *testing.T) {
 func TestMaxSizeIsTheLargestUnderFiveTiB(t *testing.T) {
 	const limit = 5 << 40
 	longer := int64(MaxSize + 1)
-	body := longer + 16*chunks(longer) + tailSize(longer)
+	body := longer + 16*chunks(longer) + TailSize(layoutChunks, longer)
 	if BodySize(MaxSize) > limit || body <= limit {
 		t.Errorf("body of MaxSize is %d, of MaxSize+1 %d", BodySize(MaxSize), body)
 	}
@@ -87,14 +87,14 @@ func TestSegmentsTileTheBody(t *testing.T) {
 		n := rapid.Int64Range(0, 40*SegmentSize).Draw(t, "n")
 		end := int64(0)
 		for i := range Segments(n) {
-			off, length := SegmentRange(n, i)
+			off, length := segmentRange(n, i)
 			if off != end || length <= 0 {
 				t.Fatalf("segment %d at %d+%d, the last ended at %d", i, off, length, end)
 			}
 			end += length
 		}
-		if end+tailSize(n) != BodySize(n) {
-			t.Fatalf("segments end at %d of %d, tail has %d", end, BodySize(n), tailSize(n))
+		if end+TailSize(layoutChunks, n) != BodySize(n) {
+			t.Fatalf("segments end at %d of %d, tail has %d", end, BodySize(n), TailSize(layoutChunks, n))
 		}
 	})
 }
@@ -103,7 +103,7 @@ func TestPartSegmentsReachMaxSize(t *testing.T) {
 	parts, left := 0, Segments(MaxSize)
 	for ; left > 0; parts++ {
 		k := PartSegments(parts)
-		if _, length := SegmentRange(MaxSize, 0); int64(k)*length > 5<<30 {
+		if _, length := segmentRange(MaxSize, 0); int64(k)*length > 5<<30 {
 			t.Fatalf("part %d of %d segments is over 5 GiB", parts, k)
 		}
 		left -= int64(k)

@@ -77,7 +77,7 @@ func (s *Stream) Seal(ctx context.Context, src ReaderAt, off, n, least int64) (*
 	if n <= 0 {
 		return nil, fmt.Errorf("seal %d bytes: %w", n, ErrRecord)
 	}
-	made, _, err := s.seal(ctx, src, off, n, least)
+	made, err := s.seal(ctx, src, off, n, least)
 	if err != nil {
 		return nil, err
 	}
@@ -105,10 +105,9 @@ func (s *Stream) finish(ctx context.Context, src ReaderAt, off, n int64, late La
 		return nil, 0, fmt.Errorf("finish a stream into a file of type %o with mode %o: %w", s.kind, late.Mode, ErrRecord)
 	}
 	var made ciphertext = &image{first: segments(n), end: segments(n) * SegmentSize}
-	setTail := func(tail []byte) { made.(*image).tail = tail }
 	if off < n {
 		var err error
-		if made, setTail, err = s.seal(ctx, src, off, n-off, 0); err != nil {
+		if made, err = s.seal(ctx, src, off, n-off, 0); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -118,13 +117,11 @@ func (s *Stream) finish(ctx context.Context, src ReaderAt, off, n int64, late La
 		block, err = late.seal(s.dek, s.gen, s.layout(), n)
 	}
 	if err != nil {
-		if p, ok := made.(*packed); ok {
-			p.release()
-		}
+		made.release()
 		return nil, 0, err
 	}
 	tail := makeTail(s.dek, s.gen, s.layout(), n, salts, lens, block)
-	setTail(tail)
+	made.setTail(tail)
 	if s.comp == nil {
 		return made, BodySize(n), nil
 	}
@@ -135,24 +132,24 @@ func (s *Stream) finish(ctx context.Context, src ReaderAt, off, n int64, late La
 	return made, body, nil
 }
 
-// seal draws salts for n > 0 bytes from off on. tail gives what was made one.
-func (s *Stream) seal(ctx context.Context, src ReaderAt, off, n, least int64) (made ciphertext, tail func([]byte), err error) {
+// seal draws salts for n > 0 bytes from off on.
+func (s *Stream) seal(ctx context.Context, src ReaderAt, off, n, least int64) (ciphertext, error) {
 	first := off / SegmentSize
 	if off < 0 || off%SegmentSize != 0 || off > MaxSize || n > MaxSize-off {
-		return nil, nil, fmt.Errorf("seal %d bytes at %d of a stream: %w", n, off, ErrRecord)
+		return nil, fmt.Errorf("seal %d bytes at %d of a stream: %w", n, off, ErrRecord)
 	}
 	salts := newSalts(segments(n))
 	if s.comp == nil {
 		img := newImage(image{dek: s.dek, src: src, first: first, end: off + n, salts: salts})
 		s.set(first, n, salts, func(int64) []frameLen { return nil })
-		return img, func(t []byte) { img.tail = t }, nil
+		return img, nil
 	}
 	p, err := newPacked(ctx, packed{dek: s.dek, comp: s.comp, src: src, first: first, end: off + n, salts: salts}, least)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	s.set(first, n, p.salts, p.segment)
-	return p, func(t []byte) { p.tail = t }, nil
+	return p, nil
 }
 
 // set notes n bytes as sealed from segment first on.

@@ -64,7 +64,7 @@ func TestStream(t *testing.T) {
 		if l, err := r.Late(t.Context()); err != nil || l != lateAttr {
 			t.Errorf("late attributes %v, %v", l, err)
 		}
-		for _, size := range []int64{trailerSize, tailSize(n), TailReadSize} {
+		for _, size := range []int64{trailerSize, TailSize(layoutChunks, n), TailReadSize} {
 			l, m, err := OpenSuffix(got, o.header, o.body[int64(len(o.body))-size:], int64(len(o.body)))
 			if err != nil || l != lateAttr || m != n {
 				t.Errorf("suffix of %d: %v, %d, %v", size, l, m, err)
@@ -192,7 +192,7 @@ func TestLateAttributesAreChecked(t *testing.T) {
 	for name, suffix := range map[string][]byte{
 		"short": o.body[size-trailerSize+1:],
 		"flip":  append([]byte{o.body[size-trailerSize] ^ 1}, o.body[size-trailerSize+1:]...),
-		"salt":  append([]byte{o.body[size-tailSize(n)] ^ 1}, o.body[size-tailSize(n)+1:]...),
+		"salt":  append([]byte{o.body[size-TailSize(layoutChunks, n)] ^ 1}, o.body[size-TailSize(layoutChunks, n)+1:]...),
 		"size":  func() []byte { b := bytes.Clone(o.body[size-trailerSize:]); b[lateSize+7] ^= 1; return b }(),
 	} {
 		if _, _, err := OpenSuffix(rec, o.header, suffix, size); !errors.Is(err, objcrypt.ErrCorrupt) {

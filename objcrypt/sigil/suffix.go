@@ -57,7 +57,7 @@ func (r *Reader) suffixLate(suffix []byte) (Late, error) {
 	if err != nil {
 		return Late{}, err
 	}
-	if size := tailLen(r.layout, r.n); int64(len(suffix)) >= size {
+	if size := TailSize(r.layout, r.n); int64(len(suffix)) >= size {
 		if _, err := parseTail(r.dek, r.gen, r.layout, r.n, r.body, suffix[int64(len(suffix))-size:]); err != nil {
 			return Late{}, err
 		}

@@ -34,17 +34,9 @@ func makeTail(dek Key, g Generation, layout byte, n int64, salts []salt, lens []
 	return append(tail, tailMAC(dek, g, layout, tail)...)
 }
 
-// tailLen is the length of the tail of n bytes, 0 where there is none.
-func tailLen(layout byte, n int64) int64 {
-	if layout == layoutFrames {
-		return framedTail(n)
-	}
-	return tailSize(n)
-}
-
 // parseTail verifies the tail of the body of n bytes, which is body bytes long.
 func parseTail(dek Key, g Generation, layout byte, n, body int64, tail []byte) (*table, error) {
-	if want := tailLen(layout, n); want == 0 || int64(len(tail)) != want {
+	if want := TailSize(layout, n); want == 0 || int64(len(tail)) != want {
 		return nil, fmt.Errorf("tail of %d bytes where %d bytes of plaintext have %d: %w", len(tail), n, want, objcrypt.ErrCorrupt)
 	}
 	signed := tail[:len(tail)-macSize]
