@@ -9,11 +9,10 @@ import argparse, hashlib, json, sys
 sys.path.insert(0, sys.argv[1])
 import decrypt_sigil
 for line in sys.stdin:
-    a = argparse.Namespace(**json.loads(line), aes_key=None, recovery=None)
+    a = argparse.Namespace(**json.loads(line), aes_key=None, recovery=None, stat=False)
     try:
-        f, n, salts, rec = decrypt_sigil.body(a, decrypt_sigil.record(a, *decrypt_sigil.epoch_key(a)))
         h = hashlib.sha256()
-        for piece in decrypt_sigil.plaintext(f, n, salts, rec[1]): h.update(piece)
+        for piece in decrypt_sigil.content(a): h.update(piece)
         print(h.hexdigest())
     except Exception as e:
         print(repr(e).replace("\n", " "))
