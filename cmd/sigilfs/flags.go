@@ -62,6 +62,8 @@ func (s *settings) addStoreFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.bucketOwner, "expected-bucket-owner", "", "`ACCOUNT` that must own the bucket")
 	f.StringVar(&s.storageClass, "storage-class", "", "`CLASS` of new files (default: the bucket's)")
 	f.Var(parsed(&s.compress, config.ParseCompression, config.Compression.String), "compress", "`HOW` files are compressed before they are encrypted (mode client): zstd, zstd:LEVEL (1 to 22, default 3) or none. Sizes in the bucket then tell of the content")
+	f.Var(parsed(&s.names, parseNames, asIs), "names", "`HOW` names lie in the bucket: auto (as the volume object says, which sigilfs init makes), encrypted, or encrypted:FINGERPRINT of their key; else nothing is mounted")
+	f.BoolVar(&s.acceptVolume, "accept-volume", false, "take the volume for the right one, whatever this host remembers of it: once, by hand")
 	f.StringVar(&s.volumeRoot, "volume-root", "", "`PREFIX` under which .sigil/ lies, shared by mounts below it (default: the mount's own)")
 	f.Var(parsed(&s.retryTimeout, option.Duration, time.Duration.String), "retry-timeout", "`TIME` for which a failing request is tried again")
 	f.Var(parsed(&s.uploadLimit, option.Size, size), "upload-limit", "`SIZE` that is sent to the bucket in a second, by all requests of the mount together; 0 is no limit")
@@ -132,6 +134,7 @@ func (v *value[T]) String() string {
 
 func (v *value[T]) Type() string { return "value" }
 
+func asIs(s string) string    { return s }
 func decimal(n uint32) string { return fmt.Sprint(n) }
 func octal(n uint32) string   { return fmt.Sprintf("%#o", n) }
 

@@ -70,6 +70,7 @@ type mounting struct {
 	cacheDir *disk.Dir   // nil: none
 	disk     *disk.Cache // nil: what is read is kept in memory only
 	cache    *cache.Cache
+	naming   naming
 	names    *named.Names // nil: they are in the bucket as they are
 	volume   *volume.Volume
 	files    named.Volume       // volume, by names
@@ -89,7 +90,7 @@ type mounting struct {
 // then a matter for serve, which unmounts.
 func (m *mounting) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		m.openMetrics, m.openKeys, m.prepareDir, m.openStore, m.openState, m.listenMetrics, m.probe, m.openRing, m.openPolicy, m.probeEncryption, m.warn, m.openLeftovers, m.openSpool, m.openCache, m.openVolume, m.clearDir, m.mount,
+		m.openMetrics, m.openKeys, m.prepareDir, m.openStore, m.openState, m.listenMetrics, m.probe, m.lookVolume, m.openRing, m.openNames, m.openPolicy, m.probeEncryption, m.warn, m.openLeftovers, m.openSpool, m.openCache, m.openVolume, m.clearDir, m.mount,
 	} {
 		if ctx.Err() != nil {
 			return mountError("%s: %w", m.set.target.Spec, context.Cause(ctx))
@@ -256,7 +257,7 @@ func (m *mounting) newVolume() error {
 	s := m.set
 	opt := volume.Options{
 		Store: m.objects, Bucket: m.bucketName(), Keys: keys{m.ring}, Rules: m.policy, S3ECKeys: m.s3ecKeys(), Spool: m.spool, Left: m.left, LeftSealed: m.shut, Log: m.log,
-		Prefix: s.target.Prefix, Root: s.volumeRoot, Host: m.host(), Boot: bootID(), ReadOnly: s.readOnly || m.idle,
+		Prefix: m.storedPrefix(), Root: s.volumeRoot, Names: m.naming.siv, MaxComponent: m.naming.longest, Host: m.host(), Boot: bootID(), ReadOnly: s.readOnly || m.idle,
 		UID: s.uid, GID: s.gid, DirMode: s.dirMode, FileMode: s.fileMode, StorageClass: s.storageClass,
 		AttrTimeout: believed(s.attrTimeout), AheadBytes: s.cacheBytes() / 2, Index: !m.passing && !s.at.given(), OnConflict: conflictPolicy(s.onConflict),
 		StrictExcl: s.strictExcl, RenameDirLimit: s.renameDirLimit, Capabilities: m.caps, Passing: m.passing,

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/diskkey"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/option"
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/state"
+	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
@@ -33,6 +35,8 @@ type offline struct {
 	*mounting
 	path string // of the target in the volume; "" is all of it
 	mask uint32 // umask
+
+	by string // the command
 
 	stopRecheck func()
 }
@@ -80,7 +84,7 @@ func withVolume(c *cobra.Command, s *settings, target, path string, how access, 
 
 // withTarget is withVolume of a run that opens what it needs itself.
 func withTarget(c *cobra.Command, s *settings, target, path string, how access, run func(ctx context.Context, o *offline) error) error {
-	o := &offline{mask: umask()}
+	o := &offline{mask: umask(), by: c.Name()}
 	if err := o.aim(s, c, target, path); err != nil {
 		return err
 	}
@@ -145,11 +149,11 @@ func (o *offline) aim(s *settings, c *cobra.Command, target, path string) error 
 func (o *offline) open(ctx context.Context, how access) error {
 	steps := []func(context.Context) error{o.openKeys, o.openStore, func(ctx context.Context) error { return o.findRoot(ctx, how) }}
 	if o.set.readOnly {
-		steps = append(steps, o.recallState, o.newRing, o.openPolicy)
+		steps = append(steps, o.recallState, o.lookVolume, o.newRing, o.openNames, o.openPolicy)
 	} else {
-		steps = append(steps, o.shareState, o.probe, o.openRing, o.openPolicy, o.probeEncryption, o.warnOfRaces, o.openPassing)
+		steps = append(steps, o.shareState, o.probe, o.lookVolume, o.openRing, o.openNames, o.openPolicy, o.probeEncryption, o.warnOfRaces, o.openPassing)
 	}
-	for _, step := range append(steps, o.openVolume, o.beginRecheck) {
+	for _, step := range append(steps, o.byNames, o.openVolume, o.beginRecheck) {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -158,6 +162,14 @@ func (o *offline) open(ctx context.Context, how access) error {
 		}
 	}
 	return nil
+}
+
+// byNames refuses a command that does not know of encrypted names yet.
+func (o *offline) byNames(context.Context) error {
+	if o.names == nil || slices.Contains([]string{"ls", "cat", "stat", "put", "cp"}, o.by) {
+		return nil
+	}
+	return mountError("%s: names are encrypted, and this version's %s does not open them", o.set.target.Spec, o.by)
 }
 
 // findRoot settles where the volume begins that has the target.
@@ -196,20 +208,55 @@ func (o *offline) rootOf(ctx context.Context, how access) (string, error) {
 	}
 }
 
-// searchRoot is rootOf by a way to list.
+// searchRoot is rootOf by a way to list. It begins at the shortest, and below a
+// root whose names are encrypted it asks for none.
 func (o *offline) searchRoot(ctx context.Context, list lister) (root string, found bool, err error) {
-	for prefix := range longestFirst(o.path) {
+	byName := false
+	for prefix := range shortestFirst(o.path) {
+		if o.knownToHide(prefix) {
+			return prefix, true, nil
+		}
 		named, sealed, err := looksLikeRoot(ctx, list, prefix)
 		switch {
 		case err != nil:
 			return "", false, err
 		case named:
-			return prefix, true, nil
-		case sealed && !found:
+			root, found, byName = prefix, true, true
+			if hidden, err := o.hidesNames(ctx, prefix); err != nil || hidden {
+				return root, found, err
+			}
+		case sealed && !byName:
 			root, found = prefix, true
 		}
 	}
 	return root, found, nil
+}
+
+// hidesNames tells whether names below a root are encrypted. Of a volume object
+// that may not be read, or is damaged, they are: who opens the volume is told.
+func (o *offline) hidesNames(ctx context.Context, root string) (bool, error) {
+	object, _, err := readVolumeOf(ctx, o.objects, root)
+	switch {
+	case errors.Is(err, objstore.ErrAccess), errors.Is(err, keyring.ErrCorrupt), errors.Is(err, keyring.ErrVersion):
+		return true, nil
+	case err != nil:
+		return false, err
+	}
+	return object != nil && object.Encrypted(), nil
+}
+
+// knownToHide tells whether this host knows a volume there whose names are
+// encrypted: whoever removes the volume object is told none.
+func (o *offline) knownToHide(root string) bool {
+	if o.store == nil {
+		return false
+	}
+	dir, err := state.Look(o.set.stateDir, state.ID{Endpoint: o.store.Endpoint(), Bucket: o.set.target.Bucket, VolumeRoot: root})
+	if err != nil {
+		return false
+	}
+	pin, _, err := dir.Pin()
+	return err == nil && pin.Names != ""
 }
 
 // lister is List of an objstore.Store.
@@ -234,17 +281,22 @@ func (o *offline) everListed(ctx context.Context, opt objstore.ListOptions) iter
 	}
 }
 
-// longestFirst gives the prefixes that path lies below, and its own as one.
-func longestFirst(path string) func(yield func(string) bool) {
+// shortestFirst gives the prefixes that path lies below, and its own as one.
+func shortestFirst(path string) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
+		if !yield("") {
+			return
+		}
 		path = strings.TrimSuffix(path, "/")
-		for path != "" {
-			if !yield(path + "/") {
+		if path == "" {
+			return
+		}
+		for i := range len(path) {
+			if path[i] == '/' && !yield(path[:i+1]) {
 				return
 			}
-			path = path[:max(0, strings.LastIndexByte(path, '/'))]
 		}
-		yield("")
+		yield(path + "/")
 	}
 }
 

@@ -6,18 +6,19 @@ import (
 	"testing"
 
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/option"
+	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/internal/objstore/mem"
 )
 
-func TestLongestFirst(t *testing.T) {
+func TestShortestFirst(t *testing.T) {
 	for path, want := range map[string][]string{
 		"":       {""},
-		"a":      {"a/", ""},
-		"a/b/c":  {"a/b/c/", "a/b/", "a/", ""},
-		"a/b/c/": {"a/b/c/", "a/b/", "a/", ""},
+		"a":      {"", "a/"},
+		"a/b/c":  {"", "a/", "a/b/", "a/b/c/"},
+		"a/b/c/": {"", "a/", "a/b/", "a/b/c/"},
 	} {
-		if got := slices.Collect(longestFirst(path)); !slices.Equal(got, want) {
+		if got := slices.Collect(shortestFirst(path)); !slices.Equal(got, want) {
 			t.Errorf("%q: %q, want %q", path, got, want)
 		}
 	}
@@ -53,8 +54,18 @@ func TestRootOfNestedVolumes(t *testing.T) {
 		"outer/mid/inner/.sigil/volume",
 		"old/.sigil/epochs/1", "old/deep/.sigil/epochs/1",
 		"odd/.sigil/volumes", "odd/.sigil/indexes/1", "odd/x",
+		"dark/.sigil/volume", "dark/in/.sigil/volume",
+		"torn/.sigil/volume", "torn/in/.sigil/volume",
 	} {
-		if _, err := store.Put(t.Context(), key, strings.NewReader(""), 0, objstore.PutOptions{}); err != nil {
+		object := keyring.NewVolumeObject()
+		if key == "dark/.sigil/volume" {
+			object = object.Sealed(keyring.NewEpochID(), new([keyring.KeySize]byte), new([keyring.NameKeySize]byte))
+		}
+		body := string(object.Marshal())
+		if key == "torn/.sigil/volume" {
+			body = body[1:]
+		}
+		if _, err := store.Put(t.Context(), key, strings.NewReader(body), int64(len(body)), objstore.PutOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -69,6 +80,8 @@ func TestRootOfNestedVolumes(t *testing.T) {
 		{"old/deep/x", "old/deep/", "old/deep/"},
 		{"odd/x", "odd/x/", "odd/"},
 		{"none/x/y", "none/x/y/", "none/x/"},
+		{"dark/in/x", "dark/", "dark/"}, // below it no name is asked for
+		{"torn/in/x", "torn/", "torn/"},
 		{"file", "file/", ""},
 		{"", "", ""},
 	} {

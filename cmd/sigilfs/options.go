@@ -144,6 +144,9 @@ func (l *optionList) flag(p option.Pair) error {
 	if f == nil || name == "options" || name == "help" {
 		return l.unknownOption(p)
 	}
+	if name == "accept-volume" {
+		return usageError("-o %s: it is given once, by hand: --accept-volume on the command line", p.Name)
+	}
 	if !p.HasValue {
 		if f.NoOptDefVal == "" {
 			return usageError("-o %s needs a value: %s=…", p.Name, p.Name)

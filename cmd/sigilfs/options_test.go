@@ -71,28 +71,30 @@ func TestOptions(t *testing.T) {
 
 func TestOptionErrors(t *testing.T) {
 	for list, says := range map[string]string{
-		"uid":             "needs a value",
-		"ro=1":            "takes no value",
-		"read_only=maybe": "read-only",
-		"umask=9":         "umask",
-		"dbglevel=9":      "dbglevel",
-		"umask":           "umask",
-		"remount,ro":      "mount -o remount,ro DIR",
-		"synk":            "unknown option synk",
-		"alow_other":      "did you mean allow-other?",
-		"noexe":           "did you mean noexec?",
-		"nofial":          "did you mean nofail?",
-		"_netdv":          "unknown option _netdv; did you mean _netdev?",
-		"netdev":          "did you mean _netdev?",
-		"defalts":         "did you mean defaults?",
-		"passwd_fil":      "did you mean passwd-file?",
-		"names=encrypted": "not supported by this version",
-		"compress=lzma":   "compression is none, zstd or zstd:LEVEL",
-		"mp_umask=022":    "not supported: the mountpoint has the mode",
-		"options=ro":      "unknown option options",
-		"help":            "unknown option help",
-		"=x":              "no name",
-		`key="file:/x`:    "without its end",
+		"uid":                  "needs a value",
+		"ro=1":                 "takes no value",
+		"read_only=maybe":      "read-only",
+		"umask=9":              "umask",
+		"dbglevel=9":           "dbglevel",
+		"umask":                "umask",
+		"remount,ro":           "mount -o remount,ro DIR",
+		"synk":                 "unknown option synk",
+		"alow_other":           "did you mean allow-other?",
+		"noexe":                "did you mean noexec?",
+		"nofial":               "did you mean nofail?",
+		"_netdv":               "unknown option _netdv; did you mean _netdev?",
+		"netdev":               "did you mean _netdev?",
+		"defalts":              "did you mean defaults?",
+		"passwd_fil":           "did you mean passwd-file?",
+		"names=clear":          "is auto, encrypted or encrypted:FINGERPRINT",
+		"names=encrypted:beef": "64 hex digits",
+		"accept-volume":        "on the command line",
+		"compress=lzma":        "compression is none, zstd or zstd:LEVEL",
+		"mp_umask=022":         "not supported: the mountpoint has the mode",
+		"options=ro":           "unknown option options",
+		"help":                 "unknown option help",
+		"=x":                   "no name",
+		`key="file:/x`:         "without its end",
 	} {
 		_, err := parseFlags("-o", list)
 		if err == nil || !strings.Contains(err.Error(), says) {
@@ -111,7 +113,7 @@ func TestEveryFlagIsAnOption(t *testing.T) {
 	f := pflag.NewFlagSet("mount", pflag.ContinueOnError)
 	s.addFlags(f)
 	f.VisitAll(func(flag *pflag.Flag) {
-		if flag.Name == "options" {
+		if flag.Name == "options" || flag.Name == "accept-volume" {
 			return
 		}
 		item := strings.ReplaceAll(flag.Name, "-", "_")
@@ -127,6 +129,8 @@ func TestEveryFlagIsAnOption(t *testing.T) {
 				value = "1h"
 			case "compress":
 				value = "zstd"
+			case "names":
+				value = "encrypted"
 			}
 			item += "=" + value
 		}

@@ -67,17 +67,33 @@ func recoverCommand(use, short string, least int, run func(ctx context.Context, 
 // look opens what was left, for reading: nothing is made, neither here nor in
 // the bucket, nor taken from a living mount: keys are opened before its state is.
 func (r *recovery) look(ctx context.Context) error {
-	return r.begin(ctx, r.openKeys, r.openStore, r.newRing, r.openPolicy, r.lookState, r.openLeft)
+	return r.begin(ctx, r.openKeys, r.openStore, r.newRing, r.seekNames, r.openPolicy, r.lookState, r.openLeft)
+}
+
+// seekNames opens the names of a volume that is known to have encrypted ones. Where
+// that fails what was left is still shown, by names as they are stored.
+func (r *recovery) seekNames(ctx context.Context) error {
+	pin, _, err := r.recallPin()
+	if err != nil || pin.Names == "" {
+		return err
+	}
+	if err = r.lookVolume(ctx); err == nil {
+		err = r.openNames(ctx)
+	}
+	if err != nil {
+		r.log.WithError(err).Warn("names are shown as they are stored")
+	}
+	return nil
 }
 
 // hold is look, and keeps mounts away.
 func (r *recovery) hold(ctx context.Context) error {
-	return r.begin(ctx, r.openKeys, r.openStore, r.openState, r.newRing, r.openPolicy, r.openLeft)
+	return r.begin(ctx, r.openKeys, r.openStore, r.openState, r.newRing, r.seekNames, r.openPolicy, r.openLeft)
 }
 
 // write is hold, with all that a mount does before it writes.
 func (r *recovery) write(ctx context.Context) error {
-	return r.begin(ctx, r.openKeys, r.openStore, r.openState, r.probe, r.openRing, r.openPolicy, r.probeEncryption, r.warn, r.openLeft)
+	return r.begin(ctx, r.openKeys, r.openStore, r.openState, r.probe, r.lookVolume, r.openRing, r.openNames, r.openPolicy, r.probeEncryption, r.warn, r.openLeft)
 }
 
 func (r *recovery) begin(ctx context.Context, steps ...func(context.Context) error) error {

@@ -44,6 +44,7 @@ on this host before it leaves; the bucket holds ciphertext.
 		newMount,
 		newUmount,
 		newStatus,
+		newInit,
 		newRecover,
 		newVerify,
 		newAdopt,
@@ -84,14 +85,12 @@ func normalize(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 // by name, so that nobody takes them for misspelt, or for accepted.
 func laterCommands() []string {
 	return []string{
-		"top", "init",
+		"top",
 	}
 }
 
 func laterFlags() []string {
-	return []string{
-		"names", "accept-volume",
-	}
+	return []string{}
 }
 
 func unknownCommand(c *cobra.Command, name string) error {

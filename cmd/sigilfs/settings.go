@@ -45,6 +45,8 @@ type settings struct {
 	pathStyle, insecure, anonymous, payer   bool
 	bucketOwner, storageClass, volumeRoot   string
 	compress                                config.Compression // of rules of mode client that do not say
+	names                                   string             // as parseNames gives it
+	acceptVolume                            bool               // whatever this host held it to be
 	retryTimeout, stopTimeout, attrTimeout  time.Duration
 	keyRecheck                              time.Duration
 	stateDir, cacheDir                      string
@@ -89,7 +91,7 @@ func defaultSettings() *settings {
 		keyRecheck:  defaultKeyRecheck,
 		memoryLimit: defaultMemory, cacheSize: unsetSize,
 		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), dirMode: 0o755, fileMode: 0o644,
-		onConflict: "copy", rollback: "report", rollbackSize: freshness.DefaultBytes, logFormat: "text",
+		names: namesAuto, onConflict: "copy", rollback: "report", rollbackSize: freshness.DefaultBytes, logFormat: "text",
 	}
 }
 

@@ -41,8 +41,12 @@ func (m *mounting) openMemory(path string) {
 }
 
 func (m *mounting) volumeRule(ctx context.Context, r rule) (volume.Rule, error) {
+	prefix, err := m.storedRule(r)
+	if err != nil {
+		return volume.Rule{}, mountError("%s: %w", r.At, err)
+	}
 	v := volume.Rule{
-		Prefix: m.set.target.Prefix + r.Prefix, Mode: string(r.Mode),
+		Prefix: prefix, Mode: string(r.Mode),
 		AllowPlaintext: r.allowPlaintext, RequireEncryption: r.requireEncryption,
 		Reading:      s3ec.Policy{RequireCommitment: r.RequireCommitment, LegacyWrapping: r.LegacyWrapping, LegacyCBC: r.LegacyCBC},
 		Instructions: r.InstructionFiles, StorageClass: r.StorageClass,
@@ -53,7 +57,6 @@ func (m *mounting) volumeRule(ctx context.Context, r rule) (volume.Rule, error) 
 		v.Reading.LegacyCBC = v.Reading.LegacyCBC || s.readCBC
 	}
 	v.Instructions = v.Instructions || m.set.readInstructions
-	var err error
 	switch r.Mode {
 	case config.Client:
 		v.Keys, err = m.clientKeys(r)

@@ -40,6 +40,7 @@ func Flags() []Field {
 		{Name: "expected-bucket-owner"},
 		{Name: "storage-class"},
 		{Name: "compress"},
+		{Name: "names"},
 		{Name: "volume-root"},
 		{Name: "retry-timeout"},
 		{Name: "upload-limit"},

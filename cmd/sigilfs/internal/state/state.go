@@ -5,6 +5,7 @@
 //	    host-id                 names this host in the bucket; random, made once
 //	    BUCKET-PREFIX-HASH/     one volume: endpoint, bucket and volume root
 //	        lock                held by flock while a mount lives; says who and where
+//	        volume              what the volume is held to be: its id, and the hash of its name key (Pin)
 //	        epochs/             the key ring's memory (keyring.Dir)
 //	        moves/              directory renames between rules that this host has begun
 //	        customer-keys       which SSE-C key objects have (package keymemory)
