@@ -15,6 +15,7 @@ import (
 	"github.com/sigilfs/sigilfs/internal/keyring/kms"
 	"github.com/sigilfs/sigilfs/internal/metrics"
 	"github.com/sigilfs/sigilfs/internal/volume"
+	"github.com/sigilfs/sigilfs/internal/volume/named"
 	"github.com/spf13/pflag"
 )
 
@@ -31,6 +32,8 @@ type account struct {
 	kms    *kms.Client // nil: no key needs it
 	asked  *rechecks
 	ended  <-chan struct{}
+	names  *named.Names
+	print  string // fingerprint of the key of names; "": they are clear
 
 	same   status.Mount         // what does not change
 	oldest map[string]time.Time // key by kind
@@ -40,7 +43,7 @@ type account struct {
 func (m *mounting) account() *account {
 	v, _ := built()
 	a := &account{
-		volume: m.volume, cache: m.cache, disk: m.disk, spool: m.spool, ring: m.ring, seals: m.seals, kms: m.kms, asked: &m.rechecks, ended: m.ended,
+		volume: m.volume, cache: m.cache, disk: m.disk, spool: m.spool, ring: m.ring, seals: m.seals, kms: m.kms, asked: &m.rechecks, ended: m.ended, names: m.names, print: m.naming.print,
 		limit: m.set.memoryLimit, oldest: oldestKeys(m.rules),
 	}
 	a.same = status.Mount{
@@ -108,7 +111,7 @@ func (a *account) facts() metrics.Facts {
 	f := metrics.Facts{
 		Mounted: a.same.Since, MemoryLimit: a.limit,
 		DirtyFiles: s.Dirty, UploadingFiles: s.Uploading, FailingFiles: s.Failing, DirtyBytes: s.DirtySize,
-		FailingSince: s.FailingSince, Uploads: s.Uploads, Chores: s.Chores, Conflicts: s.Conflicts,
+		FailingSince: s.FailingSince, Uploads: s.Uploads, Chores: s.Chores, Conflicts: s.Conflicts, Foreign: s.Foreign, Suspended: s.Suspended != nil,
 		MemoryCache: metrics.Cache{Hits: c.Hits, Misses: c.Misses, Filled: metrics.Filled{Used: c.Kept, Limit: c.Own}},
 		KMSRequests: a.kmsRequests(), KeysByKind: map[string]int{}, EpochsByState: map[string]int{},
 		OldestKeys: a.oldest, Rechecks: metrics.Outcomes{All: asked.all, Failed: asked.failed},
@@ -179,11 +182,17 @@ func (a *account) document(now time.Time, errs []status.Event) status.Mount {
 func (a *account) files(m *status.Mount) {
 	s := a.volume.Stats()
 	m.Uploads, m.Chores, m.Conflicts = s.Uploads, s.Chores, s.Conflicts
+	if a.print != "" {
+		m.Names = &status.Names{Fingerprint: a.print, Foreign: s.Foreign}
+	}
+	if s.Suspended != nil {
+		m.Suspended = s.Suspended.Error()
+	}
 	f := &status.Files{Dirty: s.Dirty, Size: s.DirtySize, Uploading: s.Uploading, Failing: s.Failing}
 	all := a.volume.Unfinished()
 	for _, u := range all[:min(len(all), mostFiles)] {
 		one := status.File{
-			Path: u.Path, Size: u.Size, AttributesOnly: u.AttrsOnly, Open: u.Open,
+			Path: shownIn(a.names, u.Path), Size: u.Size, AttributesOnly: u.AttrsOnly, Open: u.Open,
 			Uploading: u.Uploading, Uploaded: u.Uploaded, Since: u.Since, Next: u.Next,
 		}
 		if u.Err != nil {
@@ -202,7 +211,7 @@ func (a *account) older(m *status.Mount) {
 	if len(all) > 0 {
 		m.Older = &status.Older{Objects: len(all) + int(more)} //nolint:gosec // a count
 		for _, r := range all[:min(len(all), mostFiles)] {
-			m.Older.List = append(m.Older.List, status.OlderObject{Path: r.Path, Kind: r.Kind, Shown: r.Shown, Known: r.Known, Since: r.Since})
+			m.Older.List = append(m.Older.List, status.OlderObject{Path: shownIn(a.names, r.Path), Kind: r.Kind, Shown: r.Shown, Known: r.Known, Since: r.Since})
 		}
 		m.Older.More = m.Older.Objects - len(m.Older.List)
 	}

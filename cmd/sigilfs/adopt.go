@@ -85,13 +85,32 @@ func (f *adoptFlags) former(o *offline) (string, error) {
 		if !o.set.ofFile {
 			return "", usageError("--from %s: write s3://bucket/prefix", f.from)
 		}
-		return o.set.target.Prefix + strings.Trim(f.from, "/"), nil
+		p, err := o.stored(strings.Trim(f.from, "/"))
+		return o.storedPrefix() + p, err
 	}
 	_, path, err := option.ParsePath(option.HostForm(f.from)) // another bucket: keys are what seals are of
 	if err != nil {
 		return "", usageError("--from: %w", err)
 	}
-	return strings.Trim(path, "/"), nil
+	return o.formerKey(strings.Trim(path, "/"))
+}
+
+// formerKey is the key of what was at path, in this volume or another. Where names
+// are encrypted they are so for their place below the root, so that only what lay
+// in the same place of another root can be read here.
+func (o *offline) formerKey(path string) (string, error) {
+	if o.names == nil {
+		return path, nil
+	}
+	root, ok := strings.CutSuffix("/"+path, strings.TrimSuffix("/"+o.path, "/"))
+	if !ok {
+		return "", usageError("--from: names are encrypted for the directory in which they are, and what was moved below another one by another tool is nobody's name there: move it back, and then by a mount; a whole volume, or a part of one to the same place of another, can be adopted")
+	}
+	p, err := o.stored(o.path)
+	if root = strings.Trim(root, "/"); root != "" && p != "" {
+		root += "/"
+	}
+	return root + p, err
 }
 
 // adopting counts what comes of objects.
@@ -102,9 +121,12 @@ type adopting struct {
 }
 
 func (f *adoptFlags) run(ctx context.Context, c *cobra.Command, o *offline, target string) error {
-	opt := volume.AdoptOptions{Path: o.path, Mapped: f.from != "", Dry: f.dry}
+	stored, err := o.stored(o.path)
+	if err != nil {
+		return err
+	}
+	opt := volume.AdoptOptions{Path: stored, Mapped: f.from != "", Dry: f.dry}
 	if opt.Mapped {
-		var err error
 		if opt.From, err = f.former(o); err != nil {
 			return err
 		}
@@ -114,6 +136,7 @@ func (f *adoptFlags) run(ctx context.Context, c *cobra.Command, o *offline, targ
 		return explainStore(target, err)
 	}
 	p := &adopting{printer: newPrinter(c.OutOrStdout(), c.ErrOrStderr(), "adopting", f.json), dry: f.dry}
+	p.of = o.mounting
 	defer p.bar.Done()
 	for _, list := range a.Lists() {
 		_, err := bulk.Run(ctx, bulk.Walk[objstore.Entry]{
@@ -144,10 +167,10 @@ func (p *adopting) told(done volume.Adoption, err error) error {
 		if p.dry {
 			what = "would adopt"
 		}
-		p.line(fmt.Sprintf("%s %s (was %s)", what, shownName(done.Key), shownName(done.From)), event{"event": "adopted", "key": done.Key, "from": done.From, "dry-run": p.dry})
+		p.line(fmt.Sprintf("%s %s (was %s)", what, p.named(done.Key), shownName(done.From)), p.keyed(event{"event": "adopted", "key": done.Key, "from": done.From, "dry-run": p.dry}))
 	case errors.Is(err, volume.ErrNotAdopted), done.Moved && errors.Is(err, volume.ErrCorrupt):
 		p.left.Add(1)
-		p.line(inOneLine(fmt.Sprintf("left %s: %v", shownName(done.Key), err)), event{"event": "left", "key": done.Key, "from": done.From, "reason": err.Error()})
+		p.line(inOneLine(fmt.Sprintf("left %s: %v", p.named(done.Key), err)), p.keyed(event{"event": "left", "key": done.Key, "from": done.From, "reason": err.Error()}))
 	case errors.Is(err, context.Canceled):
 	default:
 		p.unseen.Add(1)

@@ -187,17 +187,21 @@ func (a *auditing) end(spec string) error {
 // fromBucket looks at the bucket and at its objects.
 func (a *auditing) fromBucket(ctx context.Context, o *offline) error {
 	set := o.set
-	prefix := set.target.Prefix + o.path
+	stored, err := o.stored(o.path)
+	if err != nil {
+		return err
+	}
+	prefix := o.storedPrefix() + stored
 	head := audit.Head{Target: set.source, Source: audit.FromBucket, After: a.after, Began: time.Now()}
 	if !set.unstated {
-		for _, r := range o.rules {
-			head.Policy = append(head.Policy, audit.Rule{Prefix: set.target.Prefix + r.Prefix, Mode: string(r.Mode)})
+		for _, r := range o.policy { // as they are in the bucket, like the keys
+			head.Policy = append(head.Policy, audit.Rule{Prefix: r.Prefix, Mode: r.Mode})
 		}
 	}
 	if err := a.openJournal(o); err != nil {
 		return err
 	}
-	err := a.look(ctx, o, head, prefix)
+	err = a.look(ctx, o, head, prefix)
 	if left := a.leave(); left != nil && err == nil {
 		err = systemError("%w", left)
 	}
@@ -247,7 +251,9 @@ func (a *auditing) survey(ctx context.Context, o *offline, prefix string) error 
 			a.unfinished = explainStore(o.set.source, err)
 			return nil
 		}
-		if err := a.add(surveyed(got)); err != nil {
+		row := surveyed(got)
+		row.Path, _ = o.pathOf(got.Key)
+		if err := a.add(row); err != nil {
 			return err
 		}
 		if got.Last && a.journal.Due() {

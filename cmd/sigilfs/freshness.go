@@ -44,8 +44,13 @@ func (m *mounting) rollbackPolicy() volume.RollbackPolicy {
 // was in an older state.
 func (f *verifyFlags) acceptRestore(ctx context.Context, c *cobra.Command, o *offline, target string) error {
 	n, out := 0, c.OutOrStdout()
-	err := o.volume.AcceptRestore(ctx, o.path, f.dry, func(r volume.Rollback) {
+	p, err := o.stored(o.path)
+	if err != nil {
+		return err
+	}
+	err = o.volume.AcceptRestore(ctx, p, f.dry, func(r volume.Rollback) {
 		n++
+		r.Path = o.shownPath(r.Path)
 		if f.json {
 			_ = json.NewEncoder(out).Encode(map[string]any{
 				"event": "accepted", "path": r.Path, "kind": r.Kind, "shown_version": r.Shown, "known_version": r.Known,

@@ -98,10 +98,7 @@ type initiation struct {
 }
 
 func (i *initiation) run(ctx context.Context) (initDocument, error) {
-	doc := initDocument{Target: i.set.target.Spec, VolumeRoot: i.set.volumeRoot, DryRun: i.set.readOnly, Names: clearWord}
-	if i.encrypt {
-		doc.Names = namesEncrypted
-	}
+	doc := initDocument{Target: i.set.target.Spec, VolumeRoot: i.set.volumeRoot, DryRun: i.set.readOnly, Names: clearOr(i.encrypt)}
 	for _, step := range []func(context.Context) error{
 		i.openKeys, i.fits, i.openStore, i.shareOwn, i.probe, i.isNew, i.newRing, i.openSets,
 	} {

@@ -395,7 +395,7 @@ func (m *mounting) mount(ctx context.Context) error {
 		defer close(m.ended)
 		m.server.Wait()
 	}()
-	m.recheck = startRecheck(context.WithoutCancel(ctx), keysInUse{m.ring, m.volume}, s.keyRecheck, &m.rechecks, m.log)
+	m.recheck = startRecheck(context.WithoutCancel(ctx), m.inUse(), s.keyRecheck, &m.rechecks, m.log)
 	m.tellOthers(ctx)
 	m.log.Infof("mounted %s on %s", s.target.Spec, m.dir)
 	return nil

@@ -7,7 +7,6 @@ import (
 	"iter"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -84,7 +83,7 @@ func withVolume(c *cobra.Command, s *settings, target, path string, how access, 
 
 // withTarget is withVolume of a run that opens what it needs itself.
 func withTarget(c *cobra.Command, s *settings, target, path string, how access, run func(ctx context.Context, o *offline) error) error {
-	o := &offline{mask: umask(), by: c.Name()}
+	o := &offline{mask: umask()}
 	if err := o.aim(s, c, target, path); err != nil {
 		return err
 	}
@@ -153,7 +152,7 @@ func (o *offline) open(ctx context.Context, how access) error {
 	} else {
 		steps = append(steps, o.shareState, o.probe, o.lookVolume, o.openRing, o.openNames, o.openPolicy, o.probeEncryption, o.warnOfRaces, o.openPassing)
 	}
-	for _, step := range append(steps, o.byNames, o.openVolume, o.beginRecheck) {
+	for _, step := range append(steps, o.openVolume, o.beginRecheck) {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -162,14 +161,6 @@ func (o *offline) open(ctx context.Context, how access) error {
 		}
 	}
 	return nil
-}
-
-// byNames refuses a command that does not know of encrypted names yet.
-func (o *offline) byNames(context.Context) error {
-	if o.names == nil || slices.Contains([]string{"ls", "cat", "stat", "put", "cp"}, o.by) {
-		return nil
-	}
-	return mountError("%s: names are encrypted, and this version's %s does not open them", o.set.target.Spec, o.by)
 }
 
 // findRoot settles where the volume begins that has the target.
@@ -375,7 +366,7 @@ func (o *offline) openPassing(context.Context) (err error) {
 }
 
 func (o *offline) beginRecheck(ctx context.Context) error {
-	o.stopRecheck = startRecheck(context.WithoutCancel(ctx), keysInUse{o.ring, o.volume}, o.set.keyRecheck, &o.rechecks, o.log)
+	o.stopRecheck = startRecheck(context.WithoutCancel(ctx), o.inUse(), o.set.keyRecheck, &o.rechecks, o.log)
 	return nil
 }
 

@@ -21,6 +21,7 @@ type printer struct {
 	bar  *progress.Progress
 	json bool
 	err  io.Writer
+	of   *mounting // whose keys have names; nil: they are names
 
 	mu  sync.Mutex // guards out, and whose turn it is
 	out io.Writer
@@ -68,9 +69,25 @@ func (p *printer) say(text string) {
 // event is one of the documents that JSON has.
 type event map[string]any
 
+// named is a key as a line can show it.
+func (p *printer) named(key string) string {
+	if p.of != nil {
+		key = p.of.keyOrName(key)
+	}
+	return shownName(key)
+}
+
+// keyed adds to an event about a key what people call it, where it does not say so.
+func (p *printer) keyed(e event) event {
+	if key, ok := e["key"].(string); ok && p.of != nil {
+		return p.of.withPath(e, key)
+	}
+	return e
+}
+
 // failed is told of what could not be looked at.
 func (p *printer) failed(key string, err error) {
-	p.line(inOneLine(fmt.Sprintf("unseen %s: %v", shownName(key), err)), event{"event": "unseen", "key": key, "reason": err.Error()})
+	p.line(inOneLine(fmt.Sprintf("unseen %s: %v", p.named(key), err)), p.keyed(event{"event": "unseen", "key": key, "reason": err.Error()}))
 }
 
 // counting has size find out meanwhile how much there is to do, so that it can be

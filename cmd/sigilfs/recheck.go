@@ -19,15 +19,16 @@ type checker interface {
 
 var _ checker = (*keyring.Ring)(nil)
 
-// keysInUse are those of epochs, and those of the server beneath.
+// keysInUse are those of epochs, those of the server beneath, and that of names.
 type keysInUse struct {
 	ring   *keyring.Ring
 	volume *volume.Volume
+	names  *nameWatch
 }
 
 // Recheck asks for all of them, whatever one of them gives.
 func (k keysInUse) Recheck(ctx context.Context) error {
-	return errors.Join(k.ring.Recheck(ctx), k.volume.RecheckKeys(ctx))
+	return errors.Join(k.ring.Recheck(ctx), k.volume.RecheckKeys(ctx), k.names.Recheck(ctx))
 }
 
 // rechecks counts them. Safe for concurrent use.

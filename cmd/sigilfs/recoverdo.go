@@ -97,7 +97,7 @@ func (r *recovery) replay(ctx context.Context, c *cobra.Command, ids []string) e
 		}
 		bar.Add(1, size[id])
 		bar.Clear() // both may be one terminal
-		if _, err := fmt.Fprintf(c.OutOrStdout(), "%s %q\n", id[:12], done.Path); err != nil {
+		if _, err := fmt.Fprintf(c.OutOrStdout(), "%s %q\n", id[:12], r.shownPath(done.Path)); err != nil {
 			return err
 		}
 	}

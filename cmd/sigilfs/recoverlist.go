@@ -84,6 +84,7 @@ func (r *recovery) document() (leftDocument, error) {
 		case err != nil:
 			doc.Files = append(doc.Files, leftJSON{ID: id, State: "unreadable", Reason: err.Error()})
 		case !l.Void:
+			l.Path = r.shownPath(l.Path)
 			doc.Files = append(doc.Files, describe(l))
 		}
 	}

@@ -44,6 +44,7 @@ type reencrypted struct {
 
 type failedObject struct {
 	Key   string `json:"key"`
+	Path  string `json:"path,omitempty"` // where names are encrypted
 	Error string `json:"error"`
 }
 
@@ -54,6 +55,9 @@ func (r *reencrypting) run(ctx context.Context, c *cobra.Command, o *offline) er
 	}
 	if r.closing && o.key() != o.set.volumeRoot {
 		return usageError("--close-epochs has to look at all of the volume: its root is s3://%s/%s", o.set.target.Bucket, o.set.volumeRoot)
+	}
+	if _, err := o.stored(o.path); err != nil {
+		return err
 	}
 	journal, err := r.journal(o)
 	if err != nil {
@@ -143,15 +147,24 @@ func (r *reencrypting) options(o *offline) string {
 	return b.String()
 }
 
-// key is what the keys to be taken are, or begin with and a slash.
-func (o *offline) key() string { return o.set.target.Prefix + o.path }
+// key is what the keys to be taken are, or begin with and a slash. What can be no
+// name is refused before it is asked for.
+func (o *offline) key() string {
+	p, _ := o.names.Stored(o.path)
+	return o.storedPrefix() + p
+}
 
-// below lists what lies at path p and below.
+// below lists what lies at path p and below, less what is not the volume's.
 func (o *offline) below(ctx context.Context, p, after string) iter.Seq2[objstore.Entry, error] {
-	whole := o.set.target.Prefix + p
 	return func(yield func(objstore.Entry, error) bool) {
+		p, err := o.stored(p)
+		if err != nil {
+			yield(objstore.Entry{}, err)
+			return
+		}
+		whole := o.storedPrefix() + p
 		for e, err := range o.objects.List(ctx, objstore.ListOptions{Prefix: whole, After: after}) {
-			if err == nil && p != "" && e.Key != whole && !strings.HasPrefix(e.Key, whole+"/") {
+			if err == nil && (p != "" && e.Key != whole && !strings.HasPrefix(e.Key, whole+"/") || !o.volume.Mine(e.Key)) {
 				continue
 			}
 			if !yield(e, err) {
@@ -168,7 +181,7 @@ func (r *reencrypting) passes(ctx context.Context, o *offline, re *volume.Reencr
 			re = re.Again()
 		}
 		totals, err := r.pass(ctx, o, re, journal, told)
-		res.count(totals, pass)
+		res.count(o, totals, pass)
 		if err != nil {
 			return err
 		}
@@ -205,7 +218,7 @@ func (r *reencrypting) pass(ctx context.Context, o *offline, re *volume.Reencryp
 		Fatal: endsAll,
 		Failed: func(key string, err error) {
 			if failures++; failures <= mostTold && !r.json {
-				fmt.Fprintf(told, "%s\n", inOneLine(failure(key, err)))
+				fmt.Fprintf(told, "%s\n", inOneLine(failure(o.keyOrName(key), err)))
 			}
 			if failures == mostTold+1 && !r.json {
 				fmt.Fprintln(told, "more failures are counted only")
@@ -288,13 +301,15 @@ func (res *reencrypted) add(kind string, c bulk.Count) {
 }
 
 // count has what the last pass found.
-func (res *reencrypted) count(t bulk.Totals, pass int) {
+func (res *reencrypted) count(o *offline, t bulk.Totals, pass int) {
 	res.Passes, res.Did, res.Failed, res.Failures = pass, map[string]bulk.Count{}, t.Failed, nil
 	for kind, c := range t.Done {
 		res.add(kind, c)
 	}
 	for _, f := range t.Failures {
-		res.Failures = append(res.Failures, failedObject{f.Key, f.Cause})
+		one := failedObject{Key: f.Key, Error: f.Cause}
+		one.Path, _ = o.pathOf(f.Key)
+		res.Failures = append(res.Failures, one)
 	}
 	for _, c := range t.Done {
 		res.Requests += c.Entries

@@ -50,7 +50,16 @@ func (r *reencrypting) weigh(ctx context.Context, o *offline, re *volume.Reencry
 	var mu sync.Mutex // guards n
 	totals, err := bulk.Run(ctx, bulk.Walk[volume.History]{
 		List: func(ctx context.Context, _ string) iter.Seq2[volume.History, error] {
-			return re.Histories(ctx, o.key())
+			return func(yield func(volume.History, error) bool) {
+				for h, err := range re.Histories(ctx, o.key()) {
+					if err == nil && !o.volume.Mine(h.Now.Key) {
+						continue
+					}
+					if !yield(h, err) {
+						return
+					}
+				}
+			}
 		},
 		Key: func(h volume.History) string { return h.Now.Key }, Parallel: r.parallel, Fatal: endsAll,
 		Do: func(ctx context.Context, h volume.History) (bulk.Outcome, error) {
@@ -62,7 +71,7 @@ func (r *reencrypting) weigh(ctx context.Context, o *offline, re *volume.Reencry
 		},
 		Failed: func(key string, err error) {
 			if !r.json {
-				fmt.Fprintf(out, "%s\n", inOneLine(failure(key, err)))
+				fmt.Fprintf(out, "%s\n", inOneLine(failure(o.keyOrName(key), err)))
 			}
 		},
 	})

@@ -113,7 +113,7 @@ func (m *mounting) change(ctx context.Context, name string, fresh *settings) boo
 		m.set.stopTimeout = fresh.stopTimeout
 	case "key-recheck":
 		m.recheck()
-		m.recheck = startRecheck(context.WithoutCancel(ctx), keysInUse{m.ring, m.volume}, fresh.keyRecheck, &m.rechecks, m.log)
+		m.recheck = startRecheck(context.WithoutCancel(ctx), m.inUse(), fresh.keyRecheck, &m.rechecks, m.log)
 	default:
 		return false
 	}

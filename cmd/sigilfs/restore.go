@@ -124,10 +124,15 @@ type restoring struct {
 
 func (f *restoreFlags) run(ctx context.Context, c *cobra.Command, o *offline, paths []string) error {
 	r := &restoring{restoreFlags: f, o: o, out: newPrinter(c.OutOrStdout(), c.ErrOrStderr(), "ordering", f.json), counts: map[volume.ThawState]int64{}}
+	r.out.of = o.mounting
 	defer r.out.bar.Done()
 	var all []*volume.Thawer
 	for _, p := range paths {
-		x, err := o.volume.NewThawer(volume.ThawOptions{Path: p, Days: f.days, Tier: f.tier, Dry: f.dry})
+		stored, err := o.stored(p)
+		if err != nil {
+			return err
+		}
+		x, err := o.volume.NewThawer(volume.ThawOptions{Path: stored, Days: f.days, Tier: f.tier, Dry: f.dry})
 		if err != nil {
 			return o.explain("restore", p, err)
 		}
@@ -170,6 +175,10 @@ func inAll(ctx context.Context, all []*volume.Thawer) (objects, bytes int64, err
 
 // order goes over one target.
 func (r *restoring) order(ctx context.Context, x *volume.Thawer, p string) error {
+	stored, err := r.o.stored(p)
+	if err != nil {
+		return err
+	}
 	var seen atomic.Int64
 	totals, err := bulk.Run(ctx, bulk.Walk[objstore.Entry]{
 		List: func(ctx context.Context, after string) iter.Seq2[objstore.Entry, error] { return x.List(ctx, after) },
@@ -181,7 +190,7 @@ func (r *restoring) order(ctx context.Context, x *volume.Thawer, p string) error
 			if err != nil {
 				return bulk.Outcome{}, err
 			}
-			if t.State != volume.ThawNeedless || e.Key == r.o.set.target.Prefix+p {
+			if t.State != volume.ThawNeedless || e.Key == r.o.storedPrefix()+stored {
 				r.tell(e, t)
 			}
 			return bulk.Outcome{Kind: string(t.State), Bytes: e.Size}, nil
@@ -208,13 +217,13 @@ func (r *restoring) tell(e objstore.Entry, t volume.Thawed) {
 		said = "would be ordered"
 	}
 	doc := event{"event": said, "key": e.Key, "storage_class": t.Class, "stored": e.Size}
-	text := said + " " + shownName(e.Key)
+	text := said + " " + r.out.named(e.Key)
 	if !t.Until.IsZero() {
 		until := t.Until.UTC().Format(time.RFC3339)
 		doc["until"] = until
 		text += " until " + until
 	}
-	r.out.line(text, doc)
+	r.out.line(text, r.out.keyed(doc))
 }
 
 // await waits for what is on its way of one target.
@@ -229,7 +238,7 @@ func (r *restoring) await(ctx context.Context, x *volume.Thawer) error {
 		},
 		Left: func(e objstore.Entry, err error) {
 			r.left++
-			text, doc := "left in the archive "+shownName(e.Key), event{"event": "left in the archive", "key": e.Key}
+			text, doc := "left in the archive "+r.out.named(e.Key), r.out.keyed(event{"event": "left in the archive", "key": e.Key})
 			if err != nil {
 				text, doc["reason"] = inOneLine(fmt.Sprintf("%s: %v", text, err)), err.Error()
 			}
@@ -240,7 +249,7 @@ func (r *restoring) await(ctx context.Context, x *volume.Thawer) error {
 			case cause != nil:
 				r.out.say(fmt.Sprintf("waiting on: %v; next look in %s", cause, d.Round(time.Second)))
 			case told != e.Key:
-				r.out.say(fmt.Sprintf("waiting for %s", shownName(e.Key)))
+				r.out.say(fmt.Sprintf("waiting for %s", r.out.named(e.Key)))
 				told = e.Key
 			}
 		},

@@ -116,13 +116,18 @@ func (f *verifyFlags) run(ctx context.Context, c *cobra.Command, o *offline, tar
 	}
 	defer journal.Close()
 	out := newVerifyPrinter(c.OutOrStdout(), c.ErrOrStderr(), f.json)
+	out.of = o.mounting
 	defer out.bar.Done()
 	epochs, err := newEpochCheck(o)
 	if err != nil {
 		return systemError("%w", err)
 	}
+	p, err := o.stored(o.path)
+	if err != nil {
+		return err
+	}
 	opt := volume.VerifyOptions{
-		Path: o.path, Data: f.data, Repair: f.repair, Dry: f.dry, Settled: f.settled, After: journal.Cursor(), Parallel: 4,
+		Path: p, Data: f.data, Repair: f.repair, Dry: f.dry, Settled: f.settled, After: journal.Cursor(), Parallel: 4,
 		Read: func(n int64) { out.bar.Add(0, n) },
 	}
 	if epochs != nil {

@@ -12,10 +12,10 @@ import (
 
 // finding prints one.
 func (p *verifyPrinter) finding(f *volume.Finding) {
-	text := fmt.Sprintf("%s %s: %v", f.Fault, shownName(orKey(f)), f.Err)
+	text := fmt.Sprintf("%s %s: %v", f.Fault, shownName(p.orKey(f)), f.Err)
 	e := event{"event": "finding", "fault": f.Fault, "key": f.Key, "reason": f.Err.Error()}
 	if f.Path != "" {
-		e["path"] = f.Path
+		e["path"] = p.path(f.Path)
 	}
 	if len(f.Damage) > 0 {
 		var lost []event
@@ -50,9 +50,17 @@ func (p *verifyPrinter) untold(err error) {
 	})
 }
 
-func orKey(f *volume.Finding) string {
+// path is what people call a path of the volume.
+func (p *printer) path(stored string) string {
+	if p.of != nil {
+		return p.of.shownPath(stored)
+	}
+	return stored
+}
+
+func (p *verifyPrinter) orKey(f *volume.Finding) string {
 	if f.Path != "" {
-		return f.Path
+		return p.path(f.Path)
 	}
 	return f.Key
 }
@@ -138,8 +146,9 @@ func (p *verifyPrinter) end() error {
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.Files)) {
 		var names []string
-		for _, p := range s.Files[key] {
-			names = append(names, shownName(p))
+		for i, stored := range s.Files[key] {
+			s.Files[key][i] = p.path(stored)
+			names = append(names, shownName(s.Files[key][i]))
 		}
 		text = append(text, fmt.Sprintf("%s is what is called %s", key, strings.Join(names, ", ")))
 	}

@@ -103,13 +103,33 @@ func (f *versionsFlags) run(ctx context.Context, c *cobra.Command, o *offline) e
 	return f.list(ctx, c, o)
 }
 
+// history is what the bucket has kept below the target, less what is not the
+// volume's.
+func (o *offline) history(ctx context.Context, after string) iter.Seq2[objstore.Version, error] {
+	return func(yield func(objstore.Version, error) bool) {
+		p, err := o.stored(o.path)
+		if err != nil {
+			yield(objstore.Version{}, err)
+			return
+		}
+		for ver, err := range o.volume.History(ctx, p, after) {
+			if err == nil && !o.volume.Mine(ver.Key) {
+				continue
+			}
+			if !yield(ver, err) {
+				return
+			}
+		}
+	}
+}
+
 // list prints the versions.
 func (f *versionsFlags) list(ctx context.Context, c *cobra.Command, o *offline) error {
 	out := newPrinter(c.OutOrStdout(), c.ErrOrStderr(), "looking", f.json)
 	out.bar.Done() // rows are progress enough
 	var names []volume.Kept
-	if err := f.looks(ctx, o, out, o.volume.History(ctx, o.path, ""), func(k volume.Kept) {
-		if k.Link != "" && k.Path == o.path {
+	if err := f.looks(ctx, o, out, o.history(ctx, ""), func(k volume.Kept) {
+		if k.Link != "" && o.shownPath(k.Path) == o.path {
 			names = append(names, k)
 		}
 	}); err != nil {
@@ -149,6 +169,7 @@ func (f *versionsFlags) looks(ctx context.Context, o *offline, out *printer, all
 			return o.explain("versions of", o.path, l.err)
 		}
 		seen(l.kept)
+		l.kept.Path = o.shownPath(l.kept.Path)
 		out.line(versionLineOf(l.kept), versionEvent(l.kept))
 	}
 	return nil
@@ -242,8 +263,8 @@ func (f *versionsFlags) find(ctx context.Context, o *offline) (m past.Moment, er
 		}
 	}
 	own, here := "", false
-	file := o.set.target.Prefix + o.path
-	for ver, err := range o.volume.History(ctx, o.path, "") {
+	file := o.key()
+	for ver, err := range o.history(ctx, "") {
 		if err != nil {
 			return m, o.explain("versions of", o.path, err)
 		}
@@ -313,6 +334,7 @@ func (f *versionsFlags) tree(ctx context.Context, c *cobra.Command, o *offline) 
 		return o.explain("restore", o.path, err)
 	}
 	out := newPrinter(c.OutOrStdout(), c.ErrOrStderr(), "restoring", f.json)
+	out.of = o.mounting
 	defer out.bar.Done()
 	if journal.Resumed() {
 		out.say(fmt.Sprintf("going on with what was interrupted, begun %s", journal.Began().Format(time.RFC3339)))
@@ -345,7 +367,7 @@ func (f *versionsFlags) tree(ctx context.Context, c *cobra.Command, o *offline) 
 func (f *versionsFlags) walk(ctx context.Context, o *offline, r *volume.Restorer, j *bulk.Journal, at time.Time, out *printer) (bulk.Totals, error) {
 	out.bar.Resume(sums(j.Done()))
 	stop := counting(ctx, out.bar, func(ctx context.Context) (objects, bytes int64, err error) {
-		for m, err := range past.Moments(o.volume.History(ctx, o.path, ""), at) {
+		for m, err := range past.Moments(o.history(ctx, ""), at) {
 			if err != nil {
 				return 0, 0, err
 			}
@@ -356,7 +378,7 @@ func (f *versionsFlags) walk(ctx context.Context, o *offline, r *volume.Restorer
 	defer stop()
 	return bulk.Run(ctx, bulk.Walk[past.Moment]{
 		List: func(ctx context.Context, after string) iter.Seq2[past.Moment, error] {
-			return past.Moments(o.volume.History(ctx, o.path, after), at)
+			return past.Moments(o.history(ctx, after), at)
 		},
 		Key: func(m past.Moment) string { return m.Key },
 		Do: func(ctx context.Context, m past.Moment) (bulk.Outcome, error) {
@@ -366,7 +388,7 @@ func (f *versionsFlags) walk(ctx context.Context, o *offline, r *volume.Restorer
 				return bulk.Outcome{}, err
 			}
 			if did == volume.Restored || did == volume.NewSince {
-				out.line(f.said(did)+" "+shownName(m.Key), event{"event": f.said(did), "key": m.Key, "version": m.Then.VersionID})
+				out.line(f.said(did)+" "+out.named(m.Key), out.keyed(event{"event": f.said(did), "key": m.Key, "version": m.Then.VersionID}))
 			}
 			return bulk.Outcome{Kind: f.said(did), Bytes: m.Then.Size}, nil
 		},

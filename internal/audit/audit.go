@@ -16,6 +16,7 @@ import "time"
 // Object is what was found at one key, or of one version of it.
 type Object struct {
 	Key     string
+	Path    string // what people call it, where the key does not say so; "" is not known
 	Version string // ID of the version; "" where none are kept
 	Old     bool   // a later version hides it
 	More    bool   // of its key more may be told

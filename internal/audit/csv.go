@@ -23,7 +23,7 @@ type CSV struct {
 func csvHeader() []string {
 	return []string{
 		"key", "version", "old", "mode", "algorithm", "key_id", "epoch", "epoch_state", "commitment", "server",
-		"storage_class", "stored", "plain", "modified", "finding_kinds", "findings",
+		"storage_class", "stored", "plain", "modified", "finding_kinds", "findings", "path",
 	}
 }
 
@@ -57,7 +57,7 @@ func (c *CSV) Object(o Object) error {
 	}
 	c.row([]string{
 		o.Key, o.Version, strconv.FormatBool(o.Old), o.Mode, o.Algorithm, o.KeyID, o.Epoch, o.EpochState, o.Commitment, o.Server,
-		classOf(o), strconv.FormatInt(o.Stored, 10), plain, modified, strings.Join(kinds, " "), strings.Join(texts, "; "),
+		classOf(o), strconv.FormatInt(o.Stored, 10), plain, modified, strings.Join(kinds, " "), strings.Join(texts, "; "), o.Path,
 	})
 	return c.err
 }

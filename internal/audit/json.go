@@ -24,6 +24,7 @@ type JSON struct {
 type objectJSON struct {
 	Key        string        `json:"key"`
 	RawKey     []byte        `json:"rawKey,omitempty"` // of a key that is not UTF-8
+	Path       string        `json:"path,omitempty"`   // where names are encrypted
 	Version    string        `json:"version,omitempty"`
 	Old        bool          `json:"old,omitempty"`
 	Mode       string        `json:"mode"`
@@ -91,7 +92,7 @@ func NewJSON(w io.Writer, head Head) *JSON {
 // Object writes one.
 func (j *JSON) Object(o Object) error {
 	out := objectJSON{
-		Key: o.Key, Version: o.Version, Old: o.Old, Mode: o.Mode, Algorithm: o.Algorithm, KeyID: o.KeyID, Epoch: o.Epoch,
+		Key: o.Key, Path: o.Path, Version: o.Version, Old: o.Old, Mode: o.Mode, Algorithm: o.Algorithm, KeyID: o.KeyID, Epoch: o.Epoch,
 		EpochState: o.EpochState, Commitment: o.Commitment, Server: o.Server, Class: classOf(o), Stored: o.Stored,
 	}
 	if !utf8.ValidString(o.Key) {

@@ -37,6 +37,7 @@ type savedFinding struct {
 	KeyID   []byte `json:"keyID,omitempty"`
 	Stored  int64  `json:"stored"`
 	Text    []byte `json:"text,omitempty"`
+	Path    []byte `json:"path,omitempty"`
 }
 
 // Save gives all that was counted as one JSON document, of a size that is bounded
@@ -53,7 +54,7 @@ func (t *Tally) Save() ([]byte, error) {
 	}
 	for _, kept := range t.kept {
 		for _, k := range kept {
-			s.Kept = append(s.Kept, savedFinding{k.Kind, []byte(k.Key), k.Version, k.Old, k.Mode, []byte(k.KeyID), k.Stored, []byte(k.Text)})
+			s.Kept = append(s.Kept, savedFinding{k.Kind, []byte(k.Key), k.Version, k.Old, k.Mode, []byte(k.KeyID), k.Stored, []byte(k.Text), []byte(k.Path)})
 		}
 	}
 	return json.Marshal(s)
@@ -84,7 +85,7 @@ func RestoreTally(head Head, below string, b []byte) (*Tally, error) {
 		t.kinds[kind] = n
 	}
 	for _, k := range s.Kept {
-		t.kept[k.Kind] = append(t.kept[k.Kind], Kept{k.Kind, string(k.Key), k.Version, k.Old, k.Mode, string(k.KeyID), k.Stored, string(k.Text)})
+		t.kept[k.Kind] = append(t.kept[k.Kind], Kept{k.Kind, string(k.Key), string(k.Path), k.Version, k.Old, k.Mode, string(k.KeyID), k.Stored, string(k.Text)})
 	}
 	return t, nil
 }

@@ -132,12 +132,16 @@ func (t *table) findings() {
 }
 
 // findingLine is such as: logs/a (version 3x, 12 B): sse-s3 where the policy has client
+// and where names are encrypted: logs/a, 4cXw…/9tQ2… (12 B): …
 func findingLine(f Kept) string {
 	about := bytesText(f.Stored)
 	if f.Old {
 		about = "version " + shown(f.Version) + ", " + about
 	}
 	line := shown(f.Key) + " (" + about + ")"
+	if f.Path != "" {
+		line = shown(f.Path) + ", " + line
+	}
 	if f.Text != "" {
 		line += ": " + shownInside(f.Text)
 	}

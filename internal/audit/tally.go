@@ -56,6 +56,7 @@ type PrefixCount struct {
 type Kept struct {
 	Kind    Kind
 	Key     string
+	Path    string // what people call it, where the key does not say so
 	Version string
 	Old     bool
 	Mode    string
@@ -173,14 +174,17 @@ func cut(name string, most int) string {
 }
 
 func (t *Tally) find(o Object, f Finding) {
-	key := cmp.Or(f.Key, o.Key)
+	key, path := o.Key, o.Path
+	if f.Key != "" && f.Key != key {
+		key, path = f.Key, ""
+	}
 	t.kinds[f.Kind]++
 	t.underPrefix(key)
 	if len(t.kept[f.Kind]) >= maxKept {
 		return
 	}
 	t.kept[f.Kind] = append(t.kept[f.Kind], Kept{
-		Kind: f.Kind, Key: key, Version: o.Version, Old: o.Old, Mode: o.Mode, KeyID: cut(o.KeyID, maxLabel), Stored: o.Stored, Text: cut(f.Text, maxText),
+		Kind: f.Kind, Key: key, Path: path, Version: o.Version, Old: o.Old, Mode: o.Mode, KeyID: cut(o.KeyID, maxLabel), Stored: o.Stored, Text: cut(f.Text, maxText),
 	})
 }
 

@@ -55,6 +55,11 @@ func NewVolumeObject() VolumeObject { return VolumeObject{ID: NewEpochID()} }
 // Encrypted tells whether the volume's names are.
 func (o VolumeObject) Encrypted() bool { return o.Epoch != EpochID{} }
 
+// Same tells whether both are the same to the byte.
+func (o VolumeObject) Same(other VolumeObject) bool {
+	return o.ID == other.ID && o.Epoch == other.Epoch && bytes.Equal(o.names, other.names)
+}
+
 // Sealed gives o with the name key sealed under an epoch, with a fresh salt.
 func (o VolumeObject) Sealed(epoch EpochID, key *[KeySize]byte, names *[NameKeySize]byte) VolumeObject {
 	out := make([]byte, nameSalt, sealedName)

@@ -17,6 +17,8 @@ type Facts struct {
 	FailingSince                             time.Time // zero: nothing fails
 	Uploads, Chores                          int
 	Conflicts                                uint64
+	Foreign                                  uint64 // entries of listings that were hidden
+	Suspended                                bool   // nothing is written
 
 	Older             int               // objects in an older state than was known
 	OlderSeen         map[string]uint64 // how often one was met, by kind
@@ -75,6 +77,8 @@ func facts() []fact {
 		{"sigilfs_multipart_uploads", "Multipart uploads under way.", "", gauge, one(func(f *Facts) int { return f.Uploads })},
 		{"sigilfs_deferred_operations", "Removals, renames and aborts that are still to be done in the bucket.", "", gauge, one(func(f *Facts) int { return f.Chores })},
 		{"sigilfs_conflicts_total", "Commits that another host had overtaken, whose data was saved beside the file or kept here.", "", counter, one(func(f *Facts) uint64 { return f.Conflicts })},
+		{"sigilfs_foreign_names_total", "Entries of listings that were hidden, since their names are not of this volume (encrypted names).", "", counter, one(func(f *Facts) uint64 { return f.Foreign })},
+		{"sigilfs_suspended", "1 while nothing is written, since the volume is no more what it was mounted as.", "", gauge, one(func(f *Facts) int { return zeroOrOne(f.Suspended) })},
 
 		{"sigilfs_rolled_back_objects", "Objects that are in an older state than this host has known, as far as they were looked at.", "", gauge, one(func(f *Facts) int { return f.Older })},
 		{"sigilfs_rollbacks_total", "How often an object was met in an older state than this host had known, by kind.", "kind", counter, many(func(f *Facts) map[string]uint64 { return f.OlderSeen })},
@@ -108,6 +112,14 @@ func facts() []fact {
 
 // only is the one value of a metric without label.
 func only(v float64) map[string]float64 { return map[string]float64{"": v} }
+
+// zeroOrOne is a metric of what is so or not.
+func zeroOrOne(so bool) int {
+	if so {
+		return 1
+	}
+	return 0
+}
 
 type number interface{ int | int64 | uint64 | float64 }
 

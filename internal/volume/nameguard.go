@@ -51,6 +51,10 @@ func (g *nameGuard) decodes(dir, rest string) bool {
 	return true
 }
 
+// Mine tells whether what lies at a key below the volume root has a name there: where
+// names are encrypted all others are foreign, or were tampered with, and hidden.
+func (v *Volume) Mine(key string) bool { return v.hide == nil || v.hide.mine(key) }
+
 // check refuses to write what is not mine.
 func (g *nameGuard) check(key string) error {
 	if !g.mine(key) {

@@ -23,6 +23,7 @@ const parallelCommits = 4
 type Volume struct {
 	opt     Options
 	raw     objstore.Store // opt.Store, with what it has beside that seam, and all that it lists
+	gate    *gate          // what is between opt.Store and raw
 	hide    *nameGuard     // opt.Store where names are encrypted; nil
 	started int64          // ns
 	names   nameLocks
@@ -152,8 +153,10 @@ func New(opt Options) *Volume {
 		packer:       sync.OnceValues(func() (*sigil.Compressor, error) { return sigil.NewCompressor(sigil.DefaultLevel) }),
 		incarnations: 1, // that of directories
 	}
+	v.gate = &gate{Store: opt.Store}
+	v.opt.Store = v.gate
 	if opt.Names != nil {
-		v.hide = &nameGuard{Store: opt.Store, root: opt.Root, names: opt.Names}
+		v.hide = &nameGuard{Store: v.gate, root: opt.Root, names: opt.Names}
 		v.opt.Store = v.hide
 	}
 	for _, m := range opt.Customers {

@@ -21,6 +21,9 @@ type Stats struct {
 	Conflicts uint64
 
 	Older int // objects in an older state than was known
+
+	Foreign   uint64 // entries of listings that were hidden, as their names are not this volume's
+	Suspended error  // why nothing is written now; nil: it is
 }
 
 // Unfinished is a file of which the bucket does not have all, or a directory whose
@@ -43,9 +46,12 @@ func (v *Volume) Stats() Stats {
 	v.mu.Lock()
 	s := Stats{
 		Uploads: len(v.uploads), Chores: len(v.doomed) + len(v.unfinished) + len(v.strays),
-		Conflicts: v.conflicts.Load(),
+		Conflicts: v.conflicts.Load(), Suspended: v.gate.err(),
 	}
 	v.mu.Unlock()
+	if v.hide != nil {
+		s.Foreign = v.hide.hidden.Load()
+	}
 	older, more := v.Rollbacks()
 	s.Older = len(older) + int(more) //nolint:gosec // a count
 	for _, f := range v.allFiles() {

@@ -69,6 +69,8 @@ type Mount struct {
 	Uploads   int     `json:"multipart_uploads,omitempty"`
 	Chores    int     `json:"deferred_operations,omitempty"`
 	Conflicts uint64  `json:"conflicts,omitempty"`   // since the mount began
+	Names     *Names  `json:"names,omitempty"`       // nil: they lie in the bucket as they are
+	Suspended string  `json:"suspended,omitempty"`   // why nothing is written
 	Older     *Older  `json:"rolled_back,omitempty"` // nil: nothing is
 	Versions  *Known  `json:"versions,omitempty"`
 	Spool     *Space  `json:"spool,omitempty"`
@@ -82,6 +84,12 @@ type Mount struct {
 	KMSRequests map[string]uint64 `json:"kms_requests,omitempty"`
 
 	Errors []Event `json:"errors,omitempty"` // last warnings and errors of the log, the newest last
+}
+
+// Names are how encrypted names are.
+type Names struct {
+	Fingerprint string `json:"fingerprint"` // of their key
+	Foreign     uint64 `json:"foreign"`     // entries of listings that were hidden, since the mount began: their names are not this volume's
 }
 
 // Rule says how what is under a prefix is encrypted.
@@ -217,6 +225,9 @@ func (m *Mount) Judge() {
 	if m.Error != "" {
 		m.Health = Silent
 		return
+	}
+	if m.Suspended != "" {
+		m.reason("nothing is written: %s", m.Suspended)
 	}
 	if f := m.Files; f != nil && f.Failing > 0 {
 		m.reason("%s could not be committed and will be tried again", count(f.Failing, "file"))

@@ -86,6 +86,9 @@ func (w *writer) files(m *Mount) {
 	if m.Uploads+m.Chores > 0 {
 		w.field("bucket", "%s under way, %s to be done", count(m.Uploads, "multipart upload"), count(m.Chores, "deferred operation"))
 	}
+	if n := m.Names; n != nil {
+		w.field("names", "encrypted, %s%s", n.Fingerprint, only(n.Foreign > 0, fmt.Sprintf("; %d times was something hidden that has no name of this volume", n.Foreign)))
+	}
 	if m.Conflicts > 0 {
 		w.field("conflicts", "%d", m.Conflicts)
 	}
