@@ -57,6 +57,7 @@ const (
 	keysCheck       = "keys"
 	connectionCheck = "connection"
 	epochsCheck     = "epochs" // are made and opened with the keys
+	namesCheck      = "names"
 	encryptionCheck = "encryption"
 )
 
@@ -94,6 +95,7 @@ func (e *examination) checks(ctx context.Context) []doctor.Check {
 	all = append(all,
 		doctor.Check{Name: grantsCheck, Needs: []string{keysCheck}, Ask: e.tryGrants},
 		doctor.Check{Name: epochsCheck, Needs: []string{keysCheck, doctor.Reach}, Ask: e.tryKeys},
+		doctor.Check{Name: namesCheck, Needs: []string{epochsCheck}, Ask: e.tryNames},
 		doctor.Check{Name: encryptionCheck, Needs: []string{doctor.Writing}, Ask: e.tryEncryption},
 		doctor.Check{Name: fuseCheck, Ask: e.tryFUSE},
 		doctor.Check{Name: othersCheck, Needs: []string{fuseCheck}, Ask: e.tryOthers},
@@ -208,6 +210,28 @@ func (e *examination) tryKeys(ctx context.Context) doctor.Finding {
 		f.Text = "the keys open what mode client has sealed, as far as there is any"
 	}
 	return f
+}
+
+// tryNames reads the volume object, and opens the key of names, as a mount does.
+func (e *examination) tryNames(ctx context.Context) doctor.Finding {
+	const remedy = "what a mount says of this docs/OPERATIONS.md explains, \"Hidden names\""
+	if e.ring == nil {
+		return failing(e.openRules(ctx), keysRemedy)
+	}
+	err := e.lookVolume(ctx)
+	if err == nil {
+		err = e.openNames(ctx)
+	}
+	n := &e.naming
+	switch {
+	case err != nil:
+		return failing(err, remedy)
+	case n.object == nil:
+		return doctor.Finding{Text: "names are not encrypted; there is no volume object"}
+	case n.print == "":
+		return doctor.Finding{Text: fmt.Sprintf("names are not encrypted in volume %s", n.object.ID)}
+	}
+	return doctor.Finding{Text: fmt.Sprintf("names are encrypted in volume %s, and their key opens: its fingerprint is %s", n.object.ID, n.print)}
 }
 
 // tryEncryption is what a mount finds out of the modes of its rules.

@@ -24,6 +24,7 @@ type changesDocument struct {
 	Kept      []keptJSON    `json:"kept,omitempty"`    // retired ones that were not closed
 	Refused   string        `json:"refused,omitempty"` // why none was
 	Old       *oldDocument  `json:"old_versions,omitempty"`
+	Names     *resealedJSON `json:"names,omitempty"` // of a volume whose names are encrypted, where the epoch of their key is open no more
 }
 
 // changeJSON is what became of one epoch.
@@ -174,7 +175,10 @@ func anyEpoch(keyring.Held) bool { return true }
 
 // end prints the document, and gives the error of the command. left says what is
 // so where something failed.
-func (c *alteration) end(left string) error {
+func (c *alteration) end(ctx context.Context, left string) error {
+	if err := c.resealNames(ctx); err != nil {
+		return errors.Join(c.print(), err)
+	}
 	if err := c.print(); err != nil {
 		return err
 	}
@@ -197,6 +201,8 @@ func (d changesDocument) failed(left string) error {
 	switch {
 	case len(d.Failed) > 0:
 		return mountError("%s: %d epochs could not be changed; %s", d.Target, len(d.Failed), left)
+	case d.Names != nil && d.Names.Error != "":
+		return mountError("%s: the key of names could not be sealed anew, and stays under epoch %s, which is open no more; a host that opens it does it with keys rotate", d.Target, d.Names.Was)
 	case d.Old != nil && len(d.Old.Failed) > 0:
 		return mountError("%s: %d old versions could not be removed or looked at", d.Target, len(d.Old.Failed))
 	case len(d.Unopened) > 0:
@@ -225,6 +231,9 @@ func (c *alteration) text() string {
 		lines = append(lines, k.line())
 	}
 	lines = append(lines, fmt.Sprintf("%d epochs %s, %d are %s", len(c.doc.Changed), said, c.doc.Unchanged, now))
+	if c.doc.Names != nil {
+		lines = append(lines, c.doc.Names.line())
+	}
 	if c.doc.Old != nil {
 		lines = append(lines, c.doc.Old.lines()...)
 	}

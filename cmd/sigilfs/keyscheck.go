@@ -22,6 +22,7 @@ type checkDocument struct {
 	Keys    []keyCheckJSON `json:"keys"`
 	Failed  []failureJSON  `json:"failed"`  // that no key here opens
 	Missing []string       `json:"missing"` // that this host remembers and the bucket does not have
+	Volume  *volumeJSON    `json:"volume,omitempty"`
 }
 
 // keyCheckJSON is what one configured key does.
@@ -40,7 +41,7 @@ wrapped for: of KMS that is one call for each. Nothing is written.
 
 Exit codes: 0 every epoch opens, with each of the keys; 64 each opens, and some
 key does not open what is wrapped for it, or an epoch is missing that this host
-remembers; 32 there are epochs that do not open here.`, 0, reads,
+remembers; 32 there are epochs that do not open here, or the key of names.`, 0, reads,
 		func(ctx context.Context, k *keeping, _ []string) error { return k.check(ctx) })
 }
 
@@ -82,6 +83,9 @@ func (k *keeping) check(ctx context.Context) error {
 	if doc.Missing, err = k.missing(held); err != nil {
 		return err
 	}
+	if doc.Volume, err = k.volumeObject(ctx); err != nil {
+		return err
+	}
 	slices.SortFunc(doc.Failed, func(a, b failureJSON) int { return strings.Compare(a.ID, b.ID) })
 	if k.asJSON {
 		err = printJSON(k.c.OutOrStdout(), doc)
@@ -121,6 +125,8 @@ func (d checkDocument) verdict() error {
 	switch {
 	case len(d.Failed) > 0:
 		return mountError("%s: %d of %d epochs do not open here", d.Target, len(d.Failed), d.Epochs)
+	case d.Volume != nil && d.Volume.Error != "":
+		return mountError("%s: the names of the volume do not open here", d.Target)
 	case odd:
 		return &exitError{exitWarned, fmt.Errorf("%s: every epoch opens, and not with each of its keys", d.Target)}
 	case len(d.Missing) > 0:
@@ -140,6 +146,9 @@ func (d checkDocument) text() string {
 			text += ": " + j.Error
 		}
 		lines = append(lines, text)
+	}
+	if d.Volume != nil {
+		lines = append(lines, d.Volume.line())
 	}
 	for _, f := range d.Failed {
 		lines = append(lines, fmt.Sprintf("epoch %s at %q does not open: %s", f.ID, f.At+".sigil/epochs/", f.Error))

@@ -97,6 +97,9 @@ func (k *keeping) close(ctx context.Context, ids []string, f closeFlags) error {
 	c := f.closing(k.newAlteration("looking for what needs them"), f.parallel)
 	c.given = len(ids) > 0
 	defer c.bar.Done()
+	if err := c.resealForClose(ctx); err != nil {
+		return err
+	}
 	if f.force {
 		err = c.force(ctx, held, f.yes)
 	} else if err = k.openIdle(ctx); err == nil {
@@ -109,6 +112,17 @@ func (k *keeping) close(ctx context.Context, ids []string, f closeFlags) error {
 		return err
 	}
 	return c.doc.closed(c.given)
+}
+
+// resealForClose sees to it that the key of names is under no epoch that is closed.
+func (c *closing) resealForClose(ctx context.Context) error {
+	if err := c.resealNames(ctx); err != nil {
+		return err
+	}
+	if n := c.doc.Names; n != nil && n.Error != "" {
+		return mountError("%s: nothing was closed: %s", c.doc.Target, n.line())
+	}
+	return nil
 }
 
 // openIdle opens the volume to look at what is there.

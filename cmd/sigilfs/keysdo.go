@@ -37,7 +37,7 @@ func (k *keeping) add(ctx context.Context, text string) error {
 	if ctx.Err() != nil {
 		return err
 	}
-	return c.end("those are wrapped for the keys that they were wrapped for")
+	return c.end(ctx, "those are wrapped for the keys that they were wrapped for")
 }
 
 // master is a configured key by its name, or one that a source gives.
@@ -105,7 +105,7 @@ func (k *keeping) remove(ctx context.Context, text string, purge purgeFlags) err
 	if err := c.oldVersions(ctx, gone, purge); err != nil {
 		return errors.Join(c.print(), err) // what was changed is told all the same
 	}
-	return c.end("they are as they were, the others have lost the key; the same command goes on")
+	return c.end(ctx, "they are as they were, the others have lost the key; the same command goes on")
 }
 
 // explainRefusal is for a removal that was refused before anything was changed:
@@ -144,7 +144,7 @@ func (k *keeping) rotate(ctx context.Context, set string) error {
 	if ctx.Err() != nil {
 		return err
 	}
-	return c.end("those are open still")
+	return c.end(ctx, "those are open still")
 }
 
 // ofSet chooses the epochs for exactly the keys of a list; all without one.
@@ -226,7 +226,7 @@ func (k *keeping) rewrap(ctx context.Context, from, to string, purge purgeFlags)
 			return errors.Join(c.print(), err)
 		}
 	}
-	if err := c.end(c.left); err != nil {
+	if err := c.end(ctx, c.left); err != nil {
 		return err
 	}
 	return c.newcomers(ctx, concerned, set)

@@ -23,6 +23,7 @@ type keysDocument struct {
 	Above      []string    `json:"above"`           // places of epochs above, which are not
 	Whole      bool        `json:"all_looked_into"` // for nested ones
 	Missing    []string    `json:"missing"`         // epochs that this host remembers
+	Volume     *volumeJSON `json:"volume,omitempty"`
 }
 
 // keyJSON is a master key, as configured here and as epochs are wrapped for it.
@@ -120,7 +121,10 @@ func (k *keeping) document(ctx context.Context) (keysDocument, error) {
 		doc.Keys = append(doc.Keys, *j)
 	}
 	slices.SortFunc(doc.Keys, func(a, b keyJSON) int { return cmp.Compare(a.ID, b.ID) })
-	doc.Missing, err = k.missing(held)
+	if doc.Missing, err = k.missing(held); err != nil {
+		return doc, err
+	}
+	doc.Volume, err = k.volumeObject(ctx)
 	return doc, err
 }
 
@@ -222,6 +226,11 @@ func (d keysDocument) print(out io.Writer, epochs bool) error {
 	}
 	if err := t.Flush(); err != nil {
 		return err
+	}
+	if d.Volume != nil {
+		if _, err := fmt.Fprintln(out, d.Volume.line()); err != nil {
+			return err
+		}
 	}
 	for _, e := range d.Epochs {
 		if !epochs && e.Opens && e.Remembered == 0 {

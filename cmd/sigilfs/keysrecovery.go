@@ -66,10 +66,18 @@ func (k *keeping) export(ctx context.Context, path string, recipients []string, 
 		doc.Missing = append(doc.Missing, failureJSON{id, k.set.volumeRoot, "it is missing from the bucket, and this host remembers it: a mount that meets it puts it back"})
 	}
 	doc.Epochs = len(open)
+	object, _, err := k.readVolume(ctx, k.set.volumeRoot)
+	if err != nil {
+		return k.unreadVolume(err)
+	}
+	volume := ""
+	if object != nil {
+		volume, doc.Volume, doc.Names = string(object.Marshal()), object.ID.String(), clearOr(object.Encrypted())
+	}
 	if dry {
 		return doc.end(k)
 	}
-	if err := k.writeRecovery(path, open, lock); errors.Is(err, errUnsynced) {
+	if err := k.writeRecovery(path, volume, open, lock); errors.Is(err, errUnsynced) {
 		return errors.Join(systemError("%w", err), doc.end(k)) // which tells what is in it
 	} else if err != nil {
 		return systemError("%w", err)
@@ -83,7 +91,9 @@ type exportDocument struct {
 	File    string        `json:"file"`
 	DryRun  bool          `json:"dry_run"`
 	Epochs  int           `json:"epochs"`
-	Missing []failureJSON `json:"missing"` // that are not in it: they do not open here, or are missing from the bucket
+	Volume  string        `json:"volume,omitempty"` // id of the volume object, which is in it too
+	Names   string        `json:"names,omitempty"`  // of that volume: clear or encrypted
+	Missing []failureJSON `json:"missing"`          // that are not in it: they do not open here, or are missing from the bucket
 }
 
 func (d exportDocument) end(k *keeping) error {
@@ -97,6 +107,9 @@ func (d exportDocument) end(k *keeping) error {
 			has = "would have"
 		}
 		text := fmt.Sprintf("%s %s the keys of %d epochs", d.File, has, d.Epochs)
+		if d.Names == namesEncrypted {
+			text += ", and with them that of names"
+		}
 		for _, f := range d.Missing {
 			text += fmt.Sprintf("\nepoch %s is not among them: %s", f.ID, f.Error)
 		}
@@ -161,9 +174,9 @@ func (m *mounting) passphrase(ctx context.Context, source, what string) ([]byte,
 }
 
 // writeRecovery leaves a whole file, or none.
-func (k *keeping) writeRecovery(path string, held []keyring.Held, lock keyring.RecoveryLock) error {
+func (k *keeping) writeRecovery(path, volume string, held []keyring.Held, lock keyring.RecoveryLock) error {
 	host, _ := os.Hostname()
-	info := keyring.RecoveryInfo{Bucket: k.set.target.Bucket, Endpoint: k.store.Endpoint(), VolumeRoot: k.set.volumeRoot, Made: time.Now().UTC().Truncate(time.Second), Host: host}
+	info := keyring.RecoveryInfo{Bucket: k.set.target.Bucket, Endpoint: k.store.Endpoint(), VolumeRoot: k.set.volumeRoot, Made: time.Now().UTC().Truncate(time.Second), Host: host, Volume: volume}
 	return newFile(path, func(w io.Writer) error { return k.admin.WriteRecovery(w, info, held, lock) })
 }
 
@@ -242,6 +255,8 @@ type importDocument struct {
 	Made     time.Time      `json:"made"`
 	Restored []restoredJSON `json:"epochs"`
 	Failed   []failureJSON  `json:"failed"`
+
+	Volume *restoredVolumeJSON `json:"volume,omitempty"` // of a file that has its object
 }
 
 type restoredJSON struct {
@@ -289,6 +304,14 @@ func (k *keeping) restore(ctx context.Context, path string, via keyring.Recovery
 		doc.Restored = append(doc.Restored, describeRestored(done))
 	}
 	bar.Done()
+	if info.Volume != "" {
+		done, err := k.putBackVolume(ctx, info.Volume, replace)
+		if err != nil {
+			doc.Failed = append(doc.Failed, failureJSON{done.ID, k.set.volumeRoot, oneLine(err)})
+		} else {
+			doc.Volume = &done
+		}
+	}
 	return doc.end(k)
 }
 
@@ -328,7 +351,7 @@ func (d importDocument) end(k *keeping) error {
 		say(k.c.OutOrStdout(), d.text(k))
 	}
 	if len(d.Failed) > 0 {
-		return mountError("%s: %d epochs were not put back; the others are there", d.Target, len(d.Failed))
+		return mountError("%s: %d of what is in the file were not put back; the others are there", d.Target, len(d.Failed))
 	}
 	return nil
 }
@@ -348,7 +371,10 @@ func (d importDocument) text(k *keeping) string {
 		lines = append(lines, text)
 	}
 	for _, f := range d.Failed {
-		lines = append(lines, fmt.Sprintf("epoch %s failed: %s", f.ID, f.Error))
+		lines = append(lines, fmt.Sprintf("%s failed: %s", f.ID, f.Error))
+	}
+	if d.Volume != nil {
+		lines = append(lines, fmt.Sprintf("volume object of %s: %s", d.Volume.ID, d.Volume.Done))
 	}
 	dry := ""
 	if d.DryRun {

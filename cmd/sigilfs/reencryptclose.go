@@ -26,6 +26,9 @@ func (r *reencrypting) closeEpochs(ctx context.Context, cmd *cobra.Command, o *o
 	case !res.Settled && !r.dry:
 		c.doc.Refused = "objects still change"
 	default:
+		if err := c.resealForClose(ctx); err != nil {
+			return err
+		}
 		held, err := k.epochs(ctx, k.places.Within)
 		if err != nil {
 			return err

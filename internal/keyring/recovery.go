@@ -29,6 +29,10 @@ type RecoveryInfo struct {
 	Made       time.Time `json:"made"`
 	Host       string    `json:"host"`
 	Epochs     int       `json:"epochs"` // the lines that follow
+
+	// Volume is the volume object of the root, as it is stored; "": there is none.
+	// It has the key of encrypted names, sealed under one of the epochs.
+	Volume string `json:"volume,omitempty"`
 }
 
 // recoveryLine is one epoch.
@@ -262,6 +266,11 @@ func parseRecovery(r io.Reader) (info RecoveryInfo, all []Recovered, err error) 
 		return info, nil, fmt.Errorf("read recovery file: it holds something else: %w", ErrCorrupt)
 	case info.Version != 1:
 		return info, nil, fmt.Errorf("read recovery file: version %d: %w", info.Version, ErrVersion)
+	}
+	if info.Volume != "" {
+		if _, err := ParseVolumeObject([]byte(info.Volume)); err != nil {
+			return info, nil, fmt.Errorf("read recovery file: %w", err)
+		}
 	}
 	for {
 		line, err := recoveryBytes(lines)

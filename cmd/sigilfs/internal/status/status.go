@@ -227,7 +227,7 @@ func (m *Mount) Judge() {
 		return
 	}
 	if m.Suspended != "" {
-		m.reason("nothing is written: %s", m.Suspended)
+		m.reason("%s", m.Suspended)
 	}
 	if f := m.Files; f != nil && f.Failing > 0 {
 		m.reason("%s could not be committed and will be tried again", count(f.Failing, "file"))
