@@ -130,7 +130,7 @@ def names(a, siv):  # a line for each key of stdin; what is decoded must be just
                 dir, own = [b"/".join(stored)], b".sigil" in (*stored, part)  # what is the volume's own is not encrypted
                 name = part if a.encode or own else siv.decrypt(base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4)), dir)
                 code = part if own else base64.urlsafe_b64encode(siv.encrypt(name, dir)).rstrip(b"=")
-                check(own or re.fullmatch(rb"(?!\.\.?\Z)[^/\0]{1,255}", name) and (a.encode or code == part), "no name")
+                check(own or re.fullmatch(rb"(?!(\.|\.\.|\.sigil)\Z)[^/\0]{1,255}", name) and (a.encode or code == part), "no name")
                 stored.append(code); clear.append(name.replace(b"\\", rb"\\").replace(b"\n", rb"\n"))
             yield b"\t".join(os.fsencode(a.root) + b"/".join(parts) + end for parts in (stored, clear)) + b"\n"
         except Exception: bad.append(repr(line)[2:-1])
@@ -139,8 +139,8 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in "--key --meta --epoch --aes-key --epoch-key --recovery --names --root -o".split(): p.add_argument(name, default="")
     for name in "--stat", "--encode": p.add_argument(name, action="store_true")
-    p.add_argument("body", nargs="?"); a = p.parse_args(); one = (a.aes_key, a.epoch_key, a.recovery).count("") == 2
-    one and (a.recovery or a.epoch) and (a.names or a.key and a.meta and a.body) or p.error("needs --key, --meta, body, or --names; and --epoch with a key, or --recovery")
+    p.add_argument("body", nargs="?"); a = p.parse_args(); what = a.names or a.key and a.meta and a.body
+    what and (a.recovery or a.epoch) and (a.aes_key, a.epoch_key, a.recovery).count("") == 2 or p.error("what is to be opened, by which key?")
     try:
         out = names(a, name_cipher(a)) if a.names else content(a)
         check(not a.o or not os.path.exists(a.o) or not os.path.samefile(a.o, a.names or a.body), "-o is the body itself, or the volume object")

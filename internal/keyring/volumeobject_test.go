@@ -88,14 +88,27 @@ func TestVolumeObjectRefuses(t *testing.T) {
 
 // FuzzVolumeObject: what is taken is written again as the same.
 func FuzzVolumeObject(f *testing.F) {
-	o, _, _ := sealedVolume(f)
+	o, epoch, _ := sealedVolume(f)
 	f.Add(o.Marshal())
 	f.Add(NewVolumeObject().Marshal())
 	f.Add([]byte(`{"id":"x","version":1}` + "\n"))
+	v := loadVolumes(f)
+	for _, c := range v.Volumes {
+		f.Add([]byte(c.Object))
+	}
+	for _, c := range v.Tampered {
+		f.Add([]byte(c.Object))
+	}
 	f.Fuzz(func(t *testing.T, p []byte) {
 		o, err := ParseVolumeObject(p)
 		if err != nil {
+			if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrVersion) {
+				t.Fatalf("unnamed error: %v", err)
+			}
 			return
+		}
+		if _, err := o.NameKey(&epoch); err != nil && !errors.Is(err, ErrWrongKey) && !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("unnamed error: %v", err)
 		}
 		again, err := ParseVolumeObject(o.Marshal())
 		if err != nil || again.ID != o.ID || again.Epoch != o.Epoch || !bytes.Equal(again.names, o.names) {

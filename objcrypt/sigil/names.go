@@ -18,6 +18,10 @@ const NameKeySize = subtle.AESSIVKeySize
 // MaxName is the most bytes that a name has before it is encrypted, as NAME_MAX.
 const MaxName = 255
 
+// reserved is the component below which a volume keeps what is its own. It is never
+// encoded, so no name may come out as it.
+const reserved = ".sigil"
+
 // sivSize is the synthetic IV before a ciphertext (RFC 5297, 2.6).
 const sivSize = 16
 
@@ -68,7 +72,7 @@ func DecodedLen(n int) int { return base64.RawURLEncoding.DecodedLen(n) - sivSiz
 
 // Encode gives the component for a name in the directory whose components below
 // the volume root are dir, encoded and joined by "/", "" at the root. The name is
-// any bytes but "/" and NUL. Errors: ErrName for what Decode would not give.
+// any bytes but "/" and NUL, and not ".sigil". Errors: ErrName for what Decode would not give.
 func (n *Names) Encode(dir, name string) (string, error) {
 	if !isName(name) {
 		return "", fmt.Errorf("%q: %w", name, ErrName)
@@ -98,5 +102,5 @@ func (n *Names) Decode(dir, component string) (string, error) {
 }
 
 func isName(name string) bool {
-	return name != "" && name != "." && name != ".." && len(name) <= MaxName && !strings.ContainsAny(name, "\x00/")
+	return name != "" && name != "." && name != ".." && name != reserved && len(name) <= MaxName && !strings.ContainsAny(name, "\x00/")
 }

@@ -52,7 +52,7 @@ func flipped(component string, bit int) string {
 // TestWhatIsNoName is neither encoded nor decoded, by who has the key either.
 func TestWhatIsNoName(t *testing.T) {
 	names := NewNames(NewNameKey())
-	for _, name := range []string{"", ".", "..", "a/b", "a\x00", strings.Repeat("x", MaxName+1)} {
+	for _, name := range []string{"", ".", "..", ".sigil", "a/b", "a\x00", strings.Repeat("x", MaxName+1)} {
 		if c, err := names.Encode("", name); !errors.Is(err, ErrName) {
 			t.Errorf("%q gives %q, %v", name, c, err)
 		}
@@ -100,16 +100,73 @@ func TestLengthsOfNames(t *testing.T) {
 	}
 }
 
+// TestWhatNamesTell is what the bucket's owner learns of encrypted names: their
+// lengths, and which is the same in one directory, but not which is the same in
+// two; nor in one that was renamed.
+func TestWhatNamesTell(t *testing.T) {
+	names := NewNames(NewNameKey())
+	encode := func(dir, name string) string {
+		t.Helper()
+		c, err := names.Encode(dir, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	one, two := encode("", "one"), encode("", "two")
+	if first, later := encode(one, "report"), encode(one, "report"); first != later {
+		t.Error("a name that comes back in its directory does not show: a lookup would be more than one request")
+	}
+	if encode(one, "report") == encode(two, "report") || encode("", "report") == encode(one, "report") {
+		t.Error("the same name in two directories shows")
+	}
+	if a, b := encode(one, "report"), encode(one, "rapport"); len(a) == len(b) {
+		t.Error("lengths do not show, the threat model says that they do")
+	}
+	if a, b := encode(one, "report-1"), encode(one, "report-2"); a[:4] == b[:4] {
+		t.Error("a common beginning shows")
+	}
+}
+
+// TestSealsBindEncodedNames: two objects of one directory, exchanged, open under
+// neither name, and one that was copied to a name of another directory does not.
+func TestSealsBindEncodedNames(t *testing.T) {
+	names, e := NewNames(NewNameKey()), testEpoch("test")
+	key := func(dir, name string) string {
+		t.Helper()
+		c, err := names.Encode(dir, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "root/" + strings.TrimPrefix(dir+"/"+c, "/")
+	}
+	a, b := key("", "a"), key("", "b")
+	r := file()
+	r.Fresh()
+	h, err := r.Seal(e, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Open(e, a); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []string{b, key(strings.TrimPrefix(b, "root/"), "a"), "root/a"} {
+		if _, err := h.Open(e, at); !errors.Is(err, objcrypt.ErrMoved) {
+			t.Errorf("at %s: %v", at, err)
+		}
+	}
+}
+
 // FuzzNames: what decodes has that one encoding.
 func FuzzNames(f *testing.F) {
-	var k NameKey
-	names := NewNames(k)
-	for _, name := range []string{"a", "ä", "\xff", strings.Repeat("x", MaxName)} {
-		c, err := names.Encode("dir", name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add("dir", c)
+	v := loadNames(f)
+	names := v.names(f, "first")
+	for _, p := range v.Paths {
+		i := strings.LastIndexByte(p.Stored, '/')
+		f.Add(p.Stored[:max(0, i)], p.Stored[i+1:])
+	}
+	for _, c := range v.Tampered {
+		f.Add(c.Dir, c.Component)
 	}
 	f.Fuzz(func(t *testing.T, dir, component string) {
 		name, err := names.Decode(dir, component)

@@ -63,7 +63,7 @@ bad("a character more", name + "A"); bad("a character less", name[:-1]); bad("fo
 bad("empty", ""); bad("the IV alone", name[:22]); bad("in the clear", "report.pdf"); bad("in the clear, and long", "x" * 23)
 bad("a dot", "."); bad("two dots", ".."); bad("the volume's own", ".sigil")
 bad("zeros", url(bytes(20)))
-noname = {"a dot": b".", "two dots": b"..", "a slash": b"a/b", "a slash alone": b"/", "NUL": b"a\0b", "256 bytes": b"x" * 256}
+noname = {"a dot": b".", "two dots": b"..", "the volume's own": b".sigil", "a slash": b"a/b", "a slash alone": b"/", "NUL": b"a\0b", "256 bytes": b"x" * 256}
 for what, n in noname.items(): bad(what + ", encrypted by who has the key", url(siv("first", "", n)))
 
 (here / "vectors-names.json").write_text(json.dumps({"keys": {w: k.hex() for w, k in KEYS.items()}, "paths": paths, "tampered": tampered}, indent=1) + "\n")
