@@ -51,7 +51,7 @@ func (r rescuer) object(verb, key string, args ...string) string {
 func TestHiddenNames(t *testing.T) {
 	base := newMount(t, mountOptions{Args: []string{"--attr-timeout", "0"}})
 	base.Unmount(t)
-	m, print := hiddenVolume(t, base)
+	m, fingerprint := hiddenVolume(t, base)
 	m.Start(t)
 	var fs syscall.Statfs_t
 	must(t, syscall.Statfs(m.dir, &fs))
@@ -82,7 +82,7 @@ func TestHiddenNames(t *testing.T) {
 
 	// Another host, which was told the fingerprint.
 	other := anotherHost(t, m)
-	other.args = append(other.args, "--names", "encrypted:"+print)
+	other.args = append(other.args, "--names", "encrypted:"+fingerprint)
 	other.Start(t)
 	for _, name := range names {
 		want := []byte("of " + name)

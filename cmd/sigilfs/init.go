@@ -194,7 +194,7 @@ func (i *initiation) isEmpty(ctx context.Context) error {
 			return explainStore(i.set.target.Spec, err)
 		case e.Prefix == root+".sigil/", e.Key == root && root != "":
 		default:
-			return mountError("%s: there is something already, as %s, and names would stay readable: init --encrypt-names is for a new volume; choose an empty prefix", i.set.target.Spec, quoted(e.Prefix+e.Key))
+			return mountError("%s: there is something already, as %s, and names would stay readable: init --encrypt-names is for a new volume; sigilfs encrypt-names encrypts those of one that is in use", i.set.target.Spec, quoted(e.Prefix+e.Key))
 		}
 	}
 	return nil

@@ -56,6 +56,7 @@ type mounting struct {
 	caps     objstore.Capabilities
 	ring     *keyring.Ring
 	dry      bool          // no epoch is written
+	hides    bool          // names are being encrypted: rules are those of readable ones, too
 	idle     bool          // the volume is asked what is there, and writes nothing
 	own      *keyring.Set  // what the volume's own objects are sealed under; nil: nothing
 	policy   []volume.Rule // rules, as the volume takes them

@@ -13,6 +13,7 @@ import (
 	"github.com/sigilfs/sigilfs/cmd/sigilfs/internal/state"
 	"github.com/sigilfs/sigilfs/internal/keyring"
 	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/volume"
 	"github.com/sigilfs/sigilfs/internal/volume/named"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 )
@@ -100,10 +101,25 @@ func (m *mounting) lookVolume(ctx context.Context) (err error) {
 		return m.refuseNames("%s says that names are not encrypted, and they are to be (%s)", where, m.set.said("names"))
 	case known && !n.object.Encrypted() && n.pin.Names != "":
 		return m.refuseNames("%s says that names are not encrypted, and this host knows the volume with encrypted ones: somebody has replaced it; --accept-volume takes it for the right one", where)
-	case known && n.object.Encrypted() && n.pin.Names == "":
+	case known && n.object.Encrypted() && n.pin.Names == "" && !m.hides:
 		return m.refuseNames("%s says that names are encrypted, and this host knows the volume with clear ones; --accept-volume takes it for the right one", where)
+	case n.object.Encrypted() && !m.hides:
+		return m.isHidden(ctx)
 	}
 	return nil
+}
+
+// isHidden refuses a volume of which only a part has encrypted names: it would show
+// that for the whole.
+func (m *mounting) isHidden(ctx context.Context) error {
+	_, err := m.store.Head(ctx, objstore.ID{Key: m.set.volumeRoot + volume.HidingKey})
+	switch {
+	case err == nil, errors.Is(err, objstore.ErrKeyNeeded):
+		return m.refuseNames("they are being encrypted, and not all are yet: sigilfs encrypt-names goes on where it was interrupted")
+	case errors.Is(err, objstore.ErrNotExist), errors.Is(err, objstore.ErrTooLong):
+		return nil
+	}
+	return explainStore(m.set.target.Spec, err)
 }
 
 // said names a setting as it was given.

@@ -45,6 +45,7 @@ on this host before it leaves; the bucket holds ciphertext.
 		newUmount,
 		newStatus,
 		newInit,
+		newEncryptNames,
 		newRecover,
 		newVerify,
 		newAdopt,

@@ -51,6 +51,9 @@ func (m *mounting) volumeRule(ctx context.Context, r rule) (volume.Rule, error) 
 		Reading:      s3ec.Policy{RequireCommitment: r.RequireCommitment, LegacyWrapping: r.LegacyWrapping, LegacyCBC: r.LegacyCBC},
 		Instructions: r.InstructionFiles, StorageClass: r.StorageClass,
 	}
+	if m.hides {
+		v.Clear = m.set.target.Prefix + r.Prefix
+	}
 	if s := m.set; s.anyMode {
 		v.AllowPlaintext, v.RequireEncryption, v.Reading.RequireCommitment = true, false, false
 		v.Reading.LegacyWrapping = v.Reading.LegacyWrapping || s.readOldWraps

@@ -21,6 +21,7 @@ type contender struct {
 	fs         filesystem // nil for the raw client
 	fixture    string     // what is in the bucket and as it was made; "" for nothing, or nobody knows
 	used       bool       // there is a bucket, and local
+	only       []string   // works that it does; nil for all that are for its kind
 }
 
 // A filesystem can be mounted.
@@ -62,9 +63,11 @@ func (b *bed) contenders() ([]*contender, error) {
 	over := s3fs{b}
 	var all []*contender
 	for _, c := range []*contender{
-		{name: report.Client, kind: report.Ours, fs: sigilfs{b, "client"}},
-		{name: "sigilfs sse-s3", kind: report.Ours, fs: sigilfs{b, "sse-s3"}},
-		{name: report.Plain, kind: report.Ours, fs: sigilfs{b, "none"}},
+		{name: report.Client, kind: report.Ours, fs: sigilfs{b: b, mode: "client"}},
+		{name: report.Packed, kind: report.Ours, fs: sigilfs{b: b, mode: "client", args: []string{"--compress", "zstd"}}, only: []string{report.Write, report.Read, report.Random}},
+		{name: report.Hidden, kind: report.Ours, fs: sigilfs{b: b, mode: "client", names: true}, only: []string{report.Names, report.Find, report.Tar}},
+		{name: "sigilfs sse-s3", kind: report.Ours, fs: sigilfs{b: b, mode: "sse-s3"}},
+		{name: report.Plain, kind: report.Ours, fs: sigilfs{b: b, mode: "none"}},
 		{name: report.S3FS, kind: report.Peer, fs: over},
 		{name: report.Rclone, kind: report.Peer, fs: rclone{b}},
 		{name: "gocryptfs on s3fs", kind: report.Peer, fs: gocryptfs{b, over}},

@@ -39,6 +39,7 @@ type sizes struct {
 	random  int
 	dirs    int // of the tree, below its root
 	files   int // in each
+	names   int // of a directory that is listed for their sake
 }
 
 // Small files have between these many bytes.
@@ -65,8 +66,8 @@ func (s sizes) reported() report.Sizes {
 }
 
 var (
-	wholeSizes = sizes{large: gib, streams: 4, random: 200, dirs: 10, files: 100}
-	quickSizes = sizes{large: 32 * mib, streams: 4, random: 20, dirs: 3, files: 20}
+	wholeSizes = sizes{large: gib, streams: 4, random: 200, dirs: 10, files: 100, names: 10_000}
+	quickSizes = sizes{large: 32 * mib, streams: 4, random: 20, dirs: 3, files: 20, names: 100}
 )
 
 func parse(args []string) (options, error) {

@@ -2,14 +2,18 @@ package main
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 
 	"github.com/sigilfs/sigilfs/integration/daemon"
 )
 
 // sigilfs is the binary in one mode.
 type sigilfs struct {
-	b    *bed
-	mode string
+	b     *bed
+	mode  string
+	args  []string
+	names bool // are encrypted
 }
 
 func (f sigilfs) version(ctx context.Context) string { return firstLine(ctx, f.b.bin, "version") }
@@ -21,6 +25,13 @@ func (f sigilfs) mount(ctx context.Context, at place) (mounted, error) {
 	if f.mode == "client" {
 		args = append(args, "--key", "file:"+f.b.local("main.key"))
 	}
+	args = append(args, f.args...)
+	target := "s3://" + at.bucket + "/mount"
+	if f.names {
+		if err := f.init(ctx, target, at.local, args); err != nil {
+			return nil, err
+		}
+	}
 	if at.cached {
 		args = append(args, "--cache", at.scratch)
 	}
@@ -28,11 +39,23 @@ func (f sigilfs) mount(ctx context.Context, at place) (mounted, error) {
 	if at.profile != "" {
 		env = append(env, "SIGILFS_PROFILE="+at.profile)
 	}
-	d, err := daemon.Start(ctx, daemon.Config{Bin: f.b.bin, Args: args, Target: "s3://" + at.bucket + "/mount", Dir: at.dir, Env: env})
+	d, err := daemon.Start(ctx, daemon.Config{Bin: f.b.bin, Args: args, Target: target, Dir: at.dir, Env: env})
 	if err != nil {
 		return nil, err
 	}
 	return ours{d}, nil
+}
+
+// init has the names of a volume encrypted, once.
+func (f sigilfs) init(ctx context.Context, target, local string, args []string) error {
+	done := filepath.Join(local, "init")
+	if _, err := os.Stat(done); err == nil {
+		return nil
+	}
+	if err := f.b.tool(ctx, append([]string{f.b.bin, "init", target, "--encrypt-names"}, args...)...); err != nil {
+		return err
+	}
+	return os.WriteFile(done, nil, 0o600)
 }
 
 // ours is a running sigilfs.

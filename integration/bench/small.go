@@ -165,6 +165,32 @@ func tarred(_ context.Context, st *stage) error {
 	return os.Remove(st.archive())
 }
 
+// writeNames makes many empty files in one directory.
+func writeNames(_ context.Context, st *stage) error {
+	if err := os.Mkdir(st.path(namesName), 0o750); err != nil {
+		return err
+	}
+	var group errgroup.Group
+	group.SetLimit(32)
+	for i := range st.opt.sizes.names {
+		group.Go(func() error { return put(st.path(fmt.Sprintf("%s/IMG_%08d.jpeg", namesName, i)), nil) })
+	}
+	return group.Wait()
+}
+
+// listNames reads the directory, and nothing of what is in it.
+func listNames(_ context.Context, st *stage) error {
+	dir, err := os.Open(st.path(namesName))
+	if err != nil {
+		return err
+	}
+	all, err := dir.Readdirnames(-1)
+	if err == nil && len(all) != st.opt.sizes.names {
+		err = fmt.Errorf("%d names: %w", len(all), errDiffers)
+	}
+	return errors.Join(err, dir.Close())
+}
+
 func rename(_ context.Context, st *stage) error {
 	return os.Rename(st.path(treeName), st.path(movedName))
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/sigilfs/sigilfs/integration/bench/report"
@@ -18,6 +19,7 @@ type work struct {
 	often   bool // its median counts
 	changes bool // afterwards the fixture is not what it was
 	tree    bool // it goes through the small files
+	plain   bool // of those that do all it is for mode client alone
 	bytes   func(sizes) int64
 	raw     string // the same of the raw client; "" where that makes no sense
 	null    bool   // the null filesystem can do it
@@ -38,6 +40,12 @@ func (st *stage) path(name string) string { return filepath.Join(st.mnt(), name)
 
 // by tells whether a contender can do it.
 func (w work) by(c *contender) bool {
+	switch {
+	case c.only != nil:
+		return slices.Contains(c.only, w.name)
+	case w.plain:
+		return c.name == report.Client
+	}
 	switch c.kind {
 	case report.Raw:
 		return w.raw != ""
@@ -62,6 +70,7 @@ func (w work) suits(l link) bool {
 const (
 	largeName   = "large"
 	treeName    = "tree"
+	namesName   = "names"
 	streamsName = "streams"
 )
 
@@ -75,6 +84,7 @@ var fixtures = map[string]fixture{
 	largeName:   {make: writeLarge, raw: rawWrite},
 	streamsName: {make: writeStreams, raw: rawWriteStreams},
 	treeName:    {make: writeTree},
+	namesName:   {make: writeNames},
 }
 
 // works are all, in the order of the table: those with the same fixture one
@@ -97,6 +107,7 @@ var works = []work{
 	{name: report.Find, fixture: treeName, far: true, tree: true, do: find},
 	{name: report.Tar, fixture: treeName, far: true, tree: true, bytes: sizes.smallBytes, do: tarTree, check: tarred},
 	{name: "rename directory", fixture: treeName, far: true, changes: true, tree: true, do: rename, check: sameTree(movedName)},
+	{name: report.Names, fixture: namesName, near: true, often: true, plain: true, do: listNames},
 	{name: "rm -r", fixture: treeName, far: true, changes: true, tree: true, do: remove, check: removed},
 }
 

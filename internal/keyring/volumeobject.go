@@ -66,7 +66,7 @@ func (o VolumeObject) Sealed(epoch EpochID, key *[KeySize]byte, names *[NameKeyS
 	_, _ = rand.Read(out) // never fails (crypto/rand)
 	gcm, commitment := o.cipher(key, out)
 	out = append(out, commitment...)
-	o.Epoch, o.names = epoch, gcm.Seal(out, nameNonce[:], names[:], o.aad())
+	o.Epoch, o.names = epoch, gcm.Seal(out, nameNonce[:], names[:], o.aad()) //nolint:gosec // see nameNonce
 	return o
 }
 

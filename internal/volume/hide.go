@@ -44,12 +44,10 @@ type Hidden struct {
 	Size int64  // of the body as stored
 }
 
-// NewHiding begins. Errors: ErrReadOnly, ErrInvalid where the volume has no Names.
+// NewHiding begins. One of a read-only volume lists, and nothing more. Errors:
+// ErrInvalid where the volume has no Names.
 func (v *Volume) NewHiding() (*Hiding, error) {
-	switch {
-	case v.opt.ReadOnly:
-		return nil, ErrReadOnly
-	case v.hide == nil:
+	if v.hide == nil {
 		return nil, fmt.Errorf("names of this volume are not encrypted: %w", ErrInvalid)
 	}
 	return &Hiding{v: v, j: &journal{Version: 1, key: v.opt.Root + HidingKey, resumed: true}}, nil
@@ -72,7 +70,7 @@ func (h *Hiding) End(ctx context.Context) error { return h.v.delete(ctx, h.j.key
 func (h *Hiding) List(ctx context.Context, after string) iter.Seq2[objstore.Entry, error] {
 	return func(yield func(objstore.Entry, error) bool) {
 		for e, err := range h.v.raw.List(ctx, objstore.ListOptions{Prefix: h.v.opt.Root, After: after}) {
-			if err == nil && (h.v.own(e.Key) || e.Key == h.v.opt.Root || h.v.hide.mine(e.Key)) {
+			if err == nil && !h.Readable(e.Key) {
 				continue
 			}
 			if !yield(e, err) || err != nil {
@@ -80,6 +78,11 @@ func (h *Hiding) List(ctx context.Context, after string) iter.Seq2[objstore.Entr
 			}
 		}
 	}
+}
+
+// Readable tells the keys of the volume that have a readable name.
+func (h *Hiding) Readable(key string) bool {
+	return !h.v.own(key) && key != h.v.opt.Root && !h.v.hide.mine(key)
 }
 
 // Target is the key that key becomes. Errors: ErrNotHidden where there is none: it
@@ -126,6 +129,9 @@ func (h *Hiding) Target(key string) (string, error) {
 // something else lies under the name that it would get, those of the store.
 func (h *Hiding) Hide(ctx context.Context, key string) (Hidden, error) {
 	dst, err := h.Target(key)
+	if err == nil && h.v.opt.ReadOnly {
+		err = ErrReadOnly
+	}
 	if err != nil {
 		return Hidden{Key: key}, err
 	}

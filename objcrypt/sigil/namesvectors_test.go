@@ -121,7 +121,7 @@ func TestFormatExampleOfNames(t *testing.T) {
 		}
 		dir = strings.TrimPrefix(dir+"/"+c, "/")
 	}
-	if print := k.Fingerprint(); !bytes.Contains(example, []byte(hex.EncodeToString(print[:]))) || !bytes.Contains(example, []byte(dir)) {
-		t.Errorf("the example has no %x, or no %q", print, dir)
+	if sum := k.Fingerprint(); !bytes.Contains(example, []byte(hex.EncodeToString(sum[:]))) || !bytes.Contains(example, []byte(dir)) {
+		t.Errorf("the example has no %x, or no %q", sum, dir)
 	}
 }

@@ -15,10 +15,13 @@ const (
 	Tar       = "tar"
 	Find      = "find"
 	Idle      = "idle"
+	Names     = "list 10,000 names"
 	Near      = "0s"
 	Far       = "15ms"
 	Capped    = "1Gbit"
 	Client    = "sigilfs client"
+	Packed    = "sigilfs client zstd"
+	Hidden    = "sigilfs client names"
 	Plain     = "sigilfs none"
 	S3FS      = "s3fs"
 	Rclone    = "rclone"
@@ -54,6 +57,9 @@ func (r *Report) Verdicts() []Verdict {
 	return append(all,
 		r.beside(Random, Far, Client, RawClient, 1/1.15),
 		r.beside(Again, Near, Client, NullFS, 0.5),
+		r.beside(Write, Near, Packed, Client, 0.95), r.beside(Write, Far, Packed, Client, 0.95), // of what does not compress
+		r.beside(Random, Far, Packed, Client, 1/1.3),
+		r.beside(Names, Near, Hidden, Client, 1/1.3),
 		r.beside(Tar, Far, Client, S3FS, 8),
 		r.beside(Tar, Far, Client, Rclone, 8),
 		r.asked(Find, Near), r.asked(Find, Far),
