@@ -45,6 +45,38 @@ func (r rescuer) fetch(key string) {
 	api("get-object", r.m.Key(".sigil/epochs/"+words[2]), "epoch")
 }
 
+// names turns all keys of a volume whose names are encrypted into names, by a
+// listing, the volume object and its epoch: names to keys, both below the volume
+// root.
+func (r rescuer) names(key ...string) map[string]string {
+	r.t.Helper()
+	cli := strings.Join([]string{awsCLI, "--endpoint-url", minioServer(r.t).URL, "s3api"}, " ")
+	r.run("sh", "-ec", cli+" get-object --bucket "+r.m.bucket+" --key "+r.m.Key(".sigil/volume")+" volume")
+	var volume struct{ Epoch string }
+	text, err := os.ReadFile(filepath.Join(r.dir, "volume"))
+	must(r.t, err)
+	must(r.t, json.Unmarshal(text, &volume))
+	r.run("sh", "-ec", cli+" get-object --bucket "+r.m.bucket+" --key "+r.m.Key(".sigil/epochs/"+volume.Epoch)+" epoch")
+	r.run("sh", "-ec", cli+" list-objects-v2 --bucket "+r.m.bucket+" --prefix "+r.m.Key("")+" --query 'Contents[].[Key]' --output text > keys")
+	must(r.t, os.Rename(filepath.Join(r.dir, "epoch"), filepath.Join(r.dir, "epoch-of-names")))
+	return r.turned(key...)
+}
+
+// turned is what the decryptor makes of the keys, or names, in the file keys: names
+// to keys.
+func (r rescuer) turned(args ...string) map[string]string {
+	r.t.Helper()
+	script, err := filepath.Abs("../docs/decrypt_sigil.py")
+	must(r.t, err)
+	out := r.run("sh", "-ec", "/usr/bin/python3 "+script+" --names volume --root "+r.m.Key("")+" --epoch epoch-of-names "+strings.Join(args, " ")+" < keys")
+	all := map[string]string{}
+	for line := range strings.Lines(out) {
+		stored, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		all[strings.TrimPrefix(name, r.m.Key(""))] = strings.TrimPrefix(stored, r.m.Key(""))
+	}
+	return all
+}
+
 // decrypt gives what the decryptor writes; key is its flag for the key.
 func (r rescuer) decrypt(name string, key ...string) ([]byte, error) {
 	r.t.Helper()
@@ -132,4 +164,49 @@ func TestStockAgeUnwrapsTheEpoch(t *testing.T) {
 		return
 	}
 	t.Fatalf("no wrap for an age key: %s", line)
+}
+
+// Names that are encrypted come back without sigilfs: those that are no UTF-8, and
+// have a line break or a backslash, too.
+func TestDecryptorReadsHiddenNames(t *testing.T) {
+	m := newMount(t, mountOptions{})
+	m.Unmount(t)
+	m.prefix = "pre/hidden"
+	m.sigilfs(t, append([]string{"init", m.volume(), "--encrypt-names"}, m.config(t).Args...)...)
+	m.Start(t)
+	files := map[string]string{ // as they are, and as the decryptor shows them
+		"plain.txt":                       "plain.txt",
+		"dir/deep er/Grüße.txt":           "dir/deep er/Grüße.txt",
+		"dir/latin\xe9":                   "dir/latin\xe9",
+		"dir/two\nlines and \\nno":        `dir/two\nlines and \\nno`,
+		"dir/" + strings.Repeat("n", 175): "dir/" + strings.Repeat("n", 175),
+	}
+	must(t, os.MkdirAll(m.Path("dir/deep er"), 0o755))
+	for name := range files {
+		writeFile(t, m.Path(name), []byte("content of "+name))
+	}
+	m.Unmount(t)
+
+	r := newRescuer(t, m)
+	names := r.names("--aes-key", m.key)
+	var keys strings.Builder
+	for _, shown := range files {
+		if stored := names[shown]; stored == "" || strings.Contains(stored, "dir") {
+			t.Errorf("%q is at %q, of %q", shown, stored, names)
+		}
+		keys.WriteString(m.Key(shown) + "\n")
+	}
+	if names["dir/"] == "" || names[".sigil/volume"] != ".sigil/volume" {
+		t.Errorf("a directory, or the volume's own, is not among %q", names)
+	}
+	must(t, os.WriteFile(filepath.Join(r.dir, "keys"), []byte(keys.String()), 0o600))
+	for shown, stored := range r.turned("--aes-key", m.key, "--encode") {
+		if stored != names[shown] {
+			t.Errorf("%q is at %q by its name, and at %q in the listing", shown, stored, names[shown])
+		}
+	}
+	const name = "dir/two\nlines and \\nno"
+	if got, err := r.decrypt(names[files[name]], "--aes-key", m.key); err != nil || string(got) != "content of "+name {
+		t.Errorf("%q, %v", got, err)
+	}
 }
