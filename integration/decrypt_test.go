@@ -169,10 +169,9 @@ func TestStockAgeUnwrapsTheEpoch(t *testing.T) {
 // Names that are encrypted come back without sigilfs: those that are no UTF-8, and
 // have a line break or a backslash, too.
 func TestDecryptorReadsHiddenNames(t *testing.T) {
-	m := newMount(t, mountOptions{})
-	m.Unmount(t)
-	m.prefix = "pre/hidden"
-	m.sigilfs(t, append([]string{"init", m.volume(), "--encrypt-names"}, m.config(t).Args...)...)
+	base := newMount(t, mountOptions{})
+	base.Unmount(t)
+	m, _ := hiddenVolume(t, base)
 	m.Start(t)
 	files := map[string]string{ // as they are, and as the decryptor shows them
 		"plain.txt":                       "plain.txt",
