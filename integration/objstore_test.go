@@ -46,6 +46,24 @@ func TestObjectStore(t *testing.T) {
 	})
 }
 
+// Servers that make a file of each object take no name beyond 255 bytes. MinIO says
+// so to who asks for one, versitygw to who writes one.
+func TestProbeComponent(t *testing.T) {
+	for name, start := range map[string]func(context.Context, string) (*server.Server, error){"MinIO": nil, "Versity": server.Versity} {
+		t.Run(name, func(t *testing.T) {
+			t.Chdir(".") // versitygw changes the directory of the process
+			srv := shared(t)
+			if start != nil {
+				srv = server.T(t, start)
+			}
+			s := openBucket(t, srv, server.Bucket(t, srv))
+			if n, err := objstore.ProbeComponent(t.Context(), s, "a/.sigil/doctor/", 362, nil, start == nil); err != nil || n != objstore.FileComponent {
+				t.Errorf("%d, %v", n, err)
+			}
+		})
+	}
+}
+
 // noPath are keys that servers over a filesystem refuse, or keep under another
 // name: those that are no clean path.
 func noPath(key string) bool {

@@ -102,11 +102,13 @@ func (o *offline) formerKey(path string) (string, error) {
 	if o.names == nil {
 		return path, nil
 	}
-	root, ok := strings.CutSuffix("/"+path, strings.TrimSuffix("/"+o.path, "/"))
+	here := strings.TrimPrefix(o.set.target.Prefix, o.set.volumeRoot) + o.path // below the root
+	root, ok := strings.CutSuffix("/"+path, strings.TrimSuffix("/"+here, "/"))
 	if !ok {
 		return "", usageError("--from: names are encrypted for the directory in which they are, and what was moved below another one by another tool is nobody's name there: move it back, and then by a mount; a whole volume, or a part of one to the same place of another, can be adopted")
 	}
 	p, err := o.stored(o.path)
+	p = strings.TrimSuffix(o.names.Base()+p, "/")
 	if root = strings.Trim(root, "/"); root != "" && p != "" {
 		root += "/"
 	}

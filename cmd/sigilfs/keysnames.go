@@ -29,7 +29,7 @@ func (k *keeping) volumeObject(ctx context.Context) (*volumeJSON, error) {
 	case err != nil:
 		return nil, k.unreadVolume(err)
 	case object == nil:
-		return nil, nil
+		return k.missingVolume()
 	}
 	j := &volumeJSON{ID: object.ID.String(), Names: clearOr(object.Encrypted())}
 	if !object.Encrypted() {
@@ -46,11 +46,25 @@ func (k *keeping) volumeObject(ctx context.Context) (*volumeJSON, error) {
 	return j, nil
 }
 
+// missingVolume tells of a volume object that this host remembers, and needs.
+func (k *keeping) missingVolume() (*volumeJSON, error) {
+	pin, _, err := k.recallPin()
+	if err != nil || pin.Names == "" {
+		return nil, err
+	}
+	return &volumeJSON{ID: pin.ID, Names: namesEncrypted, Error: lostVolume}, nil
+}
+
+// lostVolume is said of the volume object.
+const lostVolume = "it is missing from the bucket, and this host remembers it"
+
 func (j volumeJSON) line() string {
 	text := fmt.Sprintf("volume %s: names are %s", j.ID, j.Names)
 	switch {
 	case j.ID == "":
 		return "the volume object cannot be read: " + j.Error
+	case j.Epoch == "" && j.Error != "":
+		return fmt.Sprintf("the object of volume %s, with the key of its names: %s", j.ID, j.Error)
 	case j.Error != "":
 		return text + ", and their key under epoch " + j.Epoch + " does not open here: " + j.Error
 	case j.Epoch != "":

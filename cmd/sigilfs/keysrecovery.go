@@ -71,7 +71,15 @@ func (k *keeping) export(ctx context.Context, path string, recipients []string, 
 		return k.unreadVolume(err)
 	}
 	volume := ""
-	if object != nil {
+	if object == nil {
+		lost, err := k.missingVolume()
+		if err != nil {
+			return err
+		}
+		if lost != nil {
+			doc.Missing = append(doc.Missing, failureJSON{lost.ID, k.set.volumeRoot, "the volume object, with the key of names: " + lostVolume})
+		}
+	} else {
 		volume, doc.Volume, doc.Names = string(object.Marshal()), object.ID.String(), clearOr(object.Encrypted())
 	}
 	if dry {
@@ -111,7 +119,7 @@ func (d exportDocument) end(k *keeping) error {
 			text += ", and with them that of names"
 		}
 		for _, f := range d.Missing {
-			text += fmt.Sprintf("\nepoch %s is not among them: %s", f.ID, f.Error)
+			text += fmt.Sprintf("\n%s is not among them: %s", f.ID, f.Error)
 		}
 		say(k.c.OutOrStdout(), text)
 	}

@@ -167,6 +167,7 @@ func (f *verifyFlags) run(ctx context.Context, c *cobra.Command, o *offline, tar
 		return explainStore(target, err)
 	}
 	out.sum.take(totals)
+	out.sum.foreign = o.volume.Stats().Foreign > 0
 	out.bar.Done()
 	if err := out.end(); err != nil {
 		return err

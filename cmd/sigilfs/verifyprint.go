@@ -70,6 +70,7 @@ type verifySum struct {
 	volume.Verified
 	sound, unseen int64
 	untold        int64 // that may be older states
+	foreign       bool  // there is what has no name of this volume
 	resumed       bool  // what Verified counts is of this run alone
 	bytes         int64
 	found         map[string]int64 // by fault, but for what was not seen
@@ -132,6 +133,9 @@ func (p *verifyPrinter) end() error {
 	if s.Remembered > 0 {
 		text = append(text, fmt.Sprintf("%d of the objects were held against the version that this host has known%s", s.Remembered, since))
 	}
+	if s.foreign {
+		text = append(text, "there are objects that have no name of this volume, and are hidden: sigilfs audit lists them")
+	}
 	if s.untold > 0 {
 		text = append(text, fmt.Sprintf("%d objects are whole, and nobody can tell whether they are an older state", s.untold))
 	}
@@ -164,7 +168,7 @@ func (p *verifyPrinter) end() error {
 	p.line(strings.Join(text, "\n"), event{
 		"event": "verified", "sound": s.sound, "findings": s.found, "unseen": s.unseen, "repaired": s.mended, "unrepaired": s.unmended,
 		"bodies": s.Bodies, "bytes": s.Bytes, "unprovable": s.Unprovable, "epochs": s.Epochs, "files": s.Files,
-		"remembered": s.Remembered, "untold": s.untold,
+		"remembered": s.Remembered, "untold": s.untold, "foreign": s.foreign,
 		"links": event{"names": s.Names, "inodes": s.Inodes, "unsettled": s.Unsettled, "uncounted": s.LinksUncounted},
 	})
 	if p.bad != nil {
