@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -325,13 +326,17 @@ func (h *hider) do(ctx context.Context, e objstore.Entry) (bulk.Outcome, error) 
 
 // end removes what tells of readable names, and lets the volume be mounted.
 func (h *hider) end(ctx context.Context) error {
-	old, err := h.oldVersions(ctx)
+	moved, failed := h.moved.Load(), h.failed.Load()
+	left, err := h.readable(ctx) // what is there counts, not what was done
 	if err != nil {
 		return explainStore(h.set.target.Spec, err)
 	}
-	moved, left, failed := h.moved.Load(), h.left.Load(), h.failed.Load()
-	done := failed == 0 && (left == 0 || h.f.leave)
+	var old int64
+	done := failed == 0 && (left == 0 || h.f.leave && left == h.left.Load())
 	if done {
+		if old, err = h.oldVersions(ctx); err != nil {
+			return explainStore(h.set.target.Spec, err)
+		}
 		if _, err := h.work.Clear(ctx); err != nil {
 			return explainStore(h.set.target.Spec, err)
 		}
@@ -363,6 +368,17 @@ func (h *hider) summary(moved, left, failed, old int64) string {
 		"names: "+namesEncrypted+":"+h.naming.print), "\n")
 }
 
+// readable counts the objects that have readable names.
+func (h *hider) readable(ctx context.Context) (n int64, err error) {
+	for _, err := range h.work.List(ctx, "") {
+		if err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
 // oldVersions counts the versions, and marks of removal, that have readable names
 // and are no objects any more; or removes them.
 func (h *hider) oldVersions(ctx context.Context) (n int64, err error) {
@@ -370,32 +386,53 @@ func (h *hider) oldVersions(ctx context.Context) (n int64, err error) {
 	if !ok {
 		return 0, nil
 	}
-	current := ""
+	var past []objstore.Version // of one key, the newest first
 	for ver, err := range store.Versions(ctx, objstore.ListOptions{Prefix: h.set.volumeRoot}) {
+		if hidesVersions(err) {
+			h.log.WithError(err).Warn("whether older versions keep readable names is not known: s3:ListBucketVersions is denied, or the server has none")
+			return n, nil
+		}
 		if err != nil {
-			if errors.Is(err, objstore.ErrAccess) || errors.Is(err, objstore.ErrUnsupported) || errors.Is(err, objstore.ErrInvalid) {
-				h.log.WithError(err).Warn("whether older versions keep readable names is not known: s3:ListBucketVersions is denied, or the server has none")
-				return n, nil
+			return n, err
+		}
+		if len(past) > 0 && past[0].Key != ver.Key {
+			left, err := h.forget(ctx, past)
+			if n += left; err != nil {
+				return n, err
 			}
-			return n, err
+			past = nil
 		}
-		if ver.VersionID == "" || ver.VersionID == objstore.NullVersion || !h.work.Readable(ver.Key) {
-			continue
+		if ver.Prefix == "" && ver.VersionID != "" && h.work.Readable(ver.Key) {
+			past = append(past, ver)
 		}
-		if ver.Latest && !ver.Deleted { // what is left
-			current = ver.Key
-		}
-		if ver.Key == current && ver.Latest {
-			continue
-		}
-		n++
-		if !h.f.versions {
-			continue
-		}
-		if err := h.store.Delete(ctx, objstore.ID{Key: ver.Key, VersionID: ver.VersionID}, objstore.Condition{}); err != nil {
-			return n, err
-		}
-		n--
 	}
-	return n, nil
+	left, err := h.forget(ctx, past)
+	return n + left, err
+}
+
+// hidesVersions tells the errors of who may not ask for versions, or cannot.
+func hidesVersions(err error) bool {
+	return errors.Is(err, objstore.ErrAccess) || errors.Is(err, objstore.ErrUnsupported) || errors.Is(err, objstore.ErrInvalid)
+}
+
+// forget removes the versions of one key, where that is wanted, and gives how many
+// are left. Marks of removal go last, the newest at the very end: without it what
+// is older would be there again. An object that was left keeps its versions.
+func (h *hider) forget(ctx context.Context, past []objstore.Version) (left int64, err error) {
+	left = int64(len(past))
+	if left == 0 || !h.f.versions || !past[0].Deleted {
+		return left, nil
+	}
+	for _, marks := range []bool{false, true} {
+		for _, ver := range slices.Backward(past) {
+			if ver.Deleted != marks {
+				continue
+			}
+			if err := h.store.Delete(ctx, objstore.ID{Key: ver.Key, VersionID: ver.VersionID}, objstore.Condition{}); err != nil {
+				return left, err
+			}
+			left--
+		}
+	}
+	return left, nil
 }

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -464,10 +465,11 @@ func (v *Volume) conflictPath(p string) (string, error) {
 		return "", err
 	}
 	suffix := fmt.Sprintf(".conflict-%s-%s", strings.ReplaceAll(v.opt.Host, "/", "_"), v.opt.Now().UTC().Format("20060102T150405.000000000Z"))
-	if over := len(name) + len(suffix) - v.longestName(); over > 0 {
-		name = name[:max(0, len(name)-over)]
+	most := v.longestName(p)
+	if most < len(suffix) { // a name of the least length that nobody else has
+		suffix = ".conflict-" + rand.Text()[:8]
 	}
-	return v.beside(p, name+suffix)
+	return v.beside(p, v.shortened(name, most-len(suffix))+suffix)
 }
 
 var _ sigil.ReaderAt = (*snapshot)(nil)

@@ -16,7 +16,7 @@ func FuzzParseJournal(f *testing.F) {
 	f.Add([]byte(`{"version":2}`), "")
 	f.Add([]byte(`{"version":1,"from":"../","to":".sigil/","x":1} {}`), "")
 	f.Fuzz(func(t *testing.T, b []byte, root string) {
-		j, err := parseJournal(b, root, checkPath)
+		j, err := parseJournal(b, root, 1, checkPath)
 		if err != nil {
 			if j != nil || !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrVersion) {
 				t.Fatalf("%+v, %v", j, err)
@@ -56,7 +56,7 @@ func TestParseJournal(t *testing.T) {
 		{`nothing`, ErrCorrupt},
 		{``, ErrCorrupt},
 	} {
-		_, err := parseJournal([]byte(tc.in), "r/", checkPath)
+		_, err := parseJournal([]byte(tc.in), "r/", 1, checkPath)
 		if tc.want == nil && err != nil || !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v, want %v", tc.in, err, tc.want)
 		}

@@ -2,12 +2,16 @@ package volume
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
+	"github.com/sigilfs/sigilfs/internal/objstore/faulty"
 	"github.com/sigilfs/sigilfs/internal/objstore/mem"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 )
@@ -203,9 +207,12 @@ func TestHiddenNamesAreHeldTo(t *testing.T) {
 	if got := f.list(""); len(got) != 2 {
 		t.Errorf("the root lists %q", got)
 	}
-	f.must(f.Rmdir(f.ctx, "b"))
+	wants(t, f.Rmdir(f.ctx, "b"), ErrNotEmpty) // it would go on to be listed
 	f.must(f.Rename(f.ctx, "a", "c", false))
 	f.has("c/x", "1")
+	for _, name := range f.list("") { // what is listed is there
+		f.stat(name)
+	}
 	if f.hide.hidden.Load() == 0 {
 		t.Error("nothing was counted")
 	}
@@ -263,13 +270,95 @@ func TestLimitOfWhatIsShown(t *testing.T) {
 	}
 }
 
-// TestPlainLinks: a target would be readable where content is.
+// TestPlainLinks: a target would be readable where content is, however it got there.
 func TestPlainLinks(t *testing.T) {
-	f := mount(t, bucket(), rules(Rule{Mode: "none"}), hiddenNames)
-	_, err := f.Symlink(f.ctx, "a", "secret", Attr{Mode: 0o777})
-	wants(t, err, ErrPlainLink)
-	f.put("b", "readable as ever")
-	f.has("b", "readable as ever")
+	f := mount(t, awsBucket(), ruled, hiddenNames)
+	f.mkdir("plain")
+	f.mkdir("d")
+	wants(t, errOf(f.Symlink(f.ctx, "plain/a", "secret", Attr{Mode: 0o777})), ErrPlainLink)
+	f.must(errOf(f.Symlink(f.ctx, "d/link", "secret", Attr{Mode: 0o777})))
+	wants(t, f.Rename(f.ctx, "d/link", "plain/link", false), ErrPlainLink)
+	wants(t, f.Rename(f.ctx, "d", "plain/d", false), ErrPlainLink)
+	f.lists("plain")
+	if to, err := f.Readlink(f.ctx, "d/link"); to != "secret" || err != nil {
+		t.Errorf("%q, %v", to, err)
+	}
+	plain := mount(t, f.mem, ruled, func(o *Options) { o.Rules = []Rule{{Mode: "none"}} }, hiddenNames)
+	did, err := plain.Reencrypt(ReencryptOptions{From: []string{"client"}}).Do(plain.ctx, f.stored("d/link"))
+	if !errors.Is(err, ErrPlainLink) {
+		t.Errorf("%+v, %v", did, err)
+	}
+	f.put("plain/b", "readable as ever")
+	f.has("plain/b", "readable as ever")
+}
+
+// TestJournalOfHiddenNames: who takes names for clear ones leaves an unfinished
+// rename of a directory to who can read them.
+func TestJournalOfHiddenNames(t *testing.T) {
+	m := bucket()
+	f := mount(t, m, hiddenNames)
+	f.mkdir("a")
+	f.put("a/x", "1")
+	f.s.SetScript(func(op faulty.Op) (x faulty.Fault) {
+		if op.Verb == faulty.Delete {
+			x.Err = objstore.ErrAccess
+		}
+		return x
+	})
+	wants(t, f.Rename(f.ctx, "a", "c", false), objstore.ErrAccess)
+	f.s.SetScript(nil)
+	open := mountIdle(t, m, host("there"), func(o *Options) { o.Now = func() time.Time { return time.Now().Add(time.Hour) } })
+	open.must(open.resumeMoves(open.ctx))
+	other := mountIdle(t, m, hiddenNames, host("elsewhere"), func(o *Options) { o.Now = func() time.Time { return time.Now().Add(time.Hour) } })
+	other.must(other.resumeMoves(other.ctx))
+	other.lists("c", "x")
+	other.has("c/x", "1")
+	other.absent("a")
+}
+
+// TestLongConflicts: there is a name for what another host was faster with, however
+// long the path.
+func TestLongConflicts(t *testing.T) {
+	for _, names := range []tweak{hiddenNames, func(*Options) {}} {
+		m := bucket()
+		f := mount(t, m, names)
+		dir := strings.TrimSuffix(strings.Repeat(strings.Repeat("d", 200)+"/", 3), "/")
+		f.mkdir(dir[:200])
+		f.mkdir(dir[:401])
+		f.mkdir(dir)
+		p := join(dir, strings.Repeat("ä", 45))
+		other := mount(t, m, names, host("there"))
+		mine := f.create(p, "mine", false)
+		other.put(p, "theirs")
+		wants(t, mine.Commit(f.ctx), ErrChanged)
+		mine.Release()
+		if got := f.list(dir); len(got) != 2 {
+			t.Errorf("%q", got)
+		}
+	}
+}
+
+// TestManyHidden: however much is hidden, what is asked stays bounded.
+func TestManyHidden(t *testing.T) {
+	m := bucket()
+	f := mount(t, m, hiddenNames)
+	f.mkdir("d")
+	f.put("d/x", "1")
+	for i := range 3000 {
+		plant(m, fmt.Sprintf("%s/!%04d", f.stored("d"), i))
+	}
+	f.s.Reset()
+	for range f.opt.Store.List(f.ctx, objstore.ListOptions{Prefix: f.stored("d") + "/!", Limit: 1}) {
+		t.Error("something is shown")
+	}
+	if n := len(f.s.Ops()); n > 10 {
+		t.Errorf("%d requests", n)
+	}
+	f.s.Reset()
+	f.stat("d")
+	if n := len(f.s.Ops()); n > 3 {
+		t.Errorf("%d requests of a stat", n)
+	}
 }
 
 // TestLongNames: what the server takes is refused before it is asked.

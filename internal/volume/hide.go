@@ -9,6 +9,7 @@ import (
 
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"golang.org/x/sys/unix"
 )
 
@@ -50,7 +51,7 @@ func (v *Volume) NewHiding() (*Hiding, error) {
 	if v.hide == nil {
 		return nil, fmt.Errorf("names of this volume are not encrypted: %w", ErrInvalid)
 	}
-	return &Hiding{v: v, j: &journal{Version: 1, key: v.opt.Root + HidingKey, resumed: true}}, nil
+	return &Hiding{v: v, j: &journal{key: v.opt.Root + HidingKey, resumed: true, hides: true}}, nil
 }
 
 // Begin says in the bucket that names are being encrypted; End, that all are. In
@@ -114,8 +115,8 @@ func (h *Hiding) Target(key string) (string, error) {
 		if err != nil {
 			return fail("%w", err)
 		}
-		if most := h.v.opt.MaxComponent; most > 0 && len(stored)+len(end) > most {
-			return fail("a name of %d bytes, at most %d once they are encrypted; %w", len(name), h.v.longestName(), ErrTooLong)
+		if most := h.v.opt.MaxComponent; most > 0 && len(stored)+len(strings.TrimSuffix(end, "/")) > most {
+			return fail("a name of %d bytes, at most %d once they are encrypted; %w", len(name), sigil.DecodedLen(most), ErrTooLong)
 		}
 		out = join(out, stored)
 	}
@@ -145,6 +146,9 @@ func (h *Hiding) Hide(ctx context.Context, key string) (Hidden, error) {
 		if errors.Is(err, ErrChanged) {
 			continue
 		}
+		if err == nil && m.key == "" {
+			err = h.idle(ctx, key)
+		}
 		if err != nil || m.key == "" {
 			return Hidden{Key: key}, err
 		}
@@ -154,6 +158,22 @@ func (h *Hiding) Hide(ctx context.Context, key string) (Hidden, error) {
 		return Hidden{key, dst, size}, nil
 	}
 	return Hidden{Key: key}, fmt.Errorf("%s: replaced again and again: %w", key, ErrChanged)
+}
+
+// idle refuses an instruction file that is not copied, but goes with no object
+// either. What else is not copied has gone.
+func (h *Hiding) idle(ctx context.Context, key string) error {
+	if !h.v.isInstruction(key) {
+		return nil
+	}
+	if _, err := h.v.raw.Head(ctx, objstore.ID{Key: key}); err != nil {
+		return orNothing(err)
+	}
+	o, err := h.v.fetch(ctx, keyOfFile(key))
+	if err == nil && o.instruction() {
+		return nil
+	}
+	return errors.Join(fmt.Errorf("%s: %w: no object that opens needs this instruction file", key, ErrNotHidden), orNothing(err))
 }
 
 // copy makes sure that what is at key is at dst too. None: it has gone, or comes
@@ -176,7 +196,9 @@ func (h *Hiding) copy(ctx context.Context, key, dst string) (m moved, size int64
 	if r := h.v.rule(key); o.attr.Mode&unix.S_IFMT == unix.S_IFLNK && r.Keys == nil && r.S3EC == nil {
 		return moved{}, 0, fmt.Errorf("%s: %w: %w", key, ErrNotHidden, ErrPlainLink)
 	}
-	m, err = h.v.copyWhole(ctx, h.j, o, dst)
+	if m, err = h.v.copyWhole(ctx, h.j, o, dst); errors.Is(err, ErrNotExist) {
+		err = fmt.Errorf("%w: %w", ErrChanged, err) // it has gone meanwhile
+	}
 	return m, o.length, err
 }
 

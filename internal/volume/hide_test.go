@@ -2,6 +2,8 @@ package volume
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"maps"
 	"slices"
@@ -125,6 +127,7 @@ func TestHide(t *testing.T) {
 	}
 	_, err := m.Head(t.Context(), objstore.ID{Key: HidingKey})
 	wants(t, err, ErrNotExist)
+	noTraces(t, m, want)
 	after := mount(t, m, ruled, hiddenNames)
 	sameTree(t, treeOf(after), want)
 	got := after.stat("a")
@@ -137,6 +140,33 @@ func TestHide(t *testing.T) {
 	after.must(after.Remove(after.ctx, "d/e/linked"))
 	if n := after.stat("d/b").Nlink; n != 1 {
 		t.Errorf("%d links after one has gone", n)
+	}
+}
+
+// noTraces looks for hashes of readable keys in what everybody can read.
+func noTraces(t *testing.T, m *mem.Store, paths map[string]string) {
+	t.Helper()
+	for e, err := range m.List(t.Context(), objstore.ListOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := m.Head(t.Context(), e.ID)
+		if errors.Is(err, objstore.ErrKeyNeeded) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range info.Metadata {
+			for p := range paths {
+				for _, key := range []string{p, p + "/"} {
+					sum := sha256.Sum256([]byte(HidingKey + "\x00" + key))
+					if strings.Contains(value, hex.EncodeToString(sum[:8])) {
+						t.Errorf("%s of %s tells of %s", name, e.Key, key)
+					}
+				}
+			}
+		}
 	}
 }
 
@@ -216,6 +246,16 @@ func TestHideWhatChanges(t *testing.T) {
 	h.s.SetScript(nil)
 	h.must(errOf(work.Hide(h.ctx, "a")))
 	h.has("a", "new")
+
+	// An older state that has come back is not what counts.
+	f.put("old", "one")
+	was, _ := m.Object("old")
+	f.put("old", "two")
+	h.must(errOf(work.Hide(h.ctx, "old")))
+	m.Plant("old", was)
+	_, err = work.Hide(h.ctx, "old")
+	wants(t, err, ErrExist)
+	h.has("old", "two")
 
 	f.put("b", "of one host")
 	h.put("b", "of another")

@@ -38,6 +38,7 @@ type journal struct {
 
 	key     string  // where it lies
 	obj     *object // what lies there now
+	hides   bool    // it is no rename: names are being encrypted
 	resumed bool    // begun by an earlier process or another host
 	copying bool    // no source is gone: as long as not all are copied
 	undone  bool    // all copies were removed again
@@ -53,13 +54,23 @@ var (
 	errSilent = errors.New("the journal of the rename could not be renewed")
 )
 
+// journalVersion is that of journals here. Where names are encrypted it is another
+// one: who takes them for clear ones would move what is below a directory to where
+// it cannot be read.
+func (v *Volume) journalVersion() int {
+	if v.hide != nil {
+		return 2
+	}
+	return 1
+}
+
 func (v *Volume) journalDir() string { return v.opt.Root + hidden + "/journal/" }
 
 // begin writes the journal of a move.
 func (v *Volume) begin(ctx context.Context, from, to string) (*journal, error) {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
-	j := &journal{Version: 1, From: from, To: to, Host: v.opt.Host, key: v.journalDir() + hex.EncodeToString(id[:])}
+	j := &journal{Version: v.journalVersion(), From: from, To: to, Host: v.opt.Host, key: v.journalDir() + hex.EncodeToString(id[:])}
 	if err := v.vouch(j); err != nil {
 		return nil, err
 	}
@@ -248,7 +259,7 @@ func (v *Volume) readJournal(ctx context.Context, key string) (*journal, error) 
 	if err != nil {
 		return nil, err
 	}
-	j, err := parseJournal(b, v.opt.Root, func(p string) error { return v.checkIn(v.opt.Root, p) })
+	j, err := parseJournal(b, v.opt.Root, v.journalVersion(), func(p string) error { return v.checkIn(v.opt.Root, p) })
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
@@ -258,14 +269,14 @@ func (v *Volume) readJournal(ctx context.Context, key string) (*journal, error) 
 
 // parseJournal reads a journal and refuses one that reaches out of the volume
 // or into what is hidden.
-func parseJournal(b []byte, root string, check func(path string) error) (*journal, error) {
+func parseJournal(b []byte, root string, version int, check func(path string) error) (*journal, error) {
 	j := &journal{}
 	d := json.NewDecoder(strings.NewReader(string(b)))
 	d.DisallowUnknownFields()
 	if err := d.Decode(j); err != nil || d.More() {
 		return nil, fmt.Errorf("journal: %w", ErrCorrupt)
 	}
-	if j.Version != 1 {
+	if j.Version != version {
 		return nil, fmt.Errorf("journal version %d: %w", j.Version, ErrVersion)
 	}
 	for _, key := range []string{j.From, j.To} {

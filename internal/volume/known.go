@@ -270,7 +270,7 @@ func (v *Volume) firstIn(ctx context.Context, p string) (*objstore.Entry, error)
 	if len(prefix) > objstore.MaxKeyLen {
 		return nil, nil
 	}
-	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: prefix, Limit: 1}) {
+	for e, err := range v.raw.List(ctx, objstore.ListOptions{Prefix: prefix, Limit: 1}) { // a listing of what is above shows it, whatever it has
 		return &e, err
 	}
 	return nil, nil

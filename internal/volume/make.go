@@ -35,9 +35,6 @@ func (v *Volume) Symlink(ctx context.Context, p, target string, a Attr) (Info, e
 	if target == "" || len(target) >= unix.PathMax {
 		return Info{}, fmt.Errorf("symlink %q: target of %d bytes: %w", p, len(target), ErrTooLong)
 	}
-	if r := v.rule(v.fileKey(p)); v.hide != nil && r.Keys == nil && r.S3EC == nil {
-		return Info{}, fmt.Errorf("symlink %q: mode %s: %w", p, r.Mode, ErrPlainLink)
-	}
 	a.Mode = unix.S_IFLNK | 0o777
 	return v.mknod(ctx, p, a, target)
 }

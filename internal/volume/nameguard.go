@@ -66,7 +66,7 @@ func (g *nameGuard) check(key string) error {
 // List is Store's, of what is mine.
 func (g *nameGuard) List(ctx context.Context, opt objstore.ListOptions) iter.Seq2[objstore.Entry, error] {
 	return func(yield func(objstore.Entry, error) bool) {
-		f := filter{nameGuard: g}
+		f, left := filter{nameGuard: g}, opt.Limit
 		for {
 			seen, last := 0, ""
 			for e, err := range g.Store.List(ctx, opt) {
@@ -78,19 +78,19 @@ func (g *nameGuard) List(ctx context.Context, opt objstore.ListOptions) iter.Seq
 				if f.hides(last) {
 					continue
 				}
-				f.given++
 				if !yield(e, nil) {
 					return
 				}
+				if left--; left == 0 {
+					return
+				}
 			}
-			// A limit counts what is given; what was hidden of it is made up for.
+			// A limit counts what is given. What was hidden of it is made up for, by
+			// larger requests each time: there may be much of that.
 			if opt.Limit == 0 || seen < opt.Limit {
 				return
 			}
-			if opt.Limit -= f.given; opt.Limit <= 0 {
-				return
-			}
-			opt.After, f.given = last, 0
+			opt.After, opt.Limit = last, min(listPage, 4*opt.Limit)
 		}
 	}
 }
@@ -98,8 +98,7 @@ func (g *nameGuard) List(ctx context.Context, opt objstore.ListOptions) iter.Seq
 // filter is one listing.
 type filter struct {
 	*nameGuard
-	dir   string // a directory of which it is known that it is mine, with the slash
-	given int
+	dir string // a directory of which it is known that it is mine, with the slash
 }
 
 // hides tells whether a key is not mine; of a row of keys in one directory that is

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -78,12 +79,26 @@ func expressible(name string) bool {
 		len(name) <= maxName && !strings.ContainsAny(name, "\x00/") && utf8.ValidString(name)
 }
 
-// longestName is the most bytes of a name as people know it.
-func (v *Volume) longestName() int {
-	if v.hide != nil && v.opt.MaxComponent > 0 {
-		return min(maxName, sigil.DecodedLen(v.opt.MaxComponent))
+// longestName is the most bytes that a name beside p has, as people know it.
+func (v *Volume) longestName(p string) int {
+	room := objstore.MaxKeyLen - len(v.dirKey(parent(p)))
+	if v.hide == nil {
+		return min(maxName, room)
 	}
-	return maxName
+	return min(maxName, sigil.DecodedLen(cmp.Or(min(v.opt.MaxComponent, room), room)))
+}
+
+// shortened is the beginning of a name: so many bytes at the most, and whole
+// characters where names are in keys as they are.
+func (v *Volume) shortened(name string, most int) string {
+	if len(name) <= most {
+		return name
+	}
+	name = name[:max(0, most)]
+	for v.hide == nil && !utf8.ValidString(name) {
+		name = name[:len(name)-1]
+	}
+	return name
 }
 
 // nameable tells whether a component that was listed is a name.

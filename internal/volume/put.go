@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/sigilfs/sigilfs/internal/objstore"
 	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // onePut is the longest body in bytes that goes up in a single PUT.
@@ -91,6 +93,9 @@ func (v *Volume) put(ctx context.Context, d draft) (*object, error) {
 		return nil, ErrReadOnly
 	}
 	d = v.complete(d)
+	if err := v.mayHold(d); err != nil {
+		return nil, err
+	}
 	w, err := d.rule.scheme.store(ctx, v, d)
 	if err != nil {
 		return nil, err
@@ -99,6 +104,15 @@ func (v *Volume) put(ctx context.Context, d draft) (*object, error) {
 		d.announce(w)
 	}
 	return v.send(ctx, d, w)
+}
+
+// mayHold refuses a symbolic link whose target would be readable, where names are
+// not.
+func (v *Volume) mayHold(d draft) error {
+	if v.hide != nil && d.attr.Mode&unix.S_IFMT == unix.S_IFLNK && d.rule.Keys == nil && d.rule.S3EC == nil {
+		return fmt.Errorf("%s: mode %s: %w", d.key, d.rule.Mode, ErrPlainLink)
+	}
+	return nil
 }
 
 // complete fills in what a draft leaves open.
@@ -307,6 +321,9 @@ func (v *Volume) restate(ctx context.Context, o *object, dst string, cond objsto
 		d.rule = v.ruleOf(o)
 	}
 	d = v.complete(d)
+	if err := v.mayHold(d); err != nil && (d.key != o.id.Key || d.rule != v.ruleOf(o)) {
+		return nil, err
+	}
 	d.class = v.movedClass(o, d)
 	w, err := o.form.restate(ctx, v, o, d)
 	if errors.Is(err, errAnew) {

@@ -28,6 +28,11 @@ func (r *Reencryption) write(ctx context.Context, o *object, f form, rule *Rule)
 		lock:  v.keptLock(o),
 		still: func(ctx context.Context) error { return v.untouched(ctx, o) },
 	})
+	if _, plain := o.form.(*plainForm); !plain {
+		if err := v.mayHold(d); err != nil {
+			return "", err
+		}
+	}
 	w, err := r.over(ctx, &from, d)
 	anew := errors.Is(err, errAnew)
 	if err != nil && !anew {

@@ -285,7 +285,7 @@ func (v *Volume) empty(ctx context.Context, p string) error {
 	if haunted {
 		return ErrNotEmpty
 	}
-	for e, err := range v.opt.Store.List(ctx, objstore.ListOptions{Prefix: v.dirKey(p), Limit: 2}) {
+	for e, err := range v.raw.List(ctx, objstore.ListOptions{Prefix: v.dirKey(p), Limit: 2}) { // hidden entries too: it would stay
 		if err != nil {
 			return err
 		}

@@ -106,7 +106,7 @@ func (v *Volume) remembered(o, to *object, dst string, err error) (moved, error)
 // and not made over a newer state of it.
 func (v *Volume) copyTo(ctx context.Context, j *journal, o *object, dst string) (*object, error) {
 	mark := func(d *draft) {
-		d.mark = j.mark(o)
+		d.mark = j.mark(o, dst)
 		d.trace = d.mark
 	}
 	copyIf := func(cond objstore.Condition) (*object, error) {
@@ -129,16 +129,20 @@ func (v *Volume) copyTo(ctx context.Context, j *journal, o *object, dst string) 
 	if !ours {
 		return nil, fmt.Errorf("%s: %w", dst, ErrExist)
 	}
+	if !current && j.hides && o.version() <= there.version() { // or an older one has come back
+		return nil, fmt.Errorf("%s: is not newer than what was made of it at %s: %w", o.id.Key, dst, ErrExist)
+	}
 	if !current { // written to under its old name since
 		return copyIf(objstore.Condition{IfMatch: there.id.ETag})
 	}
 	return there, nil
 }
 
-// mark is that of the copy of o in this rename: the first half says which
-// object it is a copy of, the second which state of it.
-func (j *journal) mark(o *object) string {
-	which := sha256.Sum256([]byte(j.key + "\x00" + o.id.Key))
+// mark is that of the copy of o at dst in this rename: the first half says where
+// it is the copy, and so of which object, the second of which state of that. It
+// can be read by all, so no key goes into it that may be a readable name.
+func (j *journal) mark(o *object, dst string) string {
+	which := sha256.Sum256([]byte(j.key + "\x00" + dst))
 	state := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d", o.id.ETag, o.version()))
 	return hex.EncodeToString(which[:8]) + hex.EncodeToString(state[:8])
 }
@@ -146,7 +150,7 @@ func (j *journal) mark(o *object) string {
 // made tells whether there is a copy of o that this rename made, and of what
 // o is now. Clocks do not tell: those of the hosts that write may differ.
 func (j *journal) made(o, there *object) (ours, current bool) {
-	mark := j.mark(o)
+	mark := j.mark(o, there.id.Key)
 	of := func(trace string) bool { return len(trace) == len(mark) && trace[:16] == mark[:16] }
 	switch {
 	case o.err != nil || there.err != nil:

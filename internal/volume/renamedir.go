@@ -162,7 +162,7 @@ func (v *Volume) checkMove(ctx context.Context, from, to string) (n int, err err
 		}
 		dst, err := v.rekey(e.Key, v.dirKey(from), v.dirKey(to))
 		if err != nil {
-			return n, err
+			return n, fmt.Errorf("%w: another volume may lie there, or what is none's: %w", err, ErrCrossing)
 		}
 		if v.isInstruction(dst) && !v.isInstruction(e.Key) {
 			return n, fmt.Errorf("%s: %w", dst, ErrName)
@@ -316,31 +316,29 @@ func (v *Volume) moveKnown(from, to string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	moves := func(p string) bool { return p == from || below(p, from) }
-	now := func(p string) string {
-		p, err := v.repath(p, from, to)
-		if err != nil {
-			panic(err) // what is remembered was let in by checkPath
+	keep := func(p string, remember func(at string)) {
+		if p, err := v.repath(p, from, to); err == nil { // else it is asked for again
+			remember(p)
 		}
-		return p
 	}
 	for p, d := range maps.Clone(v.known) {
 		if moves(p) {
 			delete(v.known, p)
 			stale := *d
 			stale.at = time.Time{}
-			v.known[now(p)] = &stale
+			keep(p, func(at string) { v.known[at] = &stale })
 		}
 	}
 	for p, t := range maps.Clone(v.touched) {
 		if moves(p) {
 			delete(v.touched, p)
-			v.touched[now(p)] = t
+			keep(p, func(at string) { v.touched[at] = t })
 		}
 	}
 	for p := range maps.Clone(v.ghosts) {
 		if moves(p) {
 			delete(v.ghosts, p)
-			v.ghosts[now(p)] = true
+			keep(p, func(at string) { v.ghosts[at] = true })
 		}
 	}
 }

@@ -35,7 +35,7 @@ func at[T any](v Volume, p string, op func(stored string) (T, error)) (T, error)
 // seek is at of what only looks: what can be no name is not there.
 func seek[T any](v Volume, p string, op func(stored string) (T, error)) (T, error) {
 	out, err := at(v, p, op)
-	if errors.Is(err, volume.ErrInvalid) && v.names != nil {
+	if v.names != nil && (errors.Is(err, volume.ErrInvalid) || errors.Is(err, volume.ErrName)) {
 		return out, fmt.Errorf("%w: %w", err, volume.ErrNotExist)
 	}
 	return out, err
