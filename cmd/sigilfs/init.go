@@ -132,9 +132,9 @@ const clearWord = "clear"
 
 // fits refuses what the configuration contradicts.
 func (i *initiation) fits(context.Context) error {
-	demanded, print := i.set.wish()
+	demanded, mark := i.set.wish()
 	switch root := i.root(); {
-	case print != "":
+	case mark != "":
 		return i.set.wrong("names", "says which key encrypts names, and init draws one: leave the fingerprint out until it is printed")
 	case demanded && !i.encrypt:
 		return i.set.wrong("names", "says that names are encrypted: give --encrypt-names")

@@ -80,8 +80,8 @@ func (w *nameWatch) differs(ctx context.Context, now *keyring.VolumeObject) (why
 		return nil, fmt.Errorf("key of names: %w", err)
 	}
 	defer clear(key[:])
-	if print := fingerprint(key); !sameHex(print, w.print) {
-		return fmt.Errorf("%w: their key has the fingerprint %s now, and had %s", errNames, print, w.print), nil
+	if mark := fingerprint(key); !sameHex(mark, w.print) {
+		return fmt.Errorf("%w: their key has the fingerprint %s now, and had %s", errNames, mark, w.print), nil
 	}
 	w.was = now
 	return nil, nil

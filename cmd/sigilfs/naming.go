@@ -44,12 +44,12 @@ func fingerprint(key *[keyring.NameKeySize]byte) string {
 }
 
 // wish is what --names says.
-func (s *settings) wish() (encrypted bool, print string) {
+func (s *settings) wish() (encrypted bool, mark string) {
 	encrypted = s.names != namesAuto
 	if _, p, ok := strings.Cut(s.names, ":"); ok {
-		print = p
+		mark = p
 	}
-	return encrypted, print
+	return encrypted, mark
 }
 
 // Values of --names.
@@ -60,8 +60,8 @@ const (
 
 // parseNames reads --names.
 func parseNames(text string) (string, error) {
-	word, print, given := strings.Cut(text, ":")
-	switch sum, err := hex.DecodeString(print); {
+	word, mark, given := strings.Cut(text, ":")
+	switch sum, err := hex.DecodeString(mark); {
 	case !given && (word == namesAuto || word == namesEncrypted):
 		return word, nil
 	case !given || word != namesEncrypted:
@@ -69,7 +69,7 @@ func parseNames(text string) (string, error) {
 	case err != nil || len(sum) != sha256.Size:
 		return "", errors.New("a fingerprint is 64 hex digits, as sigilfs init prints them")
 	}
-	return namesEncrypted + ":" + strings.ToLower(print), nil
+	return namesEncrypted + ":" + strings.ToLower(mark), nil
 }
 
 // volumeKey is where the volume object of a root lies.

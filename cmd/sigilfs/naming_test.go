@@ -19,10 +19,10 @@ import (
 )
 
 func TestParseNames(t *testing.T) {
-	print := strings.Repeat("0f", 32)
+	mark := strings.Repeat("0f", 32)
 	for text, want := range map[string]string{
-		"auto": "auto", "encrypted": "encrypted", "encrypted:" + print: "encrypted:" + print, "encrypted:" + strings.ToUpper(print): "encrypted:" + print,
-		"": "", "clear": "", "Encrypted": "", "encrypted:": "", "encrypted:0f": "", "encrypted:" + print + "0f": "", "auto:" + print: "", "encrypted:" + strings.Repeat("0g", 32): "",
+		"auto": "auto", "encrypted": "encrypted", "encrypted:" + mark: "encrypted:" + mark, "encrypted:" + strings.ToUpper(mark): "encrypted:" + mark,
+		"": "", "clear": "", "Encrypted": "", "encrypted:": "", "encrypted:0f": "", "encrypted:" + mark + "0f": "", "auto:" + mark: "", "encrypted:" + strings.Repeat("0g", 32): "",
 	} {
 		if got, err := parseNames(text); got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: %q, %v; want %q", text, got, err, want)

@@ -35,8 +35,6 @@ type offline struct {
 	path string // of the target in the volume; "" is all of it
 	mask uint32 // umask
 
-	by string // the command
-
 	stopRecheck func()
 }
 

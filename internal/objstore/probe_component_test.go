@@ -51,8 +51,10 @@ func TestProbeComponent(t *testing.T) {
 				t.Errorf("it wrote: %v", s.Ops())
 			}
 			left := false
-			for range m.List(t.Context(), objstore.ListOptions{}) {
-				left = true
+			for _, err := range m.List(t.Context(), objstore.ListOptions{}) {
+				if left = true; err != nil {
+					t.Fatal(err)
+				}
 			}
 			if left != tt.left {
 				t.Errorf("left there: %v", left)

@@ -348,8 +348,8 @@ func TestManyHidden(t *testing.T) {
 		plant(m, fmt.Sprintf("%s/!%04d", f.stored("d"), i))
 	}
 	f.s.Reset()
-	for range f.opt.Store.List(f.ctx, objstore.ListOptions{Prefix: f.stored("d") + "/!", Limit: 1}) {
-		t.Error("something is shown")
+	for e, err := range f.opt.Store.List(f.ctx, objstore.ListOptions{Prefix: f.stored("d") + "/!", Limit: 1}) {
+		t.Errorf("%q is shown (%v)", e.Key, err)
 	}
 	if n := len(f.s.Ops()); n > 10 {
 		t.Errorf("%d requests", n)

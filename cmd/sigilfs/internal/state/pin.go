@@ -71,12 +71,12 @@ func parsePin(content []byte) (Pin, error) {
 		return Pin{}, ErrPin
 	}
 	_, more := d.Token()
-	clear := line.Names == clearNames
-	if !errors.Is(more, io.EOF) || line.Version != 1 || line.ID != "" && !pinID.MatchString(line.ID) || !clear && (line.ID == "" || !pinHash.MatchString(line.Names)) {
+	readable := line.Names == clearNames
+	if !errors.Is(more, io.EOF) || line.Version != 1 || line.ID != "" && !pinID.MatchString(line.ID) || !readable && (line.ID == "" || !pinHash.MatchString(line.Names)) {
 		return Pin{}, ErrPin
 	}
 	p := Pin{ID: line.ID}
-	if !clear {
+	if !readable {
 		p.Names = line.Names
 	}
 	return p, nil
