@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -20,7 +19,7 @@ import (
 )
 
 type hidingFlags struct {
-	noWriters, leave, versions, dry, json bool
+	noWriters, leave, dry, json bool
 
 	parallel int
 }
@@ -44,7 +43,8 @@ volumes within this one.
 
 Objects that do not open keep their names, and the volume is not mounted; with
 --leave it is, and they are hidden in it. Where the bucket keeps versions the older
-ones keep their names too, and are told; --remove-versions removes them for good.
+ones keep their names too, and are counted: remove them as what they are, by the
+bucket's lifecycle or with aws s3api.
 
 The exit code is 0 if all names are encrypted, 64 if some are left with --leave, and
 32 if something is still to be done.`,
@@ -62,12 +62,12 @@ The exit code is 0 if all names are encrypted, 64 if some are left with --leave,
 		return withTarget(c, s, args[0], "", writes, func(ctx context.Context, o *offline) error {
 			h := &hider{offline: o, f: f, out: newPrinter(c.OutOrStdout(), c.ErrOrStderr(), "encrypting names", f.json)}
 			defer h.out.bar.Done()
+			defer h.unlock()
 			return h.run(ctx)
 		})
 	}
 	flags.BoolVar(&f.noWriters, "no-writers", false, "say that no host has the volume mounted, and nothing else writes to it")
 	flags.BoolVar(&f.leave, "leave", false, "leave what does not open under its readable name, hidden from mounts")
-	flags.BoolVar(&f.versions, "remove-versions", false, "remove older versions of objects that have readable names, for good")
 	flags.BoolVar(&f.dry, "dry-run", false, "say what would be done and what cannot be, and write nothing")
 	flags.IntVar(&f.parallel, "parallel", 16, "how many `OBJECTS` are moved at a time")
 	flags.BoolVar(&f.json, "json", false, "print events as JSON, one a line, and a summary as the last")
@@ -81,6 +81,7 @@ type hider struct {
 	out *printer
 	f   hidingFlags
 
+	lock  *state.Dir // that of a mount, for as long as this lasts
 	work  *volume.Hiding
 	fresh *keyring.VolumeObject // to be written; nil: there is one, of a run before
 
@@ -96,7 +97,7 @@ func (h *hider) run(ctx context.Context) error {
 	} else {
 		steps = append(steps, h.isAlone, h.shareState, h.probe, h.lookVolume, h.openRing, h.openNames)
 	}
-	for _, step := range append(steps, h.draw, h.openPolicy, h.openSpool, h.openVolume, h.noMoves, h.hide) {
+	for _, step := range append(steps, h.isSafe, h.draw, h.openPolicy, h.openSpool, h.openVolume, h.noMoves, h.hide) {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -109,8 +110,8 @@ func (h *hider) run(ctx context.Context) error {
 
 // isWhole refuses a part of a volume.
 func (h *hider) isWhole(context.Context) error {
-	if h.path != "" {
-		return usageError("names are those of a whole volume, which begins at %s: give that", h.name(""))
+	if h.path != "" || h.set.target.Prefix != h.set.volumeRoot {
+		return usageError("names are those of a whole volume, which begins at %s: give that", quoted("s3://"+h.set.target.Bucket+"/"+h.set.volumeRoot))
 	}
 	if h.root().Mode != config.Client {
 		return usageError("%s: names are encrypted under an epoch of mode client, and the rule without a prefix is of mode %s", h.root().At, h.root().Mode)
@@ -125,14 +126,30 @@ func (h *hider) isAlone(ctx context.Context) error {
 	if err != nil {
 		return explainState(err)
 	}
+	h.lock = dir
 	left, err := dir.Leftovers()
-	switch err := errors.Join(err, dir.Close()); {
+	switch {
 	case err != nil:
 		return systemError("%w", err)
 	case len(left) > 0:
 		return mountError("%s: what earlier mounts of this host could not commit is in %s, under its readable names: sigilfs recover commits it", h.set.target.Spec, left[0].Path)
 	}
 	return nil
+}
+
+func (h *hider) unlock() {
+	if h.lock != nil {
+		_ = h.lock.Close()
+	}
+}
+
+// isSafe refuses a server on which somebody else could replace the key of names in
+// the same moment, unseen.
+func (h *hider) isSafe(context.Context) error {
+	if h.set.readOnly || h.caps.PutConditions {
+		return nil
+	}
+	return mountError("%s: the server does not honour conditional writes (If-Match, If-None-Match), and the key of names could be lost to another host that writes one", h.set.target.Spec)
 }
 
 // draw makes a name key for a volume without one: nothing is written yet.
@@ -222,7 +239,14 @@ func (h *hider) preflight(ctx context.Context) (n int64, err error) {
 			return n, explainStore(h.set.target.Spec, err)
 		}
 		n++
-		if _, err := h.work.Target(e.Key); err != nil {
+		_, err := h.work.Target(e.Key)
+		switch {
+		case strings.Contains("/"+e.Key, "/.sigil/"):
+			return n, mountError("%s: another volume lies within this one (%s), and its files are not this one's to move; nothing was changed", h.set.target.Spec, shownName(e.Key))
+		case frozen(e.StorageClass):
+			err = fmt.Errorf("it is archived (%s), and cannot be copied before sigilfs restore has brought it back", e.StorageClass)
+		}
+		if err != nil {
 			if refused++; refused <= shownRefusals {
 				h.told(e.Key, err)
 			}
@@ -233,6 +257,9 @@ func (h *hider) preflight(ctx context.Context) (n int64, err error) {
 	}
 	return n, nil
 }
+
+// frozen tells the classes whose objects cannot be read at once.
+func frozen(class string) bool { return class == "GLACIER" || class == "DEEP_ARCHIVE" }
 
 // told names an object that is left.
 func (h *hider) told(key string, err error) {
@@ -246,7 +273,7 @@ func (h *hider) announce(ctx context.Context) error {
 		return explainStore(h.set.target.Spec, err)
 	}
 	if h.fresh != nil {
-		if err := h.write(ctx, *h.fresh); err != nil {
+		if err := h.write(ctx, *h.fresh, h.naming.etag); err != nil {
 			return err
 		}
 	}
@@ -258,22 +285,24 @@ func (h *hider) announce(ctx context.Context) error {
 
 // write puts the volume object over the one without names, or where none is. Where
 // the answer is lost, what is there tells.
-func (h *hider) write(ctx context.Context, object keyring.VolumeObject) error {
+func (h *hider) write(ctx context.Context, object keyring.VolumeObject, over string) error {
 	beneath, err := h.beneath()
 	if err != nil {
 		return err
 	}
 	at, key := bucket{h.store, beneath}, volumeKey(h.set.volumeRoot)
-	if h.naming.object == nil {
+	if over == "" {
 		err = at.Create(ctx, key, object.Marshal())
 	} else {
-		err = at.Replace(ctx, key, object.Marshal(), h.naming.etag)
+		err = at.Replace(ctx, key, object.Marshal(), over)
 	}
 	have, etag, rerr := h.readVolume(ctx, h.set.volumeRoot)
 	switch {
 	case rerr != nil:
 		return h.unreadVolume(errors.Join(err, rerr))
-	case have == nil || string(have.Marshal()) != string(object.Marshal()):
+	case have == nil && err != nil:
+		return explainStore(h.set.target.Spec, err)
+	case have == nil || !have.Same(object):
 		return mountError("%s: somebody else has written %s at this moment: begin again", h.set.target.Spec, key)
 	}
 	h.naming.object, h.naming.etag = have, etag
@@ -286,6 +315,9 @@ const mostWalks = 5
 // walks move all, until a walk has nothing to move.
 func (h *hider) walks(ctx context.Context) error {
 	for range mostWalks {
+		if err := h.stands(ctx); err != nil {
+			return err
+		}
 		h.left.Store(0)
 		h.failed.Store(0)
 		before := h.moved.Load()
@@ -304,6 +336,22 @@ func (h *hider) walks(ctx context.Context) error {
 		}
 	}
 	return mountError("%s: every walk finds more objects with readable names: something still writes", h.set.target.Spec)
+}
+
+// stands sees to it that the volume object is the one under which names are being
+// encrypted: there is no other copy of their key.
+func (h *hider) stands(ctx context.Context) error {
+	have, _, err := h.readVolume(ctx, h.set.volumeRoot)
+	switch {
+	case err != nil:
+		return h.unreadVolume(err)
+	case have != nil && have.Same(*h.naming.object):
+		return nil
+	case have == nil:
+		return h.write(ctx, *h.naming.object, "")
+	}
+	return h.refuseNames("%s was replaced while names were being encrypted: put it back as it was, which the line in this message is, and begin again: %s",
+		volumeKey(h.set.volumeRoot), strings.TrimSpace(string(h.naming.object.Marshal())))
 }
 
 func (h *hider) do(ctx context.Context, e objstore.Entry) (bulk.Outcome, error) {
@@ -334,13 +382,16 @@ func (h *hider) end(ctx context.Context) error {
 	var old int64
 	done := failed == 0 && (left == 0 || h.f.leave && left == h.left.Load())
 	if done {
-		if old, err = h.oldVersions(ctx); err != nil {
-			return explainStore(h.set.target.Spec, err)
+		if err := h.stands(ctx); err != nil {
+			return err
 		}
 		if _, err := h.work.Clear(ctx); err != nil {
 			return explainStore(h.set.target.Spec, err)
 		}
 		if err := h.work.End(ctx); err != nil {
+			return explainStore(h.set.target.Spec, err)
+		}
+		if old, err = h.oldVersions(ctx); err != nil {
 			return explainStore(h.set.target.Spec, err)
 		}
 	}
@@ -350,7 +401,7 @@ func (h *hider) end(ctx context.Context) error {
 	case h.out.bad != nil:
 		return systemError("%w", h.out.bad)
 	case !done:
-		return mountError("%d objects keep readable names, and the volume is not mounted until they are dealt with: repair or remove them and begin again, or leave them with --leave", left+failed)
+		return mountError("%s: %d objects keep readable names, and the volume is not mounted until they are dealt with: repair or remove them and begin again, or leave them with --leave", h.set.target.Spec, left)
 	case left > 0:
 		return &exitError{exitWarned, fmt.Errorf("%d objects keep their names, and are hidden", left)}
 	}
@@ -360,12 +411,13 @@ func (h *hider) end(ctx context.Context) error {
 func (h *hider) summary(moved, left, failed, old int64) string {
 	lines := []string{fmt.Sprintf("%d objects moved, %d left, %d failed", moved, left, failed)}
 	if old > 0 {
-		lines = append(lines, fmt.Sprintf("%d older versions keep readable names; --remove-versions removes them for good", old))
+		lines = append(lines, fmt.Sprintf("%d older versions, and marks of removal, keep readable names", old))
 	}
 	return strings.Join(append(lines,
 		"the fingerprint of the name key is "+h.naming.print,
 		"for the configuration of each host:",
-		"names: "+namesEncrypted+":"+h.naming.print), "\n")
+		"names: "+namesEncrypted+":"+h.naming.print,
+		"there is one copy of the key of names, in .sigil/volume: sigilfs keys export makes another"), "\n")
 }
 
 // readable counts the objects that have readable names.
@@ -380,13 +432,12 @@ func (h *hider) readable(ctx context.Context) (n int64, err error) {
 }
 
 // oldVersions counts the versions, and marks of removal, that have readable names
-// and are no objects any more; or removes them.
+// and are no objects any more.
 func (h *hider) oldVersions(ctx context.Context) (n int64, err error) {
 	store, ok := h.objects.(objstore.Versioner)
 	if !ok {
 		return 0, nil
 	}
-	var past []objstore.Version // of one key, the newest first
 	for ver, err := range store.Versions(ctx, objstore.ListOptions{Prefix: h.set.volumeRoot}) {
 		if hidesVersions(err) {
 			h.log.WithError(err).Warn("whether older versions keep readable names is not known: s3:ListBucketVersions is denied, or the server has none")
@@ -395,44 +446,14 @@ func (h *hider) oldVersions(ctx context.Context) (n int64, err error) {
 		if err != nil {
 			return n, err
 		}
-		if len(past) > 0 && past[0].Key != ver.Key {
-			left, err := h.forget(ctx, past)
-			if n += left; err != nil {
-				return n, err
-			}
-			past = nil
-		}
-		if ver.Prefix == "" && ver.VersionID != "" && h.work.Readable(ver.Key) {
-			past = append(past, ver)
+		if ver.Prefix == "" && (!ver.Latest || ver.Deleted) && h.work.Readable(ver.Key) {
+			n++
 		}
 	}
-	left, err := h.forget(ctx, past)
-	return n + left, err
+	return n, nil
 }
 
 // hidesVersions tells the errors of who may not ask for versions, or cannot.
 func hidesVersions(err error) bool {
 	return errors.Is(err, objstore.ErrAccess) || errors.Is(err, objstore.ErrUnsupported) || errors.Is(err, objstore.ErrInvalid)
-}
-
-// forget removes the versions of one key, where that is wanted, and gives how many
-// are left. Marks of removal go last, the newest at the very end: without it what
-// is older would be there again. An object that was left keeps its versions.
-func (h *hider) forget(ctx context.Context, past []objstore.Version) (left int64, err error) {
-	left = int64(len(past))
-	if left == 0 || !h.f.versions || !past[0].Deleted {
-		return left, nil
-	}
-	for _, marks := range []bool{false, true} {
-		for _, ver := range slices.Backward(past) {
-			if ver.Deleted != marks {
-				continue
-			}
-			if err := h.store.Delete(ctx, objstore.ID{Key: ver.Key, VersionID: ver.VersionID}, objstore.Condition{}); err != nil {
-				return left, err
-			}
-			left--
-		}
-	}
-	return left, nil
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/sigilfs/sigilfs/internal/config"
 	"github.com/sigilfs/sigilfs/internal/keyring"
@@ -118,10 +120,18 @@ func (c *alteration) resealOnce(ctx context.Context) (again bool, err error) {
 	}
 	done := resealedJSON{Volume: object.ID.String(), Was: object.Epoch.String()}
 	names, err := openNameKey(ctx, c.ring, root, *object)
-	if err != nil { // as keys list and check tell; an epoch that does not open here is not changed here
-		return false, nil //nolint:nilerr // so nothing became of it
+	if err != nil {
+		if slices.ContainsFunc(doesNotOpen(), func(is error) bool { return errors.Is(err, is) }) {
+			return false, nil // as keys list and check tell; an epoch that does not open here is not changed here
+		}
+		return false, explainStore(c.doc.Target, err)
 	}
 	defer clear(names[:])
+	if pin, pinned, err := c.recallPin(); err != nil {
+		return false, err
+	} else if pinned && pin.Names != "" && !sameHex(pin.Names, fingerprint(names)) {
+		return false, c.refuseNames("their key has the fingerprint %s, and this host knows %s: it is not sealed anew", fingerprint(names), pin.Names)
+	}
 	if c.ring.EpochState(object.Epoch) == keyring.Live.String() && !c.retires(object.Epoch) {
 		return false, nil
 	}
@@ -201,17 +211,22 @@ func (k *keeping) putBackVolume(ctx context.Context, stored string, replace bool
 		return done, err
 	}
 	have, etag, err := k.readVolume(ctx, k.set.volumeRoot)
-	damaged := errors.Is(err, keyring.ErrCorrupt) || errors.Is(err, keyring.ErrVersion)
+	damaged := errors.Is(err, keyring.ErrCorrupt)
 	switch {
-	case err != nil && !damaged:
+	case err != nil && !damaged: // one of a later program, too, which may be all right
 		return done, err
-	case have != nil && have.ID == from.ID && have.Encrypted() == from.Encrypted():
+	case have != nil && have.Same(from), have != nil && k.sameNames(ctx, *have, from):
 		return done, nil
+	case have != nil && have.Encrypted() && !from.Encrypted():
+		return done, fmt.Errorf("the volume object in the bucket has the key of encrypted names, and the one of the file has none: %w; it is not replaced, since no file would have a name again", keyring.ErrOther)
 	case (have != nil || damaged) && !replace:
 		return done, fmt.Errorf("the volume object: %w; --replace replaces it", keyring.ErrOther)
 	}
 	if done.Done = "created"; have != nil || damaged {
 		done.Done = "replaced"
+	}
+	if have != nil {
+		done.Was = strings.TrimSpace(string(have.Marshal()))
 	}
 	if k.set.readOnly {
 		return done, nil
@@ -238,8 +253,25 @@ func (k *keeping) putBackVolume(ctx context.Context, stored string, replace bool
 	return done, err
 }
 
+// sameNames tells whether the object in the bucket is another seal of the same
+// volume: it has to open here.
+func (k *keeping) sameNames(ctx context.Context, have, from keyring.VolumeObject) bool {
+	if have.ID != from.ID || have.Encrypted() != from.Encrypted() {
+		return false
+	}
+	if !have.Encrypted() {
+		return true
+	}
+	names, err := openNameKey(ctx, k.ring, k.set.volumeRoot, have)
+	if err == nil {
+		clear(names[:])
+	}
+	return err == nil
+}
+
 // restoredVolumeJSON is what became of the volume object of a recovery file.
 type restoredVolumeJSON struct {
 	ID   string `json:"id"`
-	Done string `json:"done"` // created, replaced, unchanged
+	Done string `json:"done"`          // created, replaced, unchanged
+	Was  string `json:"was,omitempty"` // what was replaced; it holds no secret
 }

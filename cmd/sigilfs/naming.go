@@ -84,25 +84,23 @@ func (m *mounting) lookVolume(ctx context.Context) (err error) {
 	if n.pin, n.pinned, err = m.recallPin(); err != nil {
 		return err
 	}
-	demanded, _ := m.set.wish()
+	demanded, given := m.set.wish()
 	where := quoted("s3://" + m.set.target.Bucket + "/" + volumeKey(m.set.volumeRoot))
 	switch known := n.pinned && !m.set.acceptVolume; {
 	case n.object == nil && demanded:
 		return m.refuseNames("%s is missing, and names are to be encrypted (%s): sigilfs init --encrypt-names makes it for a new volume; if it was removed, put it back with sigilfs keys import of a recovery file, or as its last version where the bucket keeps versions", where, m.set.said("names"))
 	case n.object == nil && known && n.pin.Names != "":
 		return m.refuseNames("%s is missing, and this host knows the volume with encrypted names: put it back with sigilfs keys import of a recovery file, or as its last version where the bucket keeps versions; --accept-volume takes the volume for one with clear names", where)
-	case n.object == nil && !n.pinned:
-		return m.lookAbove(ctx)
 	case n.object == nil:
-		return nil
+		return m.lookAbove(ctx)
 	case known && n.pin.ID != "" && n.pin.ID != n.object.ID.String():
 		return m.refuseNames("%s says that this is volume %s, and this host knows %s there: somebody has replaced it, or the bucket is another one; --accept-volume takes it for the right one", where, n.object.ID, n.pin.ID)
 	case !n.object.Encrypted() && demanded:
 		return m.refuseNames("%s says that names are not encrypted, and they are to be (%s)", where, m.set.said("names"))
 	case known && !n.object.Encrypted() && n.pin.Names != "":
 		return m.refuseNames("%s says that names are not encrypted, and this host knows the volume with encrypted ones: somebody has replaced it; --accept-volume takes it for the right one", where)
-	case known && n.object.Encrypted() && n.pin.Names == "" && !m.hides:
-		return m.refuseNames("%s says that names are encrypted, and this host knows the volume with clear ones; --accept-volume takes it for the right one", where)
+	case known && n.object.Encrypted() && n.pin.Names == "" && given == "": // a fingerprint says more, and is held against the key
+		return m.refuseNames("%s says that names are encrypted, and this host knows the volume with clear ones; --names encrypted:FINGERPRINT says that they are to be, --accept-volume takes it for the right one", where)
 	case n.object.Encrypted() && !m.hides:
 		return m.isHidden(ctx)
 	}
@@ -139,7 +137,7 @@ func (m *mounting) refuseNames(format string, args ...any) error {
 func (m *mounting) unreadVolume(err error) error {
 	switch {
 	case errors.Is(err, objstore.ErrAccess) && !errors.Is(err, objstore.ErrKeyAccess):
-		return mountError("%s: whether names are encrypted is not known: %w; grant s3:GetObject for %s", m.set.target.Spec, err, quoted(volumeKey(m.set.volumeRoot)))
+		return mountError("%s: whether names are encrypted is not known: %w; grant s3:GetObject for %s, and s3:ListBucket, without which S3 says the same of what is missing", m.set.target.Spec, err, quoted(volumeKey(m.set.volumeRoot)))
 	case errors.Is(err, keyring.ErrCorrupt), errors.Is(err, keyring.ErrVersion):
 		return mountError("%s: whether names are encrypted is not known: %w", m.set.target.Spec, err)
 	}
