@@ -137,7 +137,7 @@ func (s *script) refusesTamperedNames(t *testing.T) {
 		if v.Epoch = volumes[1].Epoch; v.What == "the key of another epoch" {
 			v.Epoch = volumes[2].Epoch
 		}
-		out, stderr, err := s.names(t, v, good.Stored+"\n")
+		out, stderr, err := s.names(t, v, "any name\n", "--encode")
 		if err == nil || out != "" || !strings.HasPrefix(stderr, "decrypt_sigil: ") || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("%s: %q, %v: %s", v.What, out, err, stderr)
 		}
