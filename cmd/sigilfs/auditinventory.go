@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,6 +12,8 @@ import (
 	"github.com/sigilfs/sigilfs/internal/audit/inventory"
 	"github.com/sigilfs/sigilfs/internal/config"
 	"github.com/sigilfs/sigilfs/internal/volume"
+	"github.com/sigilfs/sigilfs/objcrypt/s3ec"
+	"github.com/sigilfs/sigilfs/objcrypt/sigil"
 	"github.com/sigilfs/sigilfs/objcrypt/sse"
 )
 
@@ -56,7 +60,7 @@ func (a *auditing) fromInventory(ctx context.Context, s *settings, target, path 
 		if a.unfinished != nil {
 			break
 		}
-		if err := a.add(listedObject(head.Policy, r)); err != nil {
+		if err := a.add(listedObject(head.Policy, r, hiddenRoot(s))); err != nil {
 			return err
 		}
 	}
@@ -76,8 +80,39 @@ func statedRules(s *settings) []audit.Rule {
 	return audit.Sorted(all)
 }
 
+// hiddenRoot is the root of a volume whose names are said to be encrypted (--names);
+// no root where they are not. No key is here to open them.
+func hiddenRoot(s *settings) *string {
+	if encrypted, _ := s.wish(); encrypted {
+		return &s.volumeRoot
+	}
+	return nil
+}
+
+// listedFlaws are what a key alone shows. Below hidden a name that does not look
+// encrypted is one of them, and a long one that does is none.
+func listedFlaws(key string, hidden *string) []volume.Flaw {
+	flaws := volume.KeyFlaws(key, "", nil)
+	if hidden == nil || !strings.HasPrefix(key, *hidden) {
+		return flaws
+	}
+	flaws = slices.DeleteFunc(flaws, func(f volume.Flaw) bool { return f.Kind == volume.FlawName })
+	for name := range strings.SplitSeq(strings.TrimSuffix(strings.TrimSuffix(key[len(*hidden):], "/"), s3ec.InstructionSuffix), "/") {
+		if name == ".sigil" || key == *hidden {
+			break
+		}
+		if !encodedName.MatchString(name) {
+			return append(flaws, volume.Flaw{Kind: volume.FlawName, Text: "a name that is not encrypted"})
+		}
+	}
+	return flaws
+}
+
+// encodedName is how a component looks whose name is encrypted.
+var encodedName = regexp.MustCompile(fmt.Sprintf(`^[A-Za-z0-9_-]{%d,%d}$`, sigil.EncodedLen(1), sigil.EncodedLen(sigil.MaxName)))
+
 // listedObject is an object as an inventory tells of it.
-func listedObject(policy []audit.Rule, r inventory.Record) audit.Object {
+func listedObject(policy []audit.Rule, r inventory.Record, hidden *string) audit.Object {
 	state, mode := statusOf(r.Encryption)
 	o := audit.Object{
 		Key: r.Key, Version: r.VersionID, Old: r.Old, Mode: mode, Class: r.Class, Stored: r.Size, Plain: -1, Modified: r.Modified,
@@ -86,7 +121,7 @@ func listedObject(policy []audit.Rule, r inventory.Record) audit.Object {
 		o.Mode = audit.Internal
 		return o
 	}
-	for _, f := range volume.KeyFlaws(r.Key, "", nil) {
+	for _, f := range listedFlaws(r.Key, hidden) {
 		o.Findings = append(o.Findings, audit.Finding{Kind: audit.Kind(f.Kind), Text: f.Text})
 	}
 	if mode == audit.Unknown {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -179,5 +180,27 @@ func TestShownNames(t *testing.T) {
 	plain := &mounting{set: s}
 	if plain.keyOrName("web/docs/x") != "web/docs/x" || plain.shownPath("x") != "x" || plain.storedPrefix() != "web/docs/" {
 		t.Error("clear names are changed")
+	}
+}
+
+// An inventory has keys alone, and nothing opens names.
+func TestListedFlaws(t *testing.T) {
+	root := testRoot
+	siv := sigil.NewNames(sigil.NameKey{7})
+	dir, err := siv.Encode("", strings.Repeat("d", 255))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]bool{
+		root: false, root + dir: false, root + dir + "/": false, root + dir + "/" + dir + ".instruction": false, root + ".sigil/volume": false,
+		"elsewhere/readable": false, root + "readable": true, root + dir + "/readable": true, root + dir + "/.sigil/volume": false, root + dir + "//" + dir: true,
+	} {
+		named := func(f volume.Flaw) bool { return f.Kind == volume.FlawName }
+		if got := slices.ContainsFunc(listedFlaws(key, &root), named); got != want {
+			t.Errorf("%q: %v", key, got)
+		}
+	}
+	if flaws := listedFlaws(root+dir, nil); len(flaws) != 1 {
+		t.Errorf("a component of %d bytes: %v", len(dir), flaws)
 	}
 }

@@ -67,3 +67,20 @@ func TestPinIsDamaged(t *testing.T) {
 		}
 	}
 }
+
+// What is taken for a pin is written again as one that says the same.
+func FuzzPin(f *testing.F) {
+	f.Add((Pin{}).marshal())
+	f.Add((Pin{ID: pinnedID}).marshal())
+	f.Add((Pin{ID: pinnedID, Names: strings.Repeat("0a", 32)}).marshal())
+	f.Add([]byte(`{"version":1,"names":"clear"} `))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		p, err := parsePin(content)
+		if err != nil {
+			return
+		}
+		if again, err := parsePin(p.marshal()); err != nil || again != p {
+			t.Errorf("%q: %+v, and again %+v, %v", content, p, again, err)
+		}
+	})
+}
