@@ -372,7 +372,7 @@ func remembering() *setup {
 func TestModelRemembers(t *testing.T) {
 	for _, faults := range []bool{false, true} {
 		t.Run(fmt.Sprintf("Faults=%v", faults), func(t *testing.T) {
-			few(t, "30", func() {
+			few(t, "20", func() {
 				rapid.Check(t, func(rt *rapid.T) {
 					m := &machine{t: rt, tb: t, setup: remembering(), ref: newRef(), faults: faults}
 					m.f = m.mount(m.setup.store())
@@ -388,7 +388,7 @@ func TestModelRemembers(t *testing.T) {
 // TestModelOfTwoRemembers: what one host does the other sees when AttrTimeout
 // has passed.
 func TestModelOfTwoRemembers(t *testing.T) {
-	few(t, "30", func() {
+	few(t, "20", func() {
 		rapid.Check(t, func(rt *rapid.T) {
 			c := newClock()
 			s := &setup{

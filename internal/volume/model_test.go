@@ -362,7 +362,7 @@ func TestModel(t *testing.T) {
 	models(t, func(t *testing.T, s *setup) {
 		for _, faults := range []bool{false, true} {
 			t.Run(fmt.Sprintf("Faults=%v", faults), func(t *testing.T) {
-				few(t, "30", func() {
+				few(t, "20", func() {
 					rapid.Check(t, func(rt *rapid.T) {
 						m := &machine{t: rt, tb: t, setup: s, ref: newRef(), faults: faults}
 						m.f = m.mount(s.store())
